@@ -1,0 +1,1 @@
+"""Numbers: the standard library and NumPy, nothing else."""

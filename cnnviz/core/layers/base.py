@@ -1,0 +1,195 @@
+"""What every layer is: frozen settings that know shapes, parameters, costs and values."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from cnnviz.core.options import Option
+from cnnviz.core.types import Pair, Params, Shape, Tensor
+from cnnviz.core.window import Field, Window
+from cnnviz.errors import CnnvizError, RequestError, unknown
+
+ELEMENTS = 1 << 18
+"""How many values an elementwise layer computes at a time: they stay in the cache."""
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """One parameter a layer needs: its shape, and whether training changes it."""
+
+    shape: Shape
+    trained: bool = True
+
+
+@dataclass(frozen=True)
+class Layer(ABC):
+    """A layer's settings; its weights come as a mapping when it is applied.
+
+    Subclasses are frozen dataclasses whose fields are made with ``option`` and registered with
+    ``@register``. Everything else (text, tables, help, contract tests) reads the registry.
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    family: ClassVar[str]
+    summary: ClassVar[str]
+    formula: ClassVar[str]
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)  # fewest and most inputs
+    order: ClassVar[tuple[str, ...]] = ()  # options that come first by position, before the others
+    is_stage: ClassVar[bool] = True  # False for words that only steer the graph
+    weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
+
+    def __post_init__(self) -> None:
+        for field, how in options_of(type(self)):
+            value = how.read(getattr(self, field.name), f"{self.name}: {field.name}")
+            object.__setattr__(self, field.name, value)
+
+    @abstractmethod
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit."""
+
+    @abstractmethod
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Compute the output, float32 of ``output_shape``, leaving the inputs as they are."""
+
+    def param_shapes(self, *shapes: Shape) -> Mapping[str, ParamSpec]:  # noqa: ARG002
+        """Return the parameters the layer needs for inputs of `shapes`, by name."""
+        return {}
+
+    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:  # noqa: ARG002
+        """Return the parameters used when none are given."""
+        return {}
+
+    def macs(self, *shapes: Shape) -> int:  # noqa: ARG002
+        """Return how many multiply-adds the weights take part in, bias not counted."""
+        return 0
+
+    def groups_for(self, channels: int) -> int | None:  # noqa: ARG002
+        """Return into how many groups of channels the layer's filters part, if it has any."""
+        return None
+
+    def window(self, shape: Shape) -> Window | None:  # noqa: ARG002
+        """Return the window that slides over an input of `shape`, if one does."""
+        return None
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return what each output value sees of the pipeline's input."""
+        window = self.window(shapes[0])
+        if window is None:
+            return Field.union(fields)
+        return fields[0].through(window, plane(shapes[0]))
+
+    def arguments(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield (name, value) of each setting that differs from its default, as text needs it.
+
+        The name is None where position says it: while no setting before it was left out.
+        """
+        positional = True
+        for field, how in options_of(type(self)):
+            value = getattr(self, field.name)
+            if value == read_default(type(self), field):
+                positional = False
+                continue
+            yield (field.name if not positional else None), value
+            positional = positional and not (how.variadic and isinstance(value, tuple))
+
+    def references(self) -> tuple[str, ...]:
+        """Return the stages this layer names as further inputs."""
+        return ()
+
+
+def plane(shape: Shape) -> Pair:
+    """Return the (rows, columns) of a (C, H, W) shape."""
+    return (shape[1], shape[2])
+
+
+def options_of(layer: type[Layer]) -> list[tuple[dataclasses.Field[Any], Option]]:
+    """Return a layer's fields with their options, in the order of its positional arguments."""
+    fields = {field.name: field for field in dataclasses.fields(layer)}
+    names = [*layer.order, *(name for name in fields if name not in layer.order)]
+    return [(fields[name], fields[name].metadata["option"]) for name in names]
+
+
+def read_default(layer: type[Layer], field: dataclasses.Field[Any]) -> Any:
+    """Return a field's default as its reader makes it, or MISSING."""
+    if field.default is dataclasses.MISSING:
+        return dataclasses.MISSING
+    how: Option = field.metadata["option"]
+    return how.read(field.default, f"{layer.name}: {field.name}")
+
+
+LAYERS: dict[str, type[Layer]] = {}
+"""Every layer by its name, aliases left out, in the order the documentation lists them."""
+
+ALIASES: dict[str, str] = {}
+
+Registered = TypeVar("Registered", bound=type[Layer])
+
+
+def register(layer: Registered) -> Registered:
+    """Enter a layer into the registry under its name and aliases."""
+    LAYERS[layer.name] = layer
+    ALIASES.update(dict.fromkeys(layer.aliases, layer.name))
+    return layer
+
+
+def find_layer(name: str) -> type[Layer]:
+    """Return the layer of that name or alias; RequestError with the nearest names if none."""
+    known = ALIASES.get(name.lower(), name.lower())
+    if known not in LAYERS:
+        raise unknown("layer", name, [*LAYERS, *ALIASES])
+    return LAYERS[known]
+
+
+def make_layer(name: str, *values: Any, **settings: Any) -> Layer:
+    """Build a layer from its name and arguments as a pipeline's text gives them.
+
+    >>> make_layer("maxpool", 2, padding="same").output_shape((3, 5, 5))
+    (3, 3, 3)
+    """
+    layer = find_layer(name)
+    options = options_of(layer)
+    names = [field.name for field, _ in options]
+    if values and options and (variadic := options[0][1].variadic) and variadic(values[0]):
+        values = (values,)
+    if len(values) > len(names):
+        takes = f"at most {len(names)}: {', '.join(names)}" if names else "none"
+        raise RequestError(f"{layer.name}() got {len(values)} arguments", hint=f"it takes {takes}")
+    arguments = dict(zip(names, values, strict=False))
+    for key, value in settings.items():
+        if key not in names:
+            raise unknown(f"option of {layer.name}()", key, names)
+        if key in arguments:
+            raise RequestError(f"{layer.name}() got {key} twice")
+        arguments[key] = value
+    for field, _ in options:
+        if field.default is dataclasses.MISSING and field.name not in arguments:
+            raise RequestError(
+                f"{layer.name}() needs {field.name}", hint=f"cnnviz layers {layer.name} explains it"
+            )
+    return layer(**arguments)
+
+
+def require_maps(shape: Shape, layer: str) -> Shape:
+    """Return `shape` if it is (C, H, W); CnnvizError for a vector."""
+    if len(shape) != 3:
+        raise CnnvizError(
+            f"{layer} needs maps (C, H, W), not a vector of {shape[0]}",
+            hint="put it before flatten, gap -> dense",
+        )
+    return shape
+
+
+def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply `function` to every value, a cache-sized block at a time."""
+    output = np.empty(x.shape, np.float32)
+    source, target = np.ascontiguousarray(x).reshape(-1), output.reshape(-1)
+    for start in range(0, source.size, ELEMENTS):
+        target[start : start + ELEMENTS] = function(source[start : start + ELEMENTS])
+    return output

@@ -1,0 +1,353 @@
+"""Layers that slide weights: conv, depthwise, conv_transpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+
+from cnnviz.core.border import BORDERS
+from cnnviz.core.engine import correlate
+from cnnviz.core.kernels import Kernel
+from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps
+from cnnviz.core.layers.filters import (
+    Filters,
+    are_kernels,
+    common_size,
+    he_normal,
+    kernel_weights,
+    kernels_of,
+    read_filters,
+)
+from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, whole
+from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
+from cnnviz.core.window import Field, Window
+from cnnviz.errors import CnnvizError, RequestError
+
+@dataclass(frozen=True, kw_only=True)
+class Bordered:
+    """The options of layers that read beyond the edge."""
+
+    padding_mode: str = option(choice(BORDERS), "what lies beyond the edge", default="zeros")
+    pad_value: float = option(number(), "the padding of mode constant", default=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped:
+    """The option of layers whose filters may keep to a group of channels."""
+
+    groups: int = option(whole(), "filters of a group see only its channels", default=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution(Layer):
+    """Settings and parameters that all sliding-weight layers share."""
+
+    family: ClassVar[str] = "convolution"
+
+    filters: Filters = option(
+        read_filters,
+        "how many filters to draw, or kernels: names, banks, numbers, @files",
+        variadic=are_kernels,
+    )
+    kernel_size: Pair | None = option(
+        optional(pair()), "rows,columns of a drawn filter", default=None, shown="3"
+    )
+    stride: Pair = option(pair(), "rows,columns from window to window", default=1)
+    padding: Padding = option(
+        Padding.read, "valid, same, same-lower, full or pixels", default="valid"
+    )
+    dilation: Pair = option(pair(), "rows,columns from cell to cell of a window", default=1)
+    bias: bool | None = option(
+        optional(flag), "add a bias", default=None, shown="on for counts, off for kernels"
+    )
+    seed: int | None = option(
+        optional(whole(0, 2**63)), "draw from this seed", default=None, shown="--seed and the stage"
+    )
+    flip: bool = option(flag, "rotate kernels by 180°: the mathematical convolution", default=False)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The chosen kernels, none when filters are drawn."""
+        return kernels_of(self.filters)
+
+    @property
+    def weights_from(self) -> str:  # type: ignore[override]  # depends on the settings here
+        """Where weights come from when none are given."""
+        return "kernels" if self.kernels else "drawn"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernels:
+            if self.kernel_size is not None:
+                raise RequestError(
+                    f"{self.name}: kernel_size is given beside kernels",
+                    hint="kernels bring their own size; leave it out",
+                )
+            common_size(self.kernels, self.padding)
+
+    @property
+    def size(self) -> Pair:
+        """(rows, columns) of every filter."""
+        if self.kernels:
+            return common_size(self.kernels, self.padding)
+        return self.kernel_size or (3, 3)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether a bias is added: by default for drawn filters, not for chosen kernels."""
+        return not self.kernels if self.bias is None else self.bias
+
+    @property
+    def count(self) -> int:
+        """How many filters the settings name."""
+        return self.filters if isinstance(self.filters, int) else len(self.kernels)
+
+    def channels_out(self, channels: int) -> int:  # noqa: ARG002
+        """Return how many maps come out for that many going in."""
+        return self.count
+
+    def groups_for(self, channels: int) -> int:  # noqa: ARG002
+        """Return the number of groups for an input of `channels`."""
+        return 1
+
+    def window(self, shape: Shape) -> Window:  # noqa: ARG002
+        """Return the sliding window."""
+        return Window(self.size, self.stride, self.padding, self.dilation)
+
+    def weight_shape(self, channels: int) -> Shape:
+        """Return the weight's shape for an input of `channels`."""
+        depth = channels // self.groups_for(channels)
+        return (self.channels_out(channels), depth, *self.size)
+
+    def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
+        """Return weight and, where there is one, bias."""
+        channels = shapes[0][0]
+        specs = {"weight": ParamSpec(self.weight_shape(channels))}
+        if self.has_bias:
+            specs["bias"] = ParamSpec((self.channels_out(channels),))
+        return specs
+
+    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
+        """Return the chosen kernels, or He-normal filters; a bias of zeros."""
+        channels = shapes[0][0]
+        shape = self.weight_shape(channels)
+        if self.kernels:
+            weight = self.kernel_weight(shape)
+        else:
+            rng = rng if self.seed is None else np.random.default_rng(self.seed)
+            weight = he_normal(rng, shape, prod(shape[1:]))
+        params = {"weight": weight}
+        if self.has_bias:
+            params["bias"] = np.zeros(self.channels_out(channels), np.float32)
+        return params
+
+    def kernel_weight(self, shape: Shape) -> Tensor:
+        """Return the chosen kernels as weights of `shape`."""
+        return kernel_weights(
+            self.kernels, self.size, shape[1], padding=self.padding, flip=self.flip
+        )
+
+    def macs(self, *shapes: Shape) -> int:
+        """Return outputs × weights each of them reads."""
+        out = self.output_shape(*shapes)
+        return prod(out) * prod(self.weight_shape(shapes[0][0])[1:])
+
+    def check_groups(self, channels: int) -> None:
+        """Raise CnnvizError unless the groups divide the channels and the filters."""
+        groups = self.groups_for(channels)
+        out = self.channels_out(channels)
+        if channels % groups or out % groups:
+            raise CnnvizError(
+                f"{self.name}: groups={groups} does not divide {channels} channels in and {out} out",
+                hint="groups must divide both",
+            )
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Conv(Grouped, Bordered, Convolution):
+    """2-D convolution, as every CNN computes it (cross-correlation)."""
+
+    name: ClassVar[str] = "conv"
+    summary: ClassVar[str] = "slide filters over the maps; each output is a weighted sum"
+    formula: ClassVar[str] = "S(k,y,x) = b(k) + Σ I(c, y·s+i·d, x·s+j·d) · W(k,c,i,j)"
+    order: ClassVar[tuple[str, ...]] = (
+        *("filters", "kernel_size", "stride", "padding", "padding_mode"),
+        *("dilation", "groups", "bias", "seed"),
+    )
+
+    def groups_for(self, channels: int) -> int:
+        """Return the groups asked for."""
+        del channels
+        return self.groups
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (filters, rows, columns)."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        self.check_groups(channels)
+        return (self.count, *self.window(shapes[0]).output_size(plane(shapes[0])))
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Correlate the input with the weights and add the bias."""
+        return _correlate(self, inputs[0], params, self.groups)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Depthwise(Bordered, Convolution):
+    """Depthwise convolution: every channel keeps to itself."""
+
+    name: ClassVar[str] = "depthwise"
+    summary: ClassVar[str] = "apply the filters to each channel on its own"
+    formula: ClassVar[str] = "S(c·N+n,y,x) = b + Σ I(c, y·s+i·d, x·s+j·d) · W(c·N+n,i,j)"
+    order: ClassVar[tuple[str, ...]] = (
+        *("filters", "kernel_size", "stride", "padding", "padding_mode"),
+        *("dilation", "bias", "seed"),
+    )
+
+    filters: Filters = option(
+        read_filters,
+        "how many filters to draw for each channel, or kernels",
+        default=1,
+        variadic=are_kernels,
+    )
+
+    def channels_out(self, channels: int) -> int:
+        """Return channels × filters."""
+        return channels * self.count
+
+    def groups_for(self, channels: int) -> int:
+        """Return one group a channel."""
+        return channels
+
+    def kernel_weight(self, shape: Shape) -> Tensor:
+        """Return every kernel once for each channel."""
+        own = super().kernel_weight((self.count, *shape[1:]))
+        return np.tile(own, (shape[0] // self.count, 1, 1, 1))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (channels × filters, rows, columns)."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        size = self.window(shapes[0]).output_size(plane(shapes[0]))
+        return (self.channels_out(channels), *size)
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Correlate each channel with its own filters."""
+        return _correlate(self, inputs[0], params, inputs[0].shape[0])
+
+
+def _correlate(layer: Conv | Depthwise, x: Tensor, params: Params, groups: int) -> Tensor:
+    return correlate(
+        x,
+        params["weight"],
+        layer.window(x.shape),
+        bias=params.get("bias"),
+        groups=groups,
+        padding_mode=layer.padding_mode,
+        pad_value=layer.pad_value,
+    )
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ConvTranspose(Grouped, Convolution):
+    """Transposed convolution, which decoders enlarge with."""
+
+    name: ClassVar[str] = "conv_transpose"
+    summary: ClassVar[str] = "the reverse walk of conv: each input value paints a weighted window"
+    formula: ClassVar[str] = "S(k, y·s+i·d−p, x·s+j·d−p) += I(c,y,x) · W(c,k,i,j)"
+    order: ClassVar[tuple[str, ...]] = (
+        *("filters", "kernel_size", "stride", "padding", "output_padding"),
+        *("dilation", "groups", "bias", "seed"),
+    )
+
+    output_padding: Pair = option(pair(0), "rows,columns added at the bottom, right", default=0)
+
+    def groups_for(self, channels: int) -> int:
+        """Return the groups asked for."""
+        del channels
+        return self.groups
+
+    def weight_shape(self, channels: int) -> Shape:
+        """Return (channels, filters / groups, kh, kw), PyTorch's order."""
+        return (channels, self.count // self.groups, *self.size)
+
+    def kernel_weight(self, shape: Shape) -> Tensor:
+        """Return the kernels with input channels first."""
+        depth = shape[0] // self.groups
+        own = super().kernel_weight((self.count, depth, *self.size))
+        split = own.reshape(self.groups, self.count // self.groups, depth, *self.size)
+        return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(shape)
+
+    def crop(self, size: Pair) -> tuple[Pair, Pads]:
+        """Return the output's size and what is cropped from it (top, left, bottom, right)."""
+        window = self.window((1, *size))
+        if self.padding.rule in ("same", "same-lower"):
+            # As much is cropped as leaves size · stride; Window's rule says which side gets more.
+            pads = window.pads((size[0] * self.stride[0], size[1] * self.stride[1]))
+        else:
+            pads = window.pads(size)
+        out = []
+        for axis in (0, 1):
+            full = (size[axis] - 1) * self.stride[axis] + window.extent[axis]
+            if self.padding.rule in ("same", "same-lower"):
+                full = max(full, size[axis] * self.stride[axis])
+            out.append(full - pads[axis] - pads[axis + 2] + self.output_padding[axis])
+        return (out[0], out[1]), pads
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (filters, rows, columns)."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        self.check_groups(channels)
+        size, pads = self.crop(plane(shapes[0]))
+        if min(size) < 1:
+            raise CnnvizError(
+                f"{self.name}: padding {','.join(map(str, pads))} crops the whole output",
+                hint="use less padding or a larger kernel",
+            )
+        return (self.count, *size)
+
+    def macs(self, *shapes: Shape) -> int:
+        """Return inputs × weights each of them meets."""
+        return prod(shapes[0]) * prod(self.weight_shape(shapes[0][0])[1:])
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the field: output o reads inputs (o + p − extent + 1)/s … (o + p)/s."""
+        size, pads = self.crop(plane(shapes[0]))
+        extent = self.window(shapes[0]).extent
+        axes = [
+            axis.through(
+                Fraction(1, self.stride[i]),
+                Fraction(pads[i] - extent[i] + 1, self.stride[i]),
+                Fraction(pads[i], self.stride[i]),
+                0,
+                size[i],
+            )
+            for i, axis in enumerate((fields[0].rows, fields[0].columns))
+        ]
+        return replace(fields[0], rows=axes[0], columns=axes[1])
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Add each window cell's product, a whole map at a time, where it belongs."""
+        x, weight = inputs[0], params["weight"]
+        channels, height, width = x.shape
+        (rows, columns), (top, left, bottom, right) = self.crop((height, width))
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        depth, cells = channels // self.groups, x.reshape(self.groups, -1, height * width)
+        full = np.zeros(
+            (self.count, top + max(rows, 0) + bottom, left + max(columns, 0) + right), np.float32
+        )
+        for i in range(weight.shape[2]):
+            for j in range(weight.shape[3]):
+                matrix = weight[:, :, i, j].reshape(self.groups, depth, -1).swapaxes(1, 2)
+                product = (matrix @ cells).reshape(self.count, height, width)
+                across = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
+                full[:, i * dh : i * dh + (height - 1) * sh + 1 : sh, across] += product
+        output = np.ascontiguousarray(full[:, top : top + rows, left : left + columns])
+        if "bias" in params:
+            output += params["bias"][:, None, None]
+        return output

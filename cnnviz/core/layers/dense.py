@@ -1,0 +1,143 @@
+"""The classifier's layers: flatten, dense, softmax, log_softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+
+from cnnviz.core.layers.base import Layer, ParamSpec, register
+from cnnviz.core.layers.filters import he_normal
+from cnnviz.core.options import flag, option, optional, whole
+from cnnviz.core.types import Params, Shape, Tensor
+from cnnviz.core.window import Field
+from cnnviz.errors import CnnvizError
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Flatten(Layer):
+    """Maps laid end to end, in C, H, W order."""
+
+    name: ClassVar[str] = "flatten"
+    family: ClassVar[str] = "classifier"
+    summary: ClassVar[str] = "lay all maps end to end as one vector, map by map, row by row"
+    formula: ClassVar[str] = "S(c·H·W + y·W + x) = I(c,y,x)"
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C·H·W,)."""
+        return (prod(shapes[0]),)
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:  # noqa: ARG002
+        """Return the input's field: each value still sees what it saw."""
+        return fields[0].off_grid()
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+        """Return the values as one vector."""
+        return inputs[0].reshape(-1)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Dense(Layer):
+    """Fully connected layer."""
+
+    name: ClassVar[str] = "dense"
+    family: ClassVar[str] = "classifier"
+    summary: ClassVar[str] = "every output is a weighted sum of every input (fully connected)"
+    formula: ClassVar[str] = "S(k) = b(k) + Σ W(k,n) · I(n)"
+    weights_from: ClassVar[str | None] = "drawn"
+
+    units: int = option(whole(), "how many outputs")
+    bias: bool = option(flag, "add a bias", default=True)
+    seed: int | None = option(
+        optional(whole(0, 2**63)), "draw from this seed", default=None, shown="--seed and the stage"
+    )
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (units,)."""
+        if prod(shapes[0][1:]) != 1:
+            raise CnnvizError(
+                f"dense needs a vector, not maps of {'×'.join(map(str, shapes[0]))}",
+                hint="put flatten or gap before it",
+            )
+        return (self.units,)
+
+    def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
+        """Return weight (units, N) and bias (units,)."""
+        specs = {"weight": ParamSpec((self.units, shapes[0][0]))}
+        if self.bias:
+            specs["bias"] = ParamSpec((self.units,))
+        return specs
+
+    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
+        """Return He-normal weights and a bias of zeros."""
+        rng = rng if self.seed is None else np.random.default_rng(self.seed)
+        params = {"weight": he_normal(rng, (self.units, shapes[0][0]), shapes[0][0])}
+        if self.bias:
+            params["bias"] = np.zeros(self.units, np.float32)
+        return params
+
+    def macs(self, *shapes: Shape) -> int:
+        """Return units × inputs."""
+        return self.units * shapes[0][0]
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:  # noqa: ARG002
+        """Return the whole of what came in."""
+        return fields[0].whole().off_grid()
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Multiply by the weight and add the bias."""
+        output: Tensor = params["weight"] @ inputs[0].reshape(-1)
+        if self.bias:
+            output = output + params["bias"]
+        return output
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstAxis(Layer):
+    """What softmax and its logarithm share: the first axis, shifted so that nothing overflows."""
+
+    family: ClassVar[str] = "classifier"
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the input's shape."""
+        return shapes[0]
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the whole for a vector; channels of maps compete within each pixel."""
+        return fields[0].whole() if len(shapes[0]) == 1 else fields[0]
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Softmax(FirstAxis):
+    """Softmax over the first axis."""
+
+    name: ClassVar[str] = "softmax"
+    summary: ClassVar[str] = "make scores into probabilities that sum to 1"
+    formula: ClassVar[str] = "S(k) = e^x(k) / Σ e^x(n)"
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+        """Return the probabilities."""
+        x = inputs[0]
+        powers = np.exp(x - x.max(axis=0))
+        return powers / powers.sum(axis=0)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class LogSoftmax(FirstAxis):
+    """Logarithm of softmax over the first axis."""
+
+    name: ClassVar[str] = "log_softmax"
+    summary: ClassVar[str] = "the logarithms of softmax's probabilities"
+    formula: ClassVar[str] = "S(k) = x(k) − ln Σ e^x(n)"
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+        """Return the log-probabilities."""
+        x = inputs[0]
+        shifted = x - x.max(axis=0)
+        return shifted - np.log(np.exp(shifted).sum(axis=0))

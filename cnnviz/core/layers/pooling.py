@@ -1,0 +1,214 @@
+"""Layers that make windows into numbers: local, global and adaptive pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import ClassVar
+
+from cnnviz.core.engine import adaptive_bins, adaptive_pool, global_pool, pool
+from cnnviz.core.layers.base import Layer, plane, register, require_maps
+from cnnviz.core.layers.convolution import Bordered
+from cnnviz.core.options import Padding, flag, number, option, optional, pair
+from cnnviz.core.types import Pair, Params, Shape, Tensor
+from cnnviz.core.window import Field, Window, bounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPool(Bordered, Layer):
+    """Settings that all sliding pooling layers share."""
+
+    family: ClassVar[str] = "pooling"
+    mode: ClassVar[str]
+    order: ClassVar[tuple[str, ...]] = (
+        *("kernel_size", "stride", "padding", "padding_mode", "dilation", "ceil_mode"),
+    )
+
+    kernel_size: Pair = option(pair(), "rows,columns of the window", default=2)
+    stride: Pair | None = option(
+        optional(pair()), "rows,columns from window to window", default=None, shown="the window"
+    )
+    padding: Padding = option(
+        Padding.read, "valid, same, same-lower, full or pixels", default="valid"
+    )
+    dilation: Pair = option(pair(), "rows,columns from cell to cell of a window", default=1)
+    ceil_mode: bool = option(flag, "let a last window hang over the edge", default=False)
+
+    def window(self, shape: Shape) -> Window:  # noqa: ARG002
+        """Return the sliding window."""
+        stride = self.stride or self.kernel_size
+        return Window(self.kernel_size, stride, self.padding, self.dilation, self.ceil_mode)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C, rows, columns)."""
+        shape = require_maps(shapes[0], self.name)
+        window = self.window(shape)
+        size = window.output_size(plane(shape))
+        window.require_pixels(plane(shape))
+        return (shape[0], *size)
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+        """Pool every window."""
+        x = inputs[0]
+        return pool(
+            x,
+            self.window(x.shape),
+            self.mode,
+            padding_mode=self.padding_mode,
+            pad_value=self.pad_value,
+            count_include_pad=getattr(self, "count_include_pad", False),
+            norm_type=getattr(self, "norm_type", 2.0),
+        )
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(LocalPool):
+    """Max pooling."""
+
+    name: ClassVar[str] = "maxpool"
+    mode: ClassVar[str] = "max"
+    summary: ClassVar[str] = "keep the largest value of each window"
+    formula: ClassVar[str] = "S(c,y,x) = max over i,j of I(c, y·s+i·d, x·s+j·d); padding is −∞"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class AvgPool(LocalPool):
+    """Average pooling."""
+
+    name: ClassVar[str] = "avgpool"
+    mode: ClassVar[str] = "avg"
+    summary: ClassVar[str] = "the mean of each window"
+    formula: ClassVar[str] = "S(c,y,x) = Σ I(c, y·s+i·d, x·s+j·d) / cells counted"
+
+    count_include_pad: bool = option(
+        flag, "count zero padding in the divisor (PyTorch's default; TensorFlow's is not to)",
+        default=False,
+    )  # fmt: skip
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class MinPool(LocalPool):
+    """Min pooling."""
+
+    name: ClassVar[str] = "minpool"
+    mode: ClassVar[str] = "min"
+    summary: ClassVar[str] = "keep the smallest value of each window"
+    formula: ClassVar[str] = "S(c,y,x) = min over i,j of I(c, y·s+i·d, x·s+j·d); padding is +∞"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class LpPool(LocalPool):
+    """Lp pooling, of magnitudes as ONNX defines it."""
+
+    name: ClassVar[str] = "lppool"
+    mode: ClassVar[str] = "lp"
+    summary: ClassVar[str] = "the p-norm of each window: p=1 sums magnitudes, large p nears max"
+    formula: ClassVar[str] = "S(c,y,x) = (Σ |I(c, y·s+i·d, x·s+j·d)|^p)^(1/p)"
+
+    norm_type: float = option(number(above=0), "the p of the norm", default=2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalPool(Layer):
+    """Pooling whose window is the whole map."""
+
+    family: ClassVar[str] = "pooling"
+    mode: ClassVar[str]
+
+    def window(self, shape: Shape) -> Window:
+        """Return the one window, as large as the map."""
+        return Window(plane(shape))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C, 1, 1)."""
+        return (require_maps(shapes[0], self.name)[0], 1, 1)
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+        """Pool every map to one number."""
+        return global_pool(inputs[0], self.mode)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class GlobalAvgPool(GlobalPool):
+    """Global average pooling: Lin, Chen & Yan, "Network In Network", 2013."""
+
+    name: ClassVar[str] = "global_avgpool"
+    aliases: ClassVar[tuple[str, ...]] = ("gap",)
+    mode: ClassVar[str] = "avg"
+    summary: ClassVar[str] = "the mean of each whole map: one number a map"
+    formula: ClassVar[str] = "S(c) = Σ I(c,y,x) / (H·W)"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class GlobalMaxPool(GlobalPool):
+    """Global max pooling."""
+
+    name: ClassVar[str] = "global_maxpool"
+    mode: ClassVar[str] = "max"
+    summary: ClassVar[str] = "the largest value of each whole map: one number a map"
+    formula: ClassVar[str] = "S(c) = max over y,x of I(c,y,x)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptivePool(Layer):
+    """Pooling to a fixed size; windows are cut to fit, as in PyTorch."""
+
+    family: ClassVar[str] = "pooling"
+    mode: ClassVar[str]
+
+    output_size: Pair = option(pair(), "rows,columns of the output")
+
+    def window(self, shape: Shape) -> Window | None:
+        """Return the window where all are alike: where the output size divides the input's."""
+        (height, width), (rows, columns) = plane(shape), self.output_size
+        if height % rows or width % columns:
+            return None
+        size = (height // rows, width // columns)
+        return Window(size, size)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C, rows, columns)."""
+        return (require_maps(shapes[0], self.name)[0], *self.output_size)
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the field that covers the widest bin wherever it stands."""
+        axes = []
+        for axis, length, count in zip(
+            (fields[0].rows, fields[0].columns), plane(shapes[0]), self.output_size, strict=True
+        ):
+            jump = Fraction(length, count)
+            lower, upper = bounding(*adaptive_bins(length, count), jump)
+            axes.append(axis.through(jump, lower, upper, 0, count))
+        return replace(fields[0], rows=axes[0], columns=axes[1])
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+        """Pool every bin."""
+        return adaptive_pool(inputs[0], self.output_size, self.mode)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveAvgPool(AdaptivePool):
+    """Adaptive average pooling."""
+
+    name: ClassVar[str] = "adaptive_avgpool"
+    mode: ClassVar[str] = "avg"
+    summary: ClassVar[str] = "averages over as many windows as the output asks for"
+    formula: ClassVar[str] = "window i of n spans ⌊i·L/n⌋ … ⌈(i+1)·L/n⌉"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveMaxPool(AdaptivePool):
+    """Adaptive max pooling."""
+
+    name: ClassVar[str] = "adaptive_maxpool"
+    mode: ClassVar[str] = "max"
+    summary: ClassVar[str] = "maxima of as many windows as the output asks for"
+    formula: ClassVar[str] = "window i of n spans ⌊i·L/n⌋ … ⌈(i+1)·L/n⌉"

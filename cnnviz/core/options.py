@@ -1,0 +1,199 @@
+"""Settings of layers: each option knows how to read, check and print its value.
+
+A layer is a frozen dataclass whose fields are made with :func:`option`. The readers here are the
+only places where a value from outside (pipeline text, TOML, a command's flags, the Python API)
+becomes a setting, so every door gives the same errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from cnnviz.core.types import Pair, Pads
+from cnnviz.errors import RequestError, unknown
+
+Reader = Callable[[Any, str], Any]
+"""(value, name of the option) -> the setting; raises RequestError."""
+
+LARGEST = 1_000_000
+"""No window, stride or padding is sensibly larger; it keeps sizes far from overflow."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one setting besides its name and default."""
+
+    read: Reader
+    help: str
+    shown_default: str | None = None
+    variadic: Callable[[Any], bool] | None = None
+    """Of a first option: whether, given the first argument, it takes all of them."""
+
+
+def option(
+    read: Reader,
+    help: str,  # noqa: A002 - what dataclasses and command lines call it
+    *,
+    default: Any = dataclasses.MISSING,
+    shown: str | None = None,
+    variadic: Callable[[Any], bool] | None = None,
+) -> Any:
+    """Declare a layer's setting: a dataclass field with its reader and help."""
+    how = Option(read, help, shown, variadic)
+    return dataclasses.field(default=default, metadata={"option": how})
+
+
+def whole(minimum: int = 1, maximum: int = LARGEST) -> Reader:
+    """Read a whole number from `minimum` to `maximum`."""
+
+    def read(value: Any, name: str) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise RequestError(f"{name} must be a whole number, not {value!r}")
+        if not minimum <= value <= maximum:
+            raise RequestError(
+                f"{name} is {value}", hint=f"it must be from {minimum:,} to {maximum:,}"
+            )
+        return value
+
+    return read
+
+
+def number(*, above: float | None = None, least: float | None = None) -> Reader:
+    """Read a finite number, greater than `above` or at least `least`."""
+
+    def read(value: Any, name: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RequestError(f"{name} must be a number, not {value!r}")
+        value = float(value)
+        if not math.isfinite(value):
+            raise RequestError(f"{name} is {value}", hint="it must be finite")
+        if above is not None and value <= above:
+            raise RequestError(f"{name} is {value:g}", hint=f"it must be greater than {above:g}")
+        if least is not None and value < least:
+            raise RequestError(f"{name} is {value:g}", hint=f"it must be at least {least:g}")
+        return value
+
+    return read
+
+
+def pair(minimum: int = 1, maximum: int = LARGEST) -> Reader:
+    """Read one number for both axes, or a (rows, columns) pair."""
+    read_one = whole(minimum, maximum)
+
+    def read(value: Any, name: str) -> Pair:
+        if isinstance(value, (tuple, list)):
+            if len(value) != 2:
+                raise RequestError(
+                    f"{name} has {len(value)} values", hint="give one number or rows,columns"
+                )
+            return (read_one(value[0], name), read_one(value[1], name))
+        one = read_one(value, name)
+        return (one, one)
+
+    return read
+
+
+def optional(read: Reader) -> Reader:
+    """Let None stand for "not given"."""
+    return lambda value, name: None if value is None else read(value, name)
+
+
+def flag(value: Any, name: str) -> bool:
+    """Read true or false."""
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    if isinstance(value, (bool, int)) and value in (0, 1):
+        return bool(value)
+    raise RequestError(f"{name} must be true or false, not {value!r}")
+
+
+def choice(choices: Collection[str]) -> Reader:
+    """Read one of a few words, in any case."""
+
+    def read(value: Any, name: str) -> str:
+        if isinstance(value, str) and value.lower() in choices:
+            return value.lower()
+        raise unknown(name, str(value), choices)
+
+    return read
+
+
+STAGE_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+
+
+def stage_name(value: Any, name: str) -> str:
+    """Read a reference to a stage: its name, or its index as text."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if isinstance(value, str) and (STAGE_NAME.fullmatch(value) or value.isdecimal()):
+        return value
+    raise RequestError(f"{name}: {value!r} is not the name of a stage")
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """How padding is asked for: a rule that needs the size, or amounts in pixels.
+
+    >>> Padding.read("SAME_UPPER"), Padding.read((1, 2))
+    (Padding(rule='same', amounts=(0, 0, 0, 0)), Padding(rule='explicit', amounts=(1, 2, 1, 2)))
+    """
+
+    rule: str = "valid"  # valid | same | same-lower | full | explicit
+    amounts: Pads = (0, 0, 0, 0)  # top, left, bottom, right, for "explicit"
+
+    @classmethod
+    def read(cls, value: Any, name: str = "padding") -> Padding:
+        """Read `valid`, `same`, `same-lower`, `full`, N, (H, W) or (T, L, B, R).
+
+        TensorFlow's and ONNX's spellings (SAME, SAME_UPPER, SAME_LOWER, NOTSET) are accepted.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            rule = _PADDING_RULES.get(value.lower().replace("_", "-"))
+            if rule is None:
+                raise unknown(name, value, set(_PADDING_RULES.values()))
+            return cls(rule)
+        amount = whole(0)
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        amounts = [amount(one, name) for one in values]
+        match amounts:
+            case [every]:
+                pads = (every, every, every, every)
+            case [rows, columns]:
+                pads = (rows, columns, rows, columns)
+            case [top, left, bottom, right]:
+                pads = (top, left, bottom, right)
+            case _:
+                raise RequestError(
+                    f"{name} has {len(amounts)} values",
+                    hint="give N, rows,columns or top,left,bottom,right",
+                )
+        return cls("explicit", pads) if any(pads) else cls()
+
+    def value(self) -> str | int | tuple[int, ...]:
+        """Return the shortest value that reads back to this padding."""
+        if self.rule != "explicit":
+            return self.rule
+        top, left, bottom, right = self.amounts
+        if (top, left) != (bottom, right):
+            return self.amounts
+        return top if top == left else (top, left)
+
+
+_PADDING_RULES = {
+    "valid": "valid",
+    "notset": "valid",
+    "same": "same",
+    "same-upper": "same",
+    "same-lower": "same-lower",
+    "full": "full",
+}

@@ -1,0 +1,351 @@
+"""A pipeline: layers as a graph, whose shapes flow without pixels and whose pixels flow once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from cnnviz.core.layers import KernelGroup, Layer, ParamSpec
+from cnnviz.core.layers.base import ELEMENTS, options_of
+from cnnviz.core.layers.graph import From, Merge
+from cnnviz.core.options import STAGE_NAME
+from cnnviz.core.text import json_value, layer_text
+from cnnviz.core.types import Params, Row, Shape, Stage, Statistics, Tensor, Totals
+from cnnviz.core.window import Field
+from cnnviz.errors import CnnvizError, RequestError, unknown
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Term:
+    """A layer as written: what it is, and its name if it was given one."""
+
+    layer: Layer
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage of the graph: its name, its layer and the stages it reads."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Nodes in an order in which each reads earlier ones only (or ``input``).
+
+    >>> from cnnviz.core.layers import make_layer
+    >>> pipeline = Pipeline.from_terms([Term(make_layer("relu")), Term(make_layer("maxpool", 2))])
+    >>> [row.output_shape for row in pipeline.rows((3, 8, 6))]
+    [(3, 8, 6), (3, 4, 3)]
+    >>> print(pipeline)
+    relu -> maxpool
+    """
+
+    nodes: tuple[Node, ...]
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            raise RequestError("the pipeline is empty", hint="write a layer, such as relu")
+        seen = {INPUT}
+        for node in self.nodes:
+            if not STAGE_NAME.fullmatch(node.name):
+                raise RequestError(
+                    f"{node.name!r} cannot name a stage",
+                    hint="start with a letter or _, go on with letters, digits, _ . -",
+                )
+            if node.name in seen:
+                taken = "stands for the image" if node.name == INPUT else "is taken"
+                raise RequestError(f"stage name {node.name!r} {taken}", hint="choose another")
+            for name in node.inputs:
+                if name not in seen:
+                    raise unknown(f"stage (read by {node.name})", name, seen)
+            fewest, most = node.layer.arity
+            if len(node.inputs) < fewest or (most is not None and len(node.inputs) > most):
+                raise RequestError(f"{node.name} reads {len(node.inputs)} stages")
+            seen.add(node.name)
+
+    @classmethod
+    def from_terms(cls, terms: Iterable[Term]) -> Pipeline:
+        """Build the graph from terms in the order they were written.
+
+        Raises
+        ------
+        RequestError
+            For a name that is unknown, comes later or is taken, and for a ``from`` that nothing
+            follows or that is given a name.
+        """
+        terms = list(terms)
+        nodes: list[Node] = []
+        current, steering = INPUT, False
+        for position, term in enumerate(terms):
+            later = [other.name for other in terms[position:] if other.name]
+            layer = term.layer
+            named = tuple(_resolve(name, nodes, later) for name in layer.references())
+            if isinstance(layer, From):
+                if term.name:
+                    raise RequestError(f"from({layer.stage}) is not a stage and takes no name")
+                current, steering = named[0], True
+                continue
+            if isinstance(layer, Merge):
+                layer = replace(layer, stages=named)
+            name = term.name or default_name(layer, nodes)
+            nodes.append(Node(name, layer, (current, *named)))
+            current, steering = name, False
+        if steering:
+            raise RequestError("nothing follows the last from(…)", hint="add a layer after it")
+        return cls(tuple(nodes))
+
+    def terms(self) -> Iterator[Term]:
+        """Yield the terms that build this pipeline again."""
+        current, built = INPUT, list[Node]()
+        for node in self.nodes:
+            if node.inputs[0] != current:
+                yield Term(From(stage=node.inputs[0]))
+            named = None if node.name == default_name(node.layer, built) else node.name
+            yield Term(node.layer, named)
+            built.append(node)
+            current = node.name
+
+    def __str__(self) -> str:
+        return " -> ".join(
+            layer_text(term.layer) + (f" as {term.name}" if term.name else "")
+            for term in self.terms()
+        )
+
+    def find(self, stage: str) -> int:
+        """Return the position (0 for the first layer) of a stage, given by name or index."""
+        if stage.isdecimal() and len(stage) < 10 and 1 <= int(stage) <= len(self.nodes):
+            return int(stage) - 1
+        for position, node in enumerate(self.nodes):
+            if node.name == stage:
+                return position
+        if stage.isdecimal():
+            raise RequestError(f"there is no stage {stage}", hint=f"1 to {len(self.nodes)} exist")
+        raise unknown("stage", stage, [node.name for node in self.nodes])
+
+    def rows(self, shape: Shape, params: Params | None = None) -> Iterator[Row]:
+        """Yield what each stage promises for an input of `shape`, touching no pixel.
+
+        Raises
+        ------
+        CnnvizError
+            At the first stage that does not fit, naming it.
+        """
+        shapes: dict[str, Shape] = {INPUT: shape}
+        fields: dict[str, Field] = {INPUT: Field.of_input((shape[1], shape[2]))}
+        for index, node in enumerate(self.nodes, start=1):
+            layer = node.layer
+            given = tuple(shapes[name] for name in node.inputs)
+            try:
+                output = layer.output_shape(*given)
+                field = layer.field(given, tuple(fields[name] for name in node.inputs))
+                window = layer.window(given[0])
+                specs = layer.param_shapes(*given)
+            except CnnvizError as error:
+                raise error.within(f"stage {index} {node.name}") from None
+            shapes[node.name], fields[node.name] = output, field
+            origin = layer.weights_from if specs else None
+            if params is not None and any(f"{node.name}.{name}" in params for name in specs):
+                origin = "loaded"
+            yield Row(
+                index=index,
+                name=node.name,
+                layer=layer.name,
+                text=layer_text(layer),
+                settings=settings_of(layer),
+                inputs=node.inputs,
+                input_shape=given[0],
+                output_shape=output,
+                kernel_size=window.kernel_size if window else None,
+                stride=window.stride if window else None,
+                padding=window.pads((given[0][1], given[0][2])) if window else None,
+                dilation=window.dilation if window else None,
+                groups=layer.groups_for(given[0][0]),
+                params=sum(prod(spec.shape) for spec in specs.values() if spec.trained),
+                macs=layer.macs(*given),
+                receptive_field=field.size,
+                effective_stride=field.effective_stride,
+                effective_padding=field.effective_padding,
+                memory_bytes=4 * prod(output),
+                weights=origin,
+            )
+
+    def totals(self, shape: Shape) -> Totals:
+        """Return the sums over all stages for an input of `shape`."""
+        rows = list(self.rows(shape))
+        size = {INPUT: 4 * prod(shape)} | {row.name: row.memory_bytes for row in rows}
+        readers = Counter(name for node in self.nodes for name in node.inputs)
+        live = peak = size[INPUT]
+        for node in self.nodes:
+            live += size[node.name]
+            peak = max(peak, live)
+            for name in _forgotten(node, readers):
+                live -= size[name]
+        return Totals(
+            params=sum(row.params for row in rows),
+            macs=sum(row.macs for row in rows),
+            memory_bytes=sum(row.memory_bytes for row in rows),
+            peak_bytes=peak,
+        )
+
+    def param_specs(self, shape: Shape) -> dict[str, ParamSpec]:
+        """Return every parameter, ``STAGE.weight`` and the like, for an input of `shape`."""
+        specs: dict[str, ParamSpec] = {}
+        shapes: dict[str, Shape] = {INPUT: shape}
+        for node, row in zip(self.nodes, self.rows(shape), strict=True):
+            shapes[node.name] = row.output_shape
+            given = (shapes[name] for name in node.inputs)
+            for name, spec in node.layer.param_shapes(*given).items():
+                specs[f"{node.name}.{name}"] = spec
+        return specs
+
+    def run(self, x: Tensor, params: Params | None = None, *, seed: int = 0) -> Iterator[Stage]:
+        """Compute and yield one stage after another; each tensor goes after its last reader.
+
+        Parameters
+        ----------
+        x : Tensor
+            (C, H, W).
+        params : Params, optional
+            Weights by ``STAGE.name``; stages not in it use their own: chosen kernels, or filters
+            drawn from `seed` and the stage's index.
+        seed : int
+            Any whole number from 0.
+
+        Raises
+        ------
+        CnnvizError
+            If a stage does not fit, or the tensors alive at once would not fit into memory.
+        """
+        rows = list(self.rows(x.shape, params))
+        _check_memory(self.totals(x.shape).peak_bytes)
+        tensors: dict[str, Tensor] = {INPUT: x}
+        readers = Counter(name for node in self.nodes for name in node.inputs)
+        for row, node in zip(rows, self.nodes, strict=True):
+            inputs = [tensors[name] for name in node.inputs]
+            shapes = [tensor.shape for tensor in inputs]
+            own = node_params(node, row.index, shapes, params or {}, seed)
+            started = time.perf_counter()
+            with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+                output = node.layer.apply(*inputs, params=own)
+            seconds = time.perf_counter() - started
+            tensors[node.name] = output
+            del inputs, own
+            for name in _forgotten(node, readers):
+                del tensors[name]
+            yield Stage(row, output, None, statistics_of(output), seconds)
+            del output
+
+
+def default_name(layer: Layer, before: Sequence[Node]) -> str:
+    """Return a stage's name when none is given: the layer's and how many of it there are."""
+    count = 1 + sum(node.layer.name == layer.name for node in before)
+    taken = {node.name for node in before}
+    while f"{layer.name}{count}" in taken:
+        count += 1
+    return f"{layer.name}{count}"
+
+
+def settings_of(layer: Layer) -> dict[str, object]:
+    """Return every setting of a layer by name, JSON-ready."""
+    return {
+        field.name: json_value(getattr(layer, field.name)) for field, _ in options_of(type(layer))
+    }
+
+
+def node_params(
+    node: Node, index: int, shapes: Sequence[Shape], given: Params, seed: int
+) -> Mapping[str, Tensor]:
+    """Return one stage's own parameters: those given, the rest as the layer starts with.
+
+    Filters are drawn from `seed` and `index`, so that every command draws the same.
+    """
+    specs = node.layer.param_shapes(*shapes)
+    own = {name: given[key] for name in specs if (key := f"{node.name}.{name}") in given}
+    if len(own) == len(specs):
+        return own
+    rng = np.random.default_rng([seed, index])
+    return {**node.layer.initial_params(rng, *shapes), **own}
+
+
+def kernel_names(layer: Layer) -> list[str]:
+    """Return the names of the kernels a layer was given, in the order of its maps."""
+    filters = getattr(layer, "filters", ())
+    groups = filters if isinstance(filters, tuple) else ()
+    return [
+        kernel.name for group in groups if isinstance(group, KernelGroup) for kernel in group.kernels
+    ]
+
+
+def statistics_of(values: Tensor) -> Statistics:
+    """Return facts about the values, a block at a time; the mean is summed in float64."""
+    low, high, total, zeros, finite = np.inf, -np.inf, 0.0, 0, 0
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, ELEMENTS):
+        block = flat[start : start + ELEMENTS]
+        zeros += block.size - int(np.count_nonzero(block))
+        sound = np.isfinite(block)
+        if not sound.all():
+            block = block[sound]
+        if block.size:
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+            total += float(block.sum(dtype=np.float64))
+            finite += block.size
+    return Statistics(
+        min=low if finite else None,
+        max=high if finite else None,
+        mean=total / finite if finite else None,
+        zeros=zeros / flat.size,
+        nonfinite=flat.size - finite,
+    )
+
+
+def _resolve(name: str, nodes: Sequence[Node], later: Sequence[str]) -> str:
+    """Return the name of the earlier stage that `name`, or an index, stands for."""
+    known = [INPUT, *(node.name for node in nodes)]
+    if name.isdecimal():
+        if len(name) < 10 and int(name) < len(known):
+            return known[int(name)]
+        raise RequestError(
+            f"stage {name} does not come before this one",
+            hint=f"{len(nodes)} stages do" if nodes else "this is the first stage",
+        )
+    if name not in known and name in later:
+        raise RequestError(
+            f"stage {name!r} comes later", hint="a stage can only read earlier ones: no cycles"
+        )
+    if name not in known:
+        raise unknown("stage", name, known)
+    return name
+
+
+def _forgotten(node: Node, readers: Counter[str]) -> list[str]:
+    """Count `node`'s reading off and return the tensors nobody will read again."""
+    for name in node.inputs:
+        readers[name] -= 1
+    gone = [name for name in dict.fromkeys(node.inputs) if not readers[name]]
+    return gone if readers[node.name] else [*gone, node.name]
+
+
+def _check_memory(needed: int) -> None:
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        return
+    if needed > available:
+        raise CnnvizError(
+            f"the stages alive at once take {needed / 2**30:.1f} GiB, this machine has "
+            f"{available / 2**30:.1f} GiB",
+            hint="resize the image (--resize), or use a stride or fewer filters",
+        )

@@ -1,0 +1,71 @@
+"""Layers as text, in the words of the pipeline language; ``files.spec`` reads them back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cnnviz.core.layers import KernelGroup, Layer
+from cnnviz.core.options import Padding
+
+_BARE = re.compile(r"[A-Za-z_](?:[\w.]|-(?!>))*", re.ASCII)
+_CALL = re.compile(r"[A-Za-z_]\w*\([\w\s.,=+/-]*\)", re.ASCII)
+
+
+def layer_text(layer: Layer) -> str:
+    """Return the layer as a pipeline term.
+
+    >>> from cnnviz.core.layers import make_layer
+    >>> layer_text(make_layer("conv", 8, (5, 3), padding="same"))
+    'conv(8, (5, 3), padding=same)'
+    """
+    given = [
+        value_text(value) if name is None else f"{name}={value_text(value)}"
+        for name, value in layer.arguments()
+    ]
+    return f"{layer.name}({', '.join(given)})" if given else layer.name
+
+
+def value_text(value: Any) -> str:
+    """Return a setting's value as text that reads back to it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Padding():
+            return value_text(value.value())
+        case KernelGroup():
+            plain = _BARE.fullmatch(value.text) or _CALL.fullmatch(value.text)
+            return value.text if plain else quoted(value.text)
+        case str():
+            return value if _BARE.fullmatch(value) or value.isdecimal() else quoted(value)
+        case (KernelGroup() | str(), *_):
+            return ", ".join(value_text(one) for one in value)
+        case (int() as rows, int() as columns) if rows == columns:
+            return str(rows)
+        case tuple():
+            return f"({', '.join(value_text(one) for one in value)})"
+        case _:
+            return str(value)
+
+
+def quoted(text: str) -> str:
+    r"""Return text in double quotes, with quotes and backslashes escaped.
+
+    >>> print(quoted('@my "kernel".csv'))
+    "@my \"kernel\".csv"
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def json_value(value: Any) -> Any:
+    """Return a setting's value as JSON has it."""
+    match value:
+        case Padding():
+            return json_value(value.value())
+        case KernelGroup():
+            return value.text
+        case tuple():
+            return [json_value(one) for one in value]
+        case _:
+            return value

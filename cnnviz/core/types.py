@@ -1,0 +1,86 @@
+"""The words every room uses: tensors, shapes, pairs, and the rows and stages of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tensor = NDArray[np.float32]
+"""float32, (C, H, W) for maps or (N,) for vectors."""
+
+Shape = tuple[int, ...]
+"""(C, H, W) or (N,)."""
+
+Pair = tuple[int, int]
+"""(rows, columns)."""
+
+Pads = tuple[int, int, int, int]
+"""(top, left, bottom, right)."""
+
+Params = Mapping[str, Tensor]
+"""Weights by name: ``conv1.weight`` for a pipeline, ``weight`` inside one layer."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a stage promises from shapes alone, before any pixel is read.
+
+    Sizes are (rows, columns); fields that make no sense for a layer are None.
+    """
+
+    index: int  # 1 for the first layer
+    name: str
+    layer: str  # the registry's name: conv, maxpool, …
+    text: str  # the layer as pipeline text: conv(8, 5, padding=same)
+    settings: Mapping[str, Any]  # JSON-ready
+    inputs: tuple[str, ...]  # stage names, or "input"
+    input_shape: Shape
+    output_shape: Shape
+    kernel_size: Pair | None
+    stride: Pair | None
+    padding: Pads | None
+    dilation: Pair | None
+    groups: int | None
+    params: int  # trained numbers; running statistics are not counted
+    macs: int  # multiply-adds with weights, bias not counted
+    receptive_field: Pair | None
+    effective_stride: tuple[float, float] | None
+    effective_padding: tuple[float, float, float, float] | None
+    memory_bytes: int  # of the output, float32
+    weights: str | None  # where they come from: "kernels", "drawn", "loaded"; None without any
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Facts about the values of a computed stage; None where no finite value exists."""
+
+    min: float | None  # of the finite values
+    max: float | None
+    mean: float | None
+    zeros: float  # fraction of exact zeros
+    nonfinite: int  # how many values are NaN or infinite
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A computed stage: its row, its output and what computing it showed."""
+
+    row: Row
+    output: Tensor
+    algorithm: str | None
+    statistics: Statistics
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over a pipeline's rows."""
+
+    params: int
+    macs: int
+    memory_bytes: int
+    peak_bytes: int  # the largest sum of tensors alive at once, the input included

@@ -1,0 +1,286 @@
+"""The one size rule: where windows stand on an image, and how far back they see.
+
+Convolution, pooling, tables, explanations and animations all ask here. Sizes are (rows, columns);
+one axis of length L, padded by `before` and `after`, under a window of `extent` dilated cells that
+moves by `stride`, holds
+
+    out = ⌊(L + before + after − extent) / stride⌋ + 1,   extent = dilation · (kernel − 1) + 1
+
+windows (Dumoulin & Visin, "A guide to convolution arithmetic for deep learning", 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import reduce
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.options import Padding
+from cnnviz.core.types import Pads, Pair, Tensor
+from cnnviz.errors import CnnvizError
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window: its kernel size, stride, padding and dilation, per axis.
+
+    >>> window = Window((7, 7), stride=(2, 2), padding=Padding("same"))
+    >>> window.pads((224, 224)), window.output_size((224, 224))
+    ((2, 2, 3, 3), (112, 112))
+    """
+
+    kernel_size: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = Padding()
+    dilation: Pair = (1, 1)
+    ceil_mode: bool = False
+
+    @property
+    def extent(self) -> Pair:
+        """Rows and columns from a window's first cell to its last, both counted."""
+        (kh, kw), (dh, dw) = self.kernel_size, self.dilation
+        return (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
+
+    def pads(self, size: Pair) -> Pads:
+        """Return the padding (top, left, bottom, right) in pixels for an image of `size`."""
+        match self.padding.rule:
+            case "valid":
+                return (0, 0, 0, 0)
+            case "explicit":
+                return self.padding.amounts
+            case "full":
+                (rows, columns) = self.extent
+                return (rows - 1, columns - 1, rows - 1, columns - 1)
+        # same: as much as ⌈L / stride⌉ windows need; the odd pixel goes after, or (lower) before.
+        totals = [
+            max((-(-length // stride) - 1) * stride + extent - length, 0)
+            for length, stride, extent in zip(size, self.stride, self.extent, strict=True)
+        ]
+        less, more = [total // 2 for total in totals], [-(-total // 2) for total in totals]
+        before, after = (less, more) if self.padding.rule == "same" else (more, less)
+        return (before[0], before[1], after[0], after[1])
+
+    def output_size(self, size: Pair) -> Pair:
+        """Return how many windows stand on an image of `size`.
+
+        Raises
+        ------
+        CnnvizError
+            If the padded image is smaller than the window.
+        """
+        top, left, bottom, right = self.pads(size)
+        padded = (size[0] + top + bottom, size[1] + left + right)
+        if padded[0] < self.extent[0] or padded[1] < self.extent[1]:
+            raise CnnvizError(
+                f"a window of {_by(self.extent)} does not fit an input of {_by(size)}"
+                + (f" padded to {_by(padded)}" if padded != size else ""),
+                hint="use padding=same, a smaller kernel or dilation, or a larger image",
+            )
+        counts = []
+        for axis in (0, 1):
+            steps, rest = divmod(padded[axis] - self.extent[axis], self.stride[axis])
+            if self.ceil_mode and rest:
+                # One more window may hang over the end, unless it would start in the right padding.
+                start = (steps + 1) * self.stride[axis]
+                steps += start < size[axis] + (top, left)[axis]
+            counts.append(steps + 1)
+        return (counts[0], counts[1])
+
+    def starts(self, size: Pair) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return each window's first row and first column, in input coordinates (may be < 0)."""
+        top, left, _, _ = self.pads(size)
+        rows, columns = self.output_size(size)
+        return (
+            np.arange(rows) * self.stride[0] - top,
+            np.arange(columns) * self.stride[1] - left,
+        )
+
+    def counts(self, size: Pair, *, include_pad: bool = False) -> tuple[NDArray[np.intp], ...]:
+        """Return how many of each window's rows and columns lie on the image.
+
+        With `include_pad` padding counts too; cells beyond it (ceil mode) never do.
+        """
+        top, left, bottom, right = self.pads(size) if include_pad else (0, 0, 0, 0)
+        limits = ((-top, size[0] + bottom), (-left, size[1] + right))
+        counts = []
+        for axis, starts in enumerate(self.starts(size)):
+            taps = np.arange(self.kernel_size[axis]) * self.dilation[axis]
+            low, high = limits[axis]
+            # Count the taps in low <= start + tap < high without a (windows × taps) table.
+            first = np.searchsorted(taps, low - starts, side="left")
+            stop = np.searchsorted(taps, high - starts, side="left")
+            counts.append(np.asarray(stop - first))
+        return tuple(counts)
+
+    def require_pixels(self, size: Pair) -> None:
+        """Raise CnnvizError if some window holds no pixel of an image of `size`, only padding."""
+        for axis, counts in enumerate(self.counts(size)):
+            if not counts.all():
+                word = ("row", "column")[axis]
+                raise CnnvizError(
+                    f"window {word} {int(np.argmin(counts))} would hold padding only: kernel "
+                    f"{_by(self.kernel_size)}, padding {','.join(map(str, self.pads(size)))}, "
+                    f"input {_by(size)}",
+                    hint="pooling padding must be smaller than the window",
+                )
+
+    def views(self, padded: Tensor) -> Tensor:
+        """Return every whole window of an already padded tensor, without copying.
+
+        Parameters
+        ----------
+        padded : Tensor
+            (C, H, W).
+
+        Returns
+        -------
+        Tensor
+            (C, kh, kw, rows, columns), read-only: element [c, i, j, y, x] is
+            padded[c, y·stride + i·dilation, x·stride + j·dilation].
+        """
+        channels, height, width = padded.shape
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel_size, self.stride, self.dilation
+        rows = (height - self.extent[0]) // sh + 1
+        columns = (width - self.extent[1]) // sw + 1
+        step_c, step_h, step_w = padded.strides
+        return np.lib.stride_tricks.as_strided(
+            padded,
+            (channels, kh, kw, rows, columns),
+            (step_c, dh * step_h, dw * step_w, sh * step_h, sw * step_w),
+            writeable=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AxisField:
+    """What the positions of one axis see: position p sees jump·p + lower … jump·p + upper.
+
+    Coordinates are the pipeline input's; those below 0 or past its end are padding. Fractions,
+    because layers that enlarge (transposed convolution, upsampling) move by parts of a pixel.
+    """
+
+    jump: Fraction
+    lower: Fraction
+    upper: Fraction
+    pad_after: Fraction
+    positions: int
+
+    @property
+    def size(self) -> int:
+        """How many input pixels one position may see."""
+        return floor(self.upper - self.lower) + 1
+
+    def through(
+        self, jump: Fraction, lower: Fraction, upper: Fraction, pad_after: int, positions: int
+    ) -> AxisField:
+        """Return the field of a layer whose position p reads jump·p + lower … jump·p + upper."""
+        return AxisField(
+            jump=self.jump * jump,
+            lower=self.lower + self.jump * lower,
+            upper=self.upper + self.jump * upper,
+            pad_after=self.pad_after + self.jump * pad_after,
+            positions=positions,
+        )
+
+    def whole(self) -> AxisField:
+        """Return the field of one value that reads every position."""
+        last = self.positions - 1
+        return self.through(Fraction(1), Fraction(0), Fraction(last), 0, 1)
+
+    def union(self, other: AxisField) -> AxisField:
+        """Return the smallest field that covers both, at every position."""
+        drift = (other.jump - self.jump) * (self.positions - 1)
+        return replace(
+            self,
+            lower=min(self.lower, other.lower, other.lower + drift),
+            upper=max(self.upper, other.upper, other.upper + drift),
+            pad_after=max(self.pad_after, other.pad_after),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The receptive field of a stage's positions on the pipeline's input.
+
+    Sizes and paddings follow the recurrences of Araujo, Norris & Sim, "Computing Receptive Fields
+    of Convolutional Neural Networks", Distill 2019.
+    """
+
+    rows: AxisField
+    columns: AxisField
+    on_grid: bool = True  # False once the positions are gone: after flatten, dense
+
+    @classmethod
+    def of_input(cls, size: Pair) -> Field:
+        """Return the field of the input itself: each pixel sees itself."""
+        one, zero = Fraction(1), Fraction(0)
+        return cls(*(AxisField(one, zero, zero, zero, length) for length in size))
+
+    @property
+    def size(self) -> Pair:
+        """Input pixels one value may depend on, (rows, columns)."""
+        return (self.rows.size, self.columns.size)
+
+    @property
+    def effective_stride(self) -> tuple[float, float] | None:
+        """How many input pixels lie between neighbouring values, or None without a grid."""
+        return (float(self.rows.jump), float(self.columns.jump)) if self.on_grid else None
+
+    @property
+    def effective_padding(self) -> tuple[float, float, float, float] | None:
+        """How far the field reaches into padding, (top, left, bottom, right) input pixels."""
+        if not self.on_grid:
+            return None
+        before = (-self.rows.lower, -self.columns.lower)
+        after = (self.rows.pad_after, self.columns.pad_after)
+        return tuple(float(max(value, 0)) for value in (*before, *after))  # type: ignore[return-value]  # four values from four
+
+    def through(self, window: Window, size: Pair) -> Field:
+        """Return the field after `window` on a grid of `size`."""
+        pads, positions = window.pads(size), window.output_size(size)
+        axes = [
+            axis.through(
+                Fraction(window.stride[i]),
+                Fraction(-pads[i]),
+                Fraction(window.extent[i] - 1 - pads[i]),
+                pads[2 + i],
+                positions[i],
+            )
+            for i, axis in enumerate((self.rows, self.columns))
+        ]
+        return Field(*axes, on_grid=self.on_grid)
+
+    def whole(self) -> Field:
+        """Return the field of a value that reads every position."""
+        return Field(self.rows.whole(), self.columns.whole(), on_grid=self.on_grid)
+
+    def off_grid(self) -> Field:
+        """Return the same field for values that no longer stand on a grid."""
+        return replace(self, on_grid=False)
+
+    @staticmethod
+    def union(fields: tuple[Field, ...]) -> Field:
+        """Return the smallest field that covers all of them, as merging layers have."""
+        return reduce(
+            lambda one, two: Field(
+                one.rows.union(two.rows),
+                one.columns.union(two.columns),
+                on_grid=one.on_grid and two.on_grid,
+            ),
+            fields,
+        )
+
+
+def bounding(starts: NDArray[np.intp], stops: NDArray[np.intp], jump: Fraction) -> tuple[int, int]:
+    """Return (lower, upper) such that position p reads within jump·p + lower … jump·p + upper."""
+    lower = min(floor(int(start) - jump * p) for p, start in enumerate(starts))
+    upper = max(ceil(int(stop) - 1 - jump * p) for p, stop in enumerate(stops))
+    return lower, upper
+
+
+def _by(size: Pair) -> str:
+    return f"{size[0]}×{size[1]}"

@@ -1,0 +1,357 @@
+"""Number matrices: ``.csv``, ``.txt`` and ``.npy`` files as arrays.
+
+Text holds one row a line; the numbers are separated by commas, semicolons, tabs or spaces.
+``#`` starts a comment, blank lines are skipped, ``1/9`` is a number. Everything read is bounded
+before memory is taken for it, and nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from array import array as packed
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.types import Tensor
+from cnnviz.errors import CnnvizError
+
+SUFFIXES = frozenset({".csv", ".txt", ".npy"})
+MAX_NUMBERS = 1024**3 // 4 // 3
+"""The default bound on how many numbers a matrix holds: Pillow's bound on pixels."""
+
+_NPY_MAGIC = b"\x93NUMPY"
+_NPY_HEADER_LIMIT = 10_000  # characters, as numpy.load
+_NPY_DESCR = re.compile(r"""['"]descr['"] *: *('[^']*'|"[^"]*"|\[)""")
+_NPY_ORDER = re.compile(r"""['"]fortran_order['"] *: *(True|False)""")
+_NPY_SHAPE = re.compile(r"""['"]shape['"] *: *\(([0-9L, ]{0,200})\)""")
+_ROW_LIMIT = 2**20  # numbers in one line of text; longer rows belong in a .npy file
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+_FIRST_ROW = re.compile(rb"^[ \t\r\f\v]*([^#\s].*)$", re.MULTILINE)
+_FIRST_NUMBER = re.compile(rb"(?:[+-]|\xe2\x88\x92)?(?:\.?[0-9]|nan\b|inf)", re.IGNORECASE)
+
+
+def read_matrix(
+    source: str, data: bytes | None = None, *, max_pixels: int | None = None
+) -> NDArray[np.float64]:
+    r"""Read the numbers of a text or ``.npy`` file, with one to four axes.
+
+    Parameters
+    ----------
+    source : str
+        The file, or the name to use in messages when `data` is given.
+    data : bytes, optional
+        The file's bytes, if they have been read already (standard input).
+    max_pixels : int, optional
+        The largest number of numbers accepted; `MAX_NUMBERS` if not given.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Two axes for text. NaN and infinities that were spelled out are kept.
+
+    Raises
+    ------
+    CnnvizError
+        If the file cannot be read or does not hold numbers.
+
+    Examples
+    --------
+    >>> read_matrix("-", b"1, 2\n1/2, -1  # half")
+    array([[ 1. ,  2. ],
+           [ 0.5, -1. ]])
+    """
+    name = display_name(source)
+    limit = MAX_NUMBERS if max_pixels is None else max_pixels
+    binary = is_npy(data) if data is not None else Path(source).suffix.lower() == ".npy"
+    try:
+        with open_file(source) if data is None else io.BytesIO(data) as stream:
+            matrix = (_read_npy if binary else _read_text)(stream, name, limit)
+    except OSError as error:
+        raise file_error(source, error) from error
+    except MemoryError as error:
+        raise CnnvizError(f"{name}: does not fit in memory", hint="use a smaller matrix") from error
+    if not matrix.size:
+        raise _empty(name, matrix.shape)
+    return matrix
+
+
+def matrix_to_tensor(array: NDArray[Any], source: str) -> Tensor:
+    """See a matrix as planes: (H, W) is one, (H, W, 1|3|4) and (C, H, W) are several.
+
+    Parameters
+    ----------
+    array : NDArray
+        Numbers with one, two or three axes; one axis is a single row.
+    source : str
+        Where it comes from, for messages.
+
+    Returns
+    -------
+    Tensor
+        (C, H, W) float32, contiguous, the values unchanged.
+
+    Raises
+    ------
+    CnnvizError
+        If the array is empty, has four axes, or holds a number float32 cannot.
+
+    Examples
+    --------
+    >>> matrix_to_tensor(np.zeros((5, 4, 3)), "x.npy").shape
+    (3, 5, 4)
+    >>> matrix_to_tensor(np.zeros((2, 5, 7)), "x.npy").shape
+    (2, 5, 7)
+    """
+    name = display_name(source)
+    if not array.size:
+        raise _empty(name, array.shape)
+    if array.ndim == 1:
+        planes = array[np.newaxis, np.newaxis, :]
+    elif array.ndim == 2:
+        planes = array[np.newaxis]
+    elif array.ndim == 3:
+        planes = array.transpose(2, 0, 1) if array.shape[2] in {1, 3, 4} else array
+    else:
+        raise CnnvizError(
+            f"{name}: an array of shape {array.shape} is not a picture",
+            hint="give (H,W), (H,W,C) or (C,H,W)",
+        )
+    with np.errstate(over="ignore"):
+        tensor = np.array(planes, dtype=np.float32, order="C")
+    lost = np.isinf(tensor) & np.isfinite(planes)
+    if lost.any():
+        raise CnnvizError(
+            f"{name}: {planes[lost][0]:g} is too large for float32", hint="scale the numbers down"
+        )
+    return tensor
+
+
+def is_matrix(source: str, data: bytes | None = None) -> bool:
+    r"""Tell whether a path names a matrix or, given bytes, whether they hold one.
+
+    Examples
+    --------
+    >>> is_matrix("tutorial.CSV"), is_matrix("cat.png"), is_matrix("-", b"# rows\n1 2\n3 4")
+    (True, False, True)
+    """
+    if data is None:
+        return Path(source).suffix.lower() in SUFFIXES
+    if is_npy(data):
+        return True
+    text = data.removeprefix(b"\xef\xbb\xbf")
+    row = None if b"\0" in text[:4096] else _FIRST_ROW.search(text)
+    return row is not None and _FIRST_NUMBER.match(row[1]) is not None
+
+
+def is_npy(data: bytes) -> bool:
+    """Tell whether bytes start as a ``.npy`` file does."""
+    return data.startswith(_NPY_MAGIC)
+
+
+def display_name(source: str) -> str:
+    """Name a source in a message: ``-`` is standard input."""
+    return "standard input" if source == "-" else source or "''"
+
+
+def open_file(source: str) -> BinaryIO:
+    """Open a file for reading bytes.
+
+    Raises
+    ------
+    CnnvizError
+        If the name cannot be a file's; everything else is an `OSError` (see `file_error`).
+    """
+    try:
+        if not source:
+            raise FileNotFoundError
+        return Path(source).open("rb")
+    except ValueError as error:  # a NUL inside the name
+        raise CnnvizError(f"{source!r}: not a file name", hint="check the path") from error
+
+
+def file_error(source: str, error: OSError) -> CnnvizError:
+    """Say why a file cannot be opened or read."""
+    name = display_name(source)
+    if isinstance(error, FileNotFoundError):
+        return CnnvizError(f"{name}: no such file", hint="check the path")
+    if isinstance(error, IsADirectoryError) or (source and Path(source).is_dir()):
+        return CnnvizError(f"{name}: is a folder, not a file", hint="name a file in it")
+    if isinstance(error, PermissionError):
+        return CnnvizError(f"{name}: permission denied", hint="allow reading it, or copy it")
+    return CnnvizError(f"{name}: cannot be read: {error.strerror or error}", hint="check the file")
+
+
+def _empty(name: str, shape: tuple[int, ...]) -> CnnvizError:
+    return CnnvizError(f"{name}: holds no numbers (shape {shape})", hint="give at least one number")
+
+
+def _too_many(name: str, count: str, limit: int) -> CnnvizError:
+    return CnnvizError(
+        f"{name}: holds {count} numbers, more than the limit of {limit:,}",
+        hint="--max-pixels N raises it",
+    )
+
+
+# Text
+
+
+def _read_text(stream: BinaryIO, name: str, limit: int) -> NDArray[np.float64]:
+    """Read rows into one flat, growing buffer of doubles."""
+    numbers = packed("d")
+    width = first = 0
+    for line_number, line in _lines(stream, name, limit):
+        where = f"{name}, line {line_number}"
+        row = _parse_row(line, where)
+        if len(numbers) + len(row) > limit:
+            raise _too_many(name, f"at least {len(numbers) + len(row):,}", limit)
+        if not width:
+            width, first = len(row), line_number
+        elif len(row) != width:
+            raise CnnvizError(
+                f"{where}: has {len(row)} numbers where line {first} has {width}",
+                hint="every row needs as many",
+            )
+        numbers.extend(row)
+    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, max(width, 1))
+
+
+def _lines(stream: BinaryIO, name: str, limit: int) -> Iterator[tuple[int, str]]:
+    """Yield the lines that hold numbers, stripped of comments, with their line numbers."""
+    longest = 1024 + 32 * min(limit, _ROW_LIMIT)
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig")  # any of the three line endings
+    line_number = 0
+    try:
+        while line := text.readline(longest + 1):
+            line_number += 1
+            if "\0" in line:
+                raise _not_text(name, "a zero byte")
+            if len(line) > longest:
+                raise CnnvizError(
+                    f"{name}, line {line_number}: is longer than {longest:,} characters",
+                    hint="write one row a line, or save long rows as .npy",
+                )
+            if content := line.partition("#")[0].strip():
+                yield line_number, content
+    except UnicodeDecodeError as error:
+        raise _not_text(name, f"the byte 0x{error.object[error.start]:02x}") from error
+
+
+def _not_text(name: str, found: str) -> CnnvizError:
+    return CnnvizError(
+        f"{name}: is not UTF-8 text, it holds {found}",
+        hint="save it as UTF-8 text, or give a binary file its own ending (.npy, .png, …)",
+    )
+
+
+def _parse_row(line: str, where: str) -> list[float]:
+    separator = next((mark for mark in ",;\t" if mark in line), None)
+    cells = line.split(separator, _ROW_LIMIT)
+    if len(cells) > _ROW_LIMIT:
+        raise CnnvizError(
+            f"{where}: holds more than {_ROW_LIMIT:,} numbers", hint="save long rows as .npy"
+        )
+    if line.isascii() and "_" not in line:  # float() would take 1_000 and digits of any script
+        try:
+            row = [float(cell) for cell in cells]
+        except ValueError:
+            pass  # a fraction or a mistake
+        else:
+            if not any(map(math.isinf, row)):  # 1e999 is not an infinity that was asked for
+                return row
+    return [_parse_cell(cell.strip(), f"{where}, column {j}") for j, cell in enumerate(cells, 1)]
+
+
+def _parse_cell(cell: str, where: str) -> float:
+    """Read one number, fraction, nan or inf."""
+    text = cell.replace("\N{MINUS SIGN}", "-")
+    if _NOT_FINITE.fullmatch(text):
+        return float(text)
+    parts = [part.strip() for part in text.split("/")]
+    if len(parts) <= 2 and all(_NUMBER.fullmatch(part) for part in parts):
+        over, under = float(parts[0]), float(parts[1]) if len(parts) == 2 else 1.0
+        if under == 0:
+            raise CnnvizError(f"{where}: {_quoted(cell)} divides by zero", hint="write nan or inf")
+        if math.isfinite(value := over / under):
+            return value
+        raise CnnvizError(
+            f"{where}: {_quoted(cell)} is too large for a number", hint="write inf if you mean it"
+        )
+    if not cell:
+        raise CnnvizError(f"{where}: the cell is empty", hint="write 0 or nan, or drop the comma")
+    raise CnnvizError(
+        f"{where}: {_quoted(cell)} is not a number",
+        hint="separate numbers by one of comma, semicolon, tab or spaces; '#' starts a comment",
+    )
+
+
+def _quoted(cell: str) -> str:
+    return repr(cell if len(cell) <= 40 else f"{cell[:39]}…")
+
+
+# NumPy's format: magic, version, length of the header, a Python dict, the numbers.
+
+
+def _read_npy(stream: BinaryIO, name: str, limit: int) -> NDArray[np.float64]:
+    shape, fortran, dtype = _npy_header(stream, name)
+    if not 1 <= len(shape) <= 4:
+        raise CnnvizError(f"{name}: an array of shape {shape}", hint="one to four axes are read")
+    count = math.prod(shape)
+    if not count:
+        raise _empty(name, shape)
+    if count > limit:
+        raise _too_many(name, f"{count:,} ({' × '.join(map(str, shape))})", limit)
+    data = stream.read(count * dtype.itemsize)
+    if len(data) < count * dtype.itemsize:
+        raise CnnvizError(
+            f"{name}: ends after {len(data):,} of {count * dtype.itemsize:,} bytes",
+            hint="save or copy it again",
+        )
+    flat = np.frombuffer(data, dtype=dtype, count=count)
+    with np.errstate(over="ignore", invalid="ignore"):  # long doubles, signalling NaNs
+        return flat.astype(np.float64).reshape(shape, order="F" if fortran else "C")
+
+
+def _npy_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header: a dict literal of three known keys, which needs no evaluating."""
+    start = stream.read(8)
+    if not start:
+        raise CnnvizError(f"{name}: is empty", hint="save it again with numpy.save")
+    if not is_npy(start):
+        raise CnnvizError(f"{name}: is not a .npy file", hint="save it with numpy.save")
+    length_bytes = 2 if start[6:7] == b"\x01" else 4
+    length = int.from_bytes(stream.read(length_bytes), "little")
+    if length > _NPY_HEADER_LIMIT:
+        raise _bad_header(name, f"it claims {length:,} bytes")
+    text = stream.read(length).decode("latin-1")
+    fields = [pattern.search(text) for pattern in (_NPY_DESCR, _NPY_ORDER, _NPY_SHAPE)]
+    if not all(fields):
+        raise _bad_header(name, "it is not the dict numpy.save writes")
+    descr, order, shape = (field[1] for field in fields if field)
+    sizes = tuple(int(size) for size in re.findall(r"[0-9]+", shape))  # Python 2 wrote 3L
+    return sizes, order == "True", _npy_dtype(descr.strip("'\""), name)
+
+
+def _npy_dtype(descr: str, name: str) -> np.dtype[Any]:
+    """Accept real numbers and booleans of a fixed size, nothing else."""
+    known = re.fullmatch(r"[<>|=]?([a-zA-Z])[0-9]{0,9}", descr)
+    if known and known[1] in "biuf":
+        try:
+            return np.dtype(known[0])
+        except TypeError as error:
+            raise _bad_header(name, f"its type is {descr!r}") from error
+    kind = {"O": "Python objects", "c": "complex numbers"}.get(known[1] if known else "", "")
+    raise CnnvizError(
+        f"{name}: holds {kind or f'values of type {_quoted(descr)}'}, not real numbers",
+        hint="save it as float32 or float64",
+    )
+
+
+def _bad_header(name: str, reason: str) -> CnnvizError:
+    return CnnvizError(f"{name}: has a broken .npy header: {reason}", hint="save it again")

@@ -1,0 +1,264 @@
+"""SPEC: pipeline text, a bundled name or a .toml file -> a Pipeline and how to feed it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_layer
+from cnnviz.core.layers.convolution import Convolution
+from cnnviz.core.layers.filters import are_kernels
+from cnnviz.core.pipeline import Pipeline, Term
+from cnnviz.errors import CnnvizError, RequestError, unknown
+from cnnviz.files.kernels import kernels_of_call, parse_kernels
+from cnnviz.files.language import Call, number_of, parse_pipeline
+
+LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """How a pipeline wants its image: ``[input]`` of a .toml file. None: as the user says."""
+
+    color: str | None = None
+    size: tuple[int, int] | None = None  # rows, columns
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    weights: str | None = None  # a path
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A pipeline, the name it goes by and the settings that came with it."""
+
+    pipeline: Pipeline
+    name: str
+    input: InputSettings = field(default_factory=InputSettings)
+
+
+def load_spec(text: str) -> Spec:
+    """Read SPEC: a file if it ends in .toml, else a bundled pipeline's name, else text.
+
+    Raises
+    ------
+    RequestError
+        If the text or the file's content is not a pipeline.
+    CnnvizError
+        If the file cannot be read.
+    """
+    if text.endswith(".toml"):
+        return _from_toml(_read(Path(text)), Path(text).stem, text, Path(text).parent)
+    if text.endswith(".onnx"):
+        raise RequestError(f"{text}: ONNX models cannot be read yet", hint="write it as .toml")
+    if text in bundled():
+        source = _bundle().joinpath(f"{text}.toml")
+        return _from_toml(source.read_text("utf-8"), text, text, None)
+    return Spec(parse(text), "pipeline")
+
+
+def bundled() -> list[str]:
+    """Return the names of the pipelines that come with cnnviz."""
+    names = (file.name for file in _bundle().iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def _bundle() -> Traversable:
+    return resources.files("cnnviz").joinpath("pipelines")
+
+
+def parse(text: str, place: str = "pipeline") -> Pipeline:
+    """Read a pipeline's text; ``str(pipeline)`` writes it.
+
+    >>> print(parse("conv(sobel_x, padding=SAME_UPPER) as edges->relu  # strong edges"))
+    conv(sobel_x, padding=same) as edges -> relu
+    """
+    terms = parse_pipeline(text, place)
+    if not terms:
+        raise RequestError(f"{place}: there is no layer in it", hint="write one, such as relu")
+    if len(terms) == 1 and terms[0].call.text == terms[0].call.name:
+        _check_single_word(terms[0].call.name)
+    return Pipeline.from_terms([Term(layer_of(term.call), term.name) for term in terms])
+
+
+def _check_single_word(name: str) -> None:
+    """Name bundled pipelines too when a lone word is neither one of them nor a layer."""
+    try:
+        find_layer(name)
+    except RequestError:
+        raise unknown("layer or bundled pipeline", name, [*LAYERS, *bundled()]) from None
+
+
+def layer_of(call: Call) -> Layer:
+    """Return the layer a call describes; kernels among its arguments are looked up."""
+    values, settings = call.values, dict(call.settings)
+    if issubclass(find_layer(call.name), Convolution):
+        if values and are_kernels(values[0]):
+            values = _kernels(values, call)
+        filters = settings.get("filters", 0)
+        if are_kernels(filters):
+            chosen = filters if isinstance(filters, tuple) else (filters,)
+            settings["filters"] = _kernels(chosen, call)
+    for value in (*values, *settings.values()):
+        if isinstance(value, Call):
+            raise RequestError(f"{call.name}: {value.text} cannot be an argument here")
+    return make_layer(call.name, *values, **settings)
+
+
+def _kernels(values: Sequence[Any], call: Call) -> tuple[KernelGroup, ...]:
+    groups = []
+    for value in values:
+        if isinstance(value, Call):
+            groups.append(kernels_of_call(value))
+        elif isinstance(value, str):
+            groups.append(parse_kernels(value))
+        else:
+            raise RequestError(
+                f"{call.text}: {value} stands among kernels",
+                hint="after kernels, give settings by name: stride=2",
+            )
+    return tuple(groups)
+
+
+def parse_value(text: str) -> Any:
+    """Read a flag's value as the language would: numbers, ``2,1`` as a pair, else a word.
+
+    >>> parse_value("2,1"), parse_value("same"), parse_value("0.5")
+    ((2, 1), 'same', 0.5)
+    """
+    parts = [part.strip() for part in text.strip().strip("()").split(",")]
+    if all(re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", part, re.I | re.A) for part in parts):
+        numbers = tuple(number_of(part) for part in parts)
+        return numbers if len(numbers) > 1 else numbers[0]
+    return text.strip()
+
+
+def parse_size(text: str, name: str) -> tuple[int, int]:
+    """Read HxW, rows first; one number means a square.
+
+    >>> parse_size("28x32", "--resize")
+    (28, 32)
+    """
+    match = re.fullmatch(r"\s*(\d{1,6})(?:\s*[x×,]\s*(\d{1,6}))?\s*", text, re.ASCII)
+    if not match or not int(match[1]) or not int(match[2] or match[1]):
+        raise RequestError(f"{name} is {text!r}", hint="write rows x columns, such as 224x224")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """Read CxHxW (or HxW, one channel) as ``--input`` takes it.
+
+    >>> parse_shape("3x224x224"), parse_shape("28x28")
+    ((3, 224, 224), (1, 28, 28))
+    """
+    parts = re.split(r"\s*[x×,]\s*", text.strip().strip("[]()"))
+    if len(parts) not in (2, 3) or not all(re.fullmatch(r"\d{1,7}", p, re.A) for p in parts):
+        raise RequestError(f"--input is {text!r}", hint="write channels x rows x columns: 3x224x224")
+    shape = [1, *map(int, parts)][-3:]
+    if not all(shape):
+        raise RequestError(f"--input is {text!r}", hint="every size must be at least 1")
+    return shape[0], shape[1], shape[2]
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return one label a line, blank lines at the end left out."""
+    lines = _read(path).rstrip().splitlines()
+    if not lines:
+        raise CnnvizError(f"{path} holds no labels", hint="write one label a line")
+    return tuple(line.strip() for line in lines)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise CnnvizError(f"{path} does not exist", hint="check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CnnvizError(f"{path} cannot be read: {reason}") from None
+    if len(data) > LARGEST_FILE:
+        raise CnnvizError(f"{path} is larger than {LARGEST_FILE:,} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CnnvizError(f"{path} is not UTF-8 text") from None
+
+
+def _from_toml(text: str, name: str, place: str, folder: Path | None) -> Spec:
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RequestError(f"{place} is not TOML: {error}") from None
+    for key in document:
+        if key not in ("pipeline", "input"):
+            raise unknown(f"key of {place}", key, ["pipeline", "input"])
+    written = document.get("pipeline")
+    if isinstance(written, list) and all(isinstance(term, str) for term in written):
+        written = "\n".join(written)
+    if not isinstance(written, str):
+        raise RequestError(
+            f"{place} has no pipeline", hint='add pipeline = "conv(8) -> relu" or a list of terms'
+        )
+    pipeline = parse(written, f"{place}: pipeline")
+    return Spec(pipeline, name, _input_settings(document.get("input", {}), place, folder))
+
+
+def _input_settings(table: Any, place: str, folder: Path | None) -> InputSettings:
+    where = f"{place}: [input]"
+    if not isinstance(table, Mapping):
+        raise RequestError(f"{where} is not a table")
+    readers = {
+        "color": _color,
+        "size": _size,
+        "mean": _numbers,
+        "std": _numbers,
+        "labels": lambda value, key: _labels(value, key, folder),
+        "weights": lambda value, key: _weights(value, key, folder),
+    }
+    settings = {}
+    for key, value in table.items():
+        if key not in readers:
+            raise unknown(f"key of {where}", key, readers)
+        settings[key] = readers[key](value, f"{where} {key}")
+    return InputSettings(**settings)
+
+
+def _color(value: Any, key: str) -> str:
+    if value not in ("gray", "rgb"):
+        raise unknown(key, str(value), ["gray", "rgb"])
+    return str(value)
+
+
+def _size(value: Any, key: str) -> tuple[int, int]:
+    if isinstance(value, list):
+        value = "x".join(map(str, value))
+    return parse_size(str(value), key)
+
+
+def _numbers(value: Any, key: str) -> tuple[float, ...]:
+    values = value if isinstance(value, list) else [value]
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, (int, float)):
+            raise RequestError(f"{key}: {one!r} is not a number")
+    return tuple(float(one) for one in values)
+
+
+def _labels(value: Any, key: str, folder: Path | None) -> tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(str(label) for label in value)
+    if isinstance(value, str) and folder is not None:
+        return read_labels(folder / value)
+    raise RequestError(f"{key} must be a list of names or a file's name")
+
+
+def _weights(value: Any, key: str, folder: Path | None) -> str:
+    if isinstance(value, str) and folder is not None:
+        return str(folder / value)
+    raise RequestError(f"{key} must be a file's name")

@@ -1,0 +1,1 @@
+"""Core results made visible: pictures, tables, terminal drawings."""
