@@ -20,12 +20,15 @@ class Border:
 
     name: str
     summary: str
-    source: Callable[[Index, int], Index] | None  # (coordinates, length) -> pixels; None: a constant
+    source: (
+        Callable[[Index, int], Index] | None
+    )  # (coordinates, length) -> pixels; None: a constant
     reach: Callable[[int], int | None]  # the largest padding an axis of this length allows
 
 
 def _reflect(at: Index, length: int) -> Index:
-    return length - 1 - np.abs(length - 1 - np.abs(at))
+    mirrored: Index = length - 1 - np.abs(length - 1 - np.abs(at))
+    return mirrored
 
 
 def _symmetric(at: Index, length: int) -> Index:
@@ -36,9 +39,13 @@ def _symmetric(at: Index, length: int) -> Index:
 BORDERS: Mapping[str, Border] = {
     border.name: border
     for border in (
-        Border("zeros", "0 (in pooling: cells that never win and never count)", None, lambda _: None),
+        Border(
+            "zeros", "0 (in pooling: cells that never win and never count)", None, lambda _: None
+        ),
         Border("constant", "the number pad_value", None, lambda _: None),
-        Border("reflect", "mirrored, edge pixel not repeated: c b | a b c", _reflect, lambda n: n - 1),
+        Border(
+            "reflect", "mirrored, edge pixel not repeated: c b | a b c", _reflect, lambda n: n - 1
+        ),
         Border("symmetric", "mirrored with the edge pixel: b a | a b c", _symmetric, lambda n: n),
         Border(
             "replicate",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from cnnviz.core.types import Pair, Pads
+from cnnviz.core.types import Pads, Pair
 from cnnviz.errors import RequestError, unknown
 
 Reader = Callable[[Any, str], Any]
@@ -33,6 +33,8 @@ class Option:
     shown_default: str | None = None
     variadic: Callable[[Any], bool] | None = None
     """Of a first option: whether, given the first argument, it takes all of them."""
+    always: bool = False
+    """Printed even when it has its default, because a reader wants to see it."""
 
 
 def option(
@@ -42,9 +44,10 @@ def option(
     default: Any = dataclasses.MISSING,
     shown: str | None = None,
     variadic: Callable[[Any], bool] | None = None,
+    always: bool = False,
 ) -> Any:
     """Declare a layer's setting: a dataclass field with its reader and help."""
-    how = Option(read, help, shown, variadic)
+    how = Option(read, help, shown, variadic, always)
     return dataclasses.field(default=default, metadata={"option": how})
 
 
@@ -71,14 +74,14 @@ def number(*, above: float | None = None, least: float | None = None) -> Reader:
     def read(value: Any, name: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise RequestError(f"{name} must be a number, not {value!r}")
-        value = float(value)
-        if not math.isfinite(value):
-            raise RequestError(f"{name} is {value}", hint="it must be finite")
-        if above is not None and value <= above:
-            raise RequestError(f"{name} is {value:g}", hint=f"it must be greater than {above:g}")
-        if least is not None and value < least:
-            raise RequestError(f"{name} is {value:g}", hint=f"it must be at least {least:g}")
-        return value
+        given = float(value)
+        if not math.isfinite(given):
+            raise RequestError(f"{name} is {given}", hint="it must be finite")
+        if above is not None and given <= above:
+            raise RequestError(f"{name} is {given:g}", hint=f"it must be greater than {above:g}")
+        if least is not None and given < least:
+            raise RequestError(f"{name} is {given:g}", hint=f"it must be at least {least:g}")
+        return given
 
     return read
 

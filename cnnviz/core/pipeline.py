@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.layers import KernelGroup, Layer, ParamSpec
+from cnnviz.core.layers import Layer, ParamSpec
 from cnnviz.core.layers.base import ELEMENTS, options_of
 from cnnviz.core.layers.graph import From, Merge
 from cnnviz.core.options import STAGE_NAME
@@ -181,6 +181,13 @@ class Pipeline:
                 weights=origin,
             )
 
+    def map_names(self, of_input: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+        """Return the names of each stage's maps, such as those of kernels; () where unnamed."""
+        names = {INPUT: of_input}
+        for node in self.nodes:
+            names[node.name] = node.layer.map_names(*(names[name] for name in node.inputs))
+        return names
+
     def totals(self, shape: Shape) -> Totals:
         """Return the sums over all stages for an input of `shape`."""
         rows = list(self.rows(shape))
@@ -277,15 +284,6 @@ def node_params(
         return own
     rng = np.random.default_rng([seed, index])
     return {**node.layer.initial_params(rng, *shapes), **own}
-
-
-def kernel_names(layer: Layer) -> list[str]:
-    """Return the names of the kernels a layer was given, in the order of its maps."""
-    filters = getattr(layer, "filters", ())
-    groups = filters if isinstance(filters, tuple) else ()
-    return [
-        kernel.name for group in groups if isinstance(group, KernelGroup) for kernel in group.kernels
-    ]
 
 
 def statistics_of(values: Tensor) -> Statistics:

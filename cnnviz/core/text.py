@@ -30,22 +30,23 @@ def value_text(value: Any) -> str:
     """Return a setting's value as text that reads back to it."""
     match value:
         case bool():
-            return "true" if value else "false"
+            text = "true" if value else "false"
         case Padding():
-            return value_text(value.value())
+            text = value_text(value.value())
         case KernelGroup():
             plain = _BARE.fullmatch(value.text) or _CALL.fullmatch(value.text)
-            return value.text if plain else quoted(value.text)
+            text = value.text if plain else quoted(value.text)
         case str():
-            return value if _BARE.fullmatch(value) or value.isdecimal() else quoted(value)
+            text = value if _BARE.fullmatch(value) or value.isdecimal() else quoted(value)
         case (KernelGroup() | str(), *_):
-            return ", ".join(value_text(one) for one in value)
+            text = ", ".join(value_text(one) for one in value)
         case (int() as rows, int() as columns) if rows == columns:
-            return str(rows)
+            text = str(rows)
         case tuple():
-            return f"({', '.join(value_text(one) for one in value)})"
+            text = f"({', '.join(value_text(one) for one in value)})"
         case _:
-            return str(value)
+            text = str(value)
+    return text
 
 
 def quoted(text: str) -> str:

@@ -218,7 +218,8 @@ class Field:
     def of_input(cls, size: Pair) -> Field:
         """Return the field of the input itself: each pixel sees itself."""
         one, zero = Fraction(1), Fraction(0)
-        return cls(*(AxisField(one, zero, zero, zero, length) for length in size))
+        rows, columns = (AxisField(one, zero, zero, zero, length) for length in size)
+        return cls(rows, columns)
 
     @property
     def size(self) -> Pair:
@@ -235,14 +236,17 @@ class Field:
         """How far the field reaches into padding, (top, left, bottom, right) input pixels."""
         if not self.on_grid:
             return None
-        before = (-self.rows.lower, -self.columns.lower)
-        after = (self.rows.pad_after, self.columns.pad_after)
-        return tuple(float(max(value, 0)) for value in (*before, *after))  # type: ignore[return-value]  # four values from four
+        return (
+            max(-float(self.rows.lower), 0.0),
+            max(-float(self.columns.lower), 0.0),
+            max(float(self.rows.pad_after), 0.0),
+            max(float(self.columns.pad_after), 0.0),
+        )
 
     def through(self, window: Window, size: Pair) -> Field:
         """Return the field after `window` on a grid of `size`."""
         pads, positions = window.pads(size), window.output_size(size)
-        axes = [
+        rows, columns = (
             axis.through(
                 Fraction(window.stride[i]),
                 Fraction(-pads[i]),
@@ -251,8 +255,8 @@ class Field:
                 positions[i],
             )
             for i, axis in enumerate((self.rows, self.columns))
-        ]
-        return Field(*axes, on_grid=self.on_grid)
+        )
+        return Field(rows, columns, on_grid=self.on_grid)
 
     def whole(self) -> Field:
         """Return the field of a value that reads every position."""
@@ -275,11 +279,13 @@ class Field:
         )
 
 
-def bounding(starts: NDArray[np.intp], stops: NDArray[np.intp], jump: Fraction) -> tuple[int, int]:
+def bounding(
+    starts: NDArray[np.intp], stops: NDArray[np.intp], jump: Fraction
+) -> tuple[Fraction, Fraction]:
     """Return (lower, upper) such that position p reads within jump·p + lower … jump·p + upper."""
     lower = min(floor(int(start) - jump * p) for p, start in enumerate(starts))
     upper = max(ceil(int(stop) - 1 - jump * p) for p, stop in enumerate(stops))
-    return lower, upper
+    return Fraction(lower), Fraction(upper)
 
 
 def _by(size: Pair) -> str:

@@ -36,21 +36,22 @@ from __future__ import annotations
 
 import io
 import logging
-import math
+import os
+import re
 import struct
 import sys
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageColor, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageColor, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from cnnviz.core.types import Pair, Tensor
 from cnnviz.errors import CnnvizError, RequestError, unknown
@@ -66,6 +67,10 @@ from cnnviz.files.matrices import (
 
 _COLORS = ("gray", "rgb")
 _UNLOADABLE = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF"})  # Pillow knows only their names
+
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
+
+_PNG_LEVEL = 4  # on feature maps within 10 % of level 9, many times faster
 
 _UPRIGHT = {  # EXIF orientation -> what undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -235,7 +240,7 @@ def png_bytes(image: Image.Image, text: Mapping[str, str]) -> bytes:
     if image.mode == "P":
         image = _reduce_palette(image)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=metadata, compress_level=6, icc_profile=None)
+    image.save(buffer, "PNG", pnginfo=metadata, compress_level=_PNG_LEVEL, icc_profile=None)
     return buffer.getvalue()
 
 
@@ -335,12 +340,11 @@ def _load_picture(
     with _open(source, data, limit) as stream, _pillow(name, limit):
         image = Image.open(stream)
         _check_size(name, image.size, limit)
-        Image.MAX_IMAGE_PIXELS = limit  # for pictures inside pictures, as in .ico
-        depth = _Depth.of(image)
-        image.load()
+        _mend_transparency(image)
+        with _silent_libtiff() if image.format == "TIFF" else nullcontext():
+            image.load()
         _check_size(name, image.size, limit)
-        if options.resize is None or depth.deep:
-            return _to_tensor(_upright(image), depth, options)
+        depth = _depth(image)
         return _to_tensor(_upright(image), depth, options)
 
 
@@ -351,11 +355,13 @@ def _pillow(name: str, limit: int | None) -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None  # opening reads the header; _check_size comes before pixels
+        Image.MAX_IMAGE_PIXELS = limit
         try:
             yield
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _too_large(name, "a picture inside it has more pixels", limit) from error
+            pixels = re.search(r"[0-9]+", str(error))
+            found = f"{int(pixels[0]):,} pixels" if pixels else "too many pixels"
+            raise _too_large(name, found, limit) from error
         except UnidentifiedImageError as error:
             raise CnnvizError(
                 f"{name}: is not an image that can be read",
@@ -371,6 +377,23 @@ def _pillow(name: str, limit: int | None) -> Iterator[None]:
             ) from error
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def _silent_libtiff() -> Iterator[None]:
+    """Keep libtiff, which prints about damage past Python, from the standard error stream."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _check_size(name: str, size: tuple[int, int], limit: int | None) -> None:
@@ -398,15 +421,177 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-@dataclass(frozen=True)
-class _Depth:
-    """What an opened file says about its samples, before the pixels are decoded."""
+def _mend_transparency(image: ImageFile.ImageFile) -> None:
+    """Bring a PNG's transparent value to the 8 bits that Pillow widens or narrows samples to."""
+    value = image.info.get("transparency")
+    if image.format == "PNG" and image.tile and not isinstance(value, bytes | None):
+        widen = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
+        if isinstance(value, int):
+            image.info["transparency"] = value * widen
+        elif image.tile[0].args == "RGB;16B":
+            image.info["transparency"] = tuple(sample >> 8 for sample in value)
 
-    dtype: str | None = None  # to read the samples of a gray mode as, if not as Pillow does
-    largest: int | None = 255  # None: floats, kept as they are
+
+class _Depth(NamedTuple):
+    """How to read the samples of an image whose mode alone does not make them 0..255."""
+
+    largest: int | None  # None: floats, kept as they are
+    dtype: type[np.generic] | None = None  # the samples' own, if Pillow gives another
     inverted: bool = False
-    transparent: int = 1  # what a tRNS value is multiplied by to fit Pillow's 8 bits
-    shift: int = 0  # or shifted right by
 
-    @classmethod
-    def of(cls, image: Image.Image) -> _Depth: ...
+
+def _depth(image: Image.Image) -> _Depth | None:
+    """Tell from format and tags what samples are; None for 8-bit pictures."""
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})  # only TIFF has them
+    bits, signed = tags.get(_BITS, (8,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == 2
+    if image.mode == "F":
+        return _Depth(None)
+    if image.mode.startswith("I;16"):
+        return _Depth(4095 if bits == 12 else 65535, inverted=tags.get(_PHOTOMETRIC) == 0)
+    if image.mode == "I" and tags:
+        return _Depth(2 ** (bits - 1) - 1) if signed else _Depth(2**32 - 1, np.uint32)
+    if image.mode == "I":
+        return _Depth(65535 if image.format in {"PNG", "PPM"} else 2**31 - 1)
+    if image.mode == "L" and signed:
+        return _Depth(127, np.int8)
+    return None
+
+
+def _to_tensor(image: Image.Image, depth: _Depth | None, options: InputOptions) -> Tensor:
+    planes = 3 if options.color == "rgb" else 1
+    if depth is None:
+        picture = _flatten(image, options)
+        if options.resize is not None:
+            picture = picture.resize(options.resize[::-1], Image.Resampling.BILINEAR)
+        pixels = np.asarray(picture)
+        return _scale(np.atleast_3d(pixels).transpose(2, 0, 1), None if options.raw else 255)
+    samples = _gray_samples(image, depth, options.background_rgb)[np.newaxis]
+    gray = _resize_planes(_scale(samples, None if options.raw else depth.largest), options.resize)
+    return np.repeat(gray, planes, axis=0)
+
+
+def _flatten(image: Image.Image, options: InputOptions) -> Image.Image:
+    """Composite an 8-bit picture over the background and make it gray or RGB."""
+    if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        canvas = Image.new("RGB", image.size, options.background_rgb)
+        canvas.paste(image, mask=image)
+        image = canvas
+    elif image.mode == "LAB":
+        image = image.convert("RGB")
+    return image.convert("RGB" if options.color == "rgb" else "L")
+
+
+def _gray_samples(
+    image: Image.Image, depth: _Depth, background: tuple[int, int, int]
+) -> NDArray[Any]:
+    """Read the samples of a gray image as they are stored: integers or floats."""
+    samples = np.asarray(image)
+    if depth.dtype is not None:
+        samples = samples.view(depth.dtype)
+    if depth.inverted and depth.largest is not None:
+        samples = depth.largest - samples
+    transparent = image.info.get("transparency")
+    if depth.largest is not None and isinstance(transparent, int):
+        luma = Image.new("RGB", (1, 1), background).convert("L").tobytes()[0]
+        samples = np.where(samples == transparent, luma * depth.largest // 255, samples)
+    return samples
+
+
+def _scale(samples: NDArray[Any], largest: int | None) -> Tensor:
+    """Divide samples by the largest value of their depth, in one step from their own type."""
+    tensor = np.empty(samples.shape, dtype=np.float32)
+    with np.errstate(invalid="ignore"):  # signalling NaNs in float images
+        if largest is None:
+            tensor[...] = samples
+        else:
+            exact = np.float32 if samples.dtype.itemsize <= 2 else np.float64
+            np.divide(samples, largest, out=tensor, dtype=exact, casting="same_kind")
+    return tensor
+
+
+def _resize_planes(tensor: Tensor, size: Pair | None) -> Tensor:
+    """Resample planes of floats as Pillow resamples pictures."""
+    if size is None:
+        return tensor
+    planes = [
+        np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR))
+        for plane in tensor
+    ]
+    return np.stack(planes)
+
+
+def _normalise(tensor: Tensor, options: InputOptions, source: str) -> Tensor:
+    """Subtract the mean and divide by the deviation of each channel, in place."""
+    for option, values, apply in (
+        ("mean", options.mean, np.subtract),
+        ("std", options.std, np.divide),
+    ):
+        if values is None:
+            continue
+        if len(values) not in {1, len(tensor)}:
+            raise CnnvizError(
+                f"{display_name(source)}: {option} has {len(values)} values, "
+                f"the image has {len(tensor)} channel{'s' * (len(tensor) != 1)}",
+                hint="give one value or one a channel; --color rgb has three",
+            )
+        with np.errstate(all="ignore"):  # NaN and infinities of the image stay what they are
+            apply(tensor, np.asarray(values, dtype=np.float32).reshape(-1, 1, 1), out=tensor)
+    return tensor
+
+
+# Checks and small parts
+
+
+def _check_resize(size: Pair, limit: int | None) -> None:
+    rows, columns = size
+    if rows < 1 or columns < 1:
+        raise RequestError(
+            f"resize {rows}x{columns}: rows and columns must be 1 or more",
+            hint="for example --resize 224x224",
+        )
+    if limit is not None and rows * columns > limit:
+        raise RequestError(
+            f"resize {rows}x{columns}: {rows * columns:,} pixels, the limit is {limit:,}",
+            hint="--max-pixels N raises it",
+        )
+
+
+def _check_statistic(option: str, values: tuple[float, ...]) -> None:
+    """Require finite numbers, not zero for std, also once they are float32."""
+    with np.errstate(all="ignore"):
+        rounded = np.asarray(values, dtype=np.float32)
+    if not values or not np.isfinite(rounded).all():
+        raise RequestError(
+            f"{option} {_listed(values)}: must be finite numbers", hint="one, or one a channel"
+        )
+    if option == "std" and not rounded.all():
+        raise RequestError(
+            f"std {_listed(values)}: a channel cannot be divided by 0", hint="use 1 to leave it"
+        )
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values) or "()"
+
+
+def _folder_character(character: str) -> str:
+    return character if character.isprintable() and character not in '<>:"/\\|?*' else "_"
+
+
+def _reduce_palette(image: Image.Image) -> Image.Image:
+    """Keep the palette's entries in use, in their order, so that small maps are small files."""
+    used = [index for index, count in enumerate(image.histogram()) if count]
+    palette = image.getpalette("RGB") or []
+    entries = [palette[3 * index : 3 * index + 3] or [0, 0, 0] for index in used]
+    new_index = dict(zip(used, range(len(used)), strict=True))
+    reduced = image.point([new_index.get(index, 0) for index in range(256)])
+    reduced.putpalette([level for entry in entries for level in entry])
+    alpha = reduced.info.pop("transparency", None)  # an index, or an alpha for each
+    if isinstance(alpha, bytes):
+        reduced.info["transparency"] = bytes((alpha + b"\xff" * 256)[index] for index in used)
+    elif alpha in new_index:
+        reduced.info["transparency"] = new_index[alpha]
+    return reduced

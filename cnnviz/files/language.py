@@ -127,7 +127,9 @@ class _Reader:
     def _complain(self, at: int, what: str) -> NoReturn:
         line = self.source.count("\n", 0, at) + 1
         column = at - (self.source.rfind("\n", 0, at) + 1) + 1
-        where = f"line {line}, column {column}" if "\n" in self.source.strip() else f"column {column}"
+        where = (
+            f"line {line}, column {column}" if "\n" in self.source.strip() else f"column {column}"
+        )
         around = self.source[max(0, at - 20) : at + 20].replace("\n", " ").strip()
         raise RequestError(f"{self.place}, {where}: {what}", hint=f"near: {around}")
 
@@ -186,29 +188,26 @@ class _Reader:
     def value(self, depth: int) -> Any:
         if depth > DEEPEST:
             self._complain(self.peek().start, f"more than {DEEPEST} parentheses deep")
-        token = self.peek()
-        match token.kind:
+        match self.peek().kind:
             case "number":
                 return self._number()
             case "string":
-                self.take()
-                return re.sub(r"\\(.)", r"\1", token.text[1:-1])
-            case "file":
-                return self.take().text
+                return re.sub(r"\\(.)", r"\1", self.take().text[1:-1])
             case "word" if self.tokens[self.at + 1].text == "(":
                 return self.call(depth)
-            case "word":
+            case "word" | "file":
                 return self.take().text
-        if self.accept("("):
-            group = [self.value(depth + 1)]
-            while self.accept(","):
-                if self.peek().text == ")":
-                    break
-                group.append(self.value(depth + 1))
-            if not self.accept(")"):
-                self.fail("',' or ')'")
-            return tuple(group)
-        self.fail("a value")
+        return self._group(depth)
+
+    def _group(self, depth: int) -> tuple[Any, ...]:
+        if not self.accept("("):
+            self.fail("a value")
+        group = [self.value(depth + 1)]
+        while self.accept(",") and self.peek().text != ")":
+            group.append(self.value(depth + 1))
+        if not self.accept(")"):
+            self.fail("',' or ')'")
+        return tuple(group)
 
     def _number(self) -> int | float:
         number = number_of(self.take().text)
@@ -226,4 +225,3 @@ def number_of(text: str) -> int | float:
     """Return the number a token spells; very long ones become floats."""
     plain = len(text) < 20 and not set(text) & set(".eE")
     return int(text) if plain else float(text)
-

@@ -13,7 +13,7 @@ import re
 from array import array as packed
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +77,6 @@ def read_matrix(
         raise file_error(source, error) from error
     except MemoryError as error:
         raise CnnvizError(f"{name}: does not fit in memory", hint="use a smaller matrix") from error
-    if not matrix.size:
-        raise _empty(name, matrix.shape)
     return matrix
 
 
@@ -181,7 +179,7 @@ def file_error(source: str, error: OSError) -> CnnvizError:
     name = display_name(source)
     if isinstance(error, FileNotFoundError):
         return CnnvizError(f"{name}: no such file", hint="check the path")
-    if isinstance(error, IsADirectoryError) or (source and Path(source).is_dir()):
+    if isinstance(error, IsADirectoryError):
         return CnnvizError(f"{name}: is a folder, not a file", hint="name a file in it")
     if isinstance(error, PermissionError):
         return CnnvizError(f"{name}: permission denied", hint="allow reading it, or copy it")
@@ -206,26 +204,28 @@ def _read_text(stream: BinaryIO, name: str, limit: int) -> NDArray[np.float64]:
     """Read rows into one flat, growing buffer of doubles."""
     numbers = packed("d")
     width = first = 0
-    for line_number, line in _lines(stream, name, limit):
-        where = f"{name}, line {line_number}"
-        row = _parse_row(line, where)
-        if len(numbers) + len(row) > limit:
-            raise _too_many(name, f"at least {len(numbers) + len(row):,}", limit)
-        if not width:
-            width, first = len(row), line_number
-        elif len(row) != width:
-            raise CnnvizError(
-                f"{where}: has {len(row)} numbers where line {first} has {width}",
-                hint="every row needs as many",
-            )
-        numbers.extend(row)
-    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, max(width, 1))
+    with io.TextIOWrapper(stream, encoding="utf-8-sig") as text:  # any of the three line endings
+        for line_number, line in _lines(text, name, limit):
+            where = f"{name}, line {line_number}"
+            row = _parse_row(line, where)
+            if len(numbers) + len(row) > limit:
+                raise _too_many(name, f"at least {len(numbers) + len(row):,}", limit)
+            if not width:
+                width, first = len(row), line_number
+            elif len(row) != width:
+                raise CnnvizError(
+                    f"{where}: row of {len(row)} where line {first} has a row of {width}",
+                    hint="every row needs as many",
+                )
+            numbers.extend(row)
+    if not width:
+        raise CnnvizError(f"{name}: holds no numbers", hint="give at least one row of them")
+    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, width)
 
 
-def _lines(stream: BinaryIO, name: str, limit: int) -> Iterator[tuple[int, str]]:
+def _lines(text: TextIO, name: str, limit: int) -> Iterator[tuple[int, str]]:
     """Yield the lines that hold numbers, stripped of comments, with their line numbers."""
     longest = 1024 + 32 * min(limit, _ROW_LIMIT)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig")  # any of the three line endings
     line_number = 0
     try:
         while line := text.readline(longest + 1):
@@ -306,7 +306,7 @@ def _read_npy(stream: BinaryIO, name: str, limit: int) -> NDArray[np.float64]:
     if not count:
         raise _empty(name, shape)
     if count > limit:
-        raise _too_many(name, f"{count:,} ({' × '.join(map(str, shape))})", limit)
+        raise _too_many(name, f"{' × '.join(map(str, shape))} = {count:,}", limit)
     data = stream.read(count * dtype.itemsize)
     if len(data) < count * dtype.itemsize:
         raise CnnvizError(
@@ -346,7 +346,8 @@ def _npy_dtype(descr: str, name: str) -> np.dtype[Any]:
             return np.dtype(known[0])
         except TypeError as error:
             raise _bad_header(name, f"its type is {descr!r}") from error
-    kind = {"O": "Python objects", "c": "complex numbers"}.get(known[1] if known else "", "")
+    kinds = {"O": "Python objects", "c": "complex numbers", "[": "named fields"}
+    kind = kinds.get(known[1] if known else descr[:1])
     raise CnnvizError(
         f"{name}: holds {kind or f'values of type {_quoted(descr)}'}, not real numbers",
         hint="save it as float32 or float64",

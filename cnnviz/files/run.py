@@ -61,6 +61,11 @@ def map_name(row: Row, channel: int) -> str:
     return f"{_stage_name(row)}_c{channel:03d}.png"
 
 
+def colour_name(row: Row, kernel: int) -> str:
+    """Name the picture of three channels recombined: ``01_depthwise_depthwise1_rgb000.png``."""
+    return f"{_stage_name(row)}_rgb{kernel:03d}.png"
+
+
 def grid_name(row: Row) -> str:
     """Name the picture of all channels: ``03_conv_conv2_grid.png``."""
     return f"{_stage_name(row)}_grid.png"
@@ -278,20 +283,13 @@ class OutputFolder:
         if isinstance(content, Mapping):
             text = _json_bytes(content)
             return self._place(name, lambda file: file.write(text))
-        target = self.path / name
-        temporary = self.path / f".cnnviz-{secrets.token_hex(8)}.tmp"
-        try:
-            with temporary.open("xb") as file:
-                content(file)
+
+        def fill(file: BinaryIO) -> None:
+            content(file)
             if name != RECORD:
                 self._list(name)
-            temporary.replace(target)
-        except OSError as error:
-            raise _failure("write", target, error) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        return str(target)
+
+        return _write_whole(self.path / name, fill)
 
     def _list(self, name: str) -> None:
         """Have run.json list a name, and say that a run is under way, before it is written."""
@@ -314,6 +312,32 @@ class OutputFolder:
                 path.unlink()
             except OSError as error:
                 raise _failure("remove", path, error) from error
+
+
+def write_file(path: Path, data: bytes, *, force: bool = False) -> str:
+    """Write one whole file outside any run; an existing one only with `force`."""
+    if os.path.lexists(path) and not force:
+        raise _not_ours(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _failure("create", path.parent, error) from error
+    return _write_whole(path, lambda file: file.write(data))
+
+
+def _write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
+    """Fill a file beside `target` and rename it; on any failure leave no trace of it."""
+    temporary = target.parent / f".cnnviz-{secrets.token_hex(8)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            fill(file)
+        temporary.replace(target)
+    except OSError as error:
+        raise _failure("write", target, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return str(target)
 
 
 class _Chunks:

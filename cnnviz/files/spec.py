@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -133,7 +133,10 @@ def parse_value(text: str) -> Any:
     ((2, 1), 'same', 0.5)
     """
     parts = [part.strip() for part in text.strip().strip("()").split(",")]
-    if all(re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", part, re.I | re.A) for part in parts):
+    if all(
+        re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", part, re.IGNORECASE | re.ASCII)
+        for part in parts
+    ):
         numbers = tuple(number_of(part) for part in parts)
         return numbers if len(numbers) > 1 else numbers[0]
     return text.strip()
@@ -158,8 +161,10 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     ((3, 224, 224), (1, 28, 28))
     """
     parts = re.split(r"\s*[x×,]\s*", text.strip().strip("[]()"))
-    if len(parts) not in (2, 3) or not all(re.fullmatch(r"\d{1,7}", p, re.A) for p in parts):
-        raise RequestError(f"--input is {text!r}", hint="write channels x rows x columns: 3x224x224")
+    if len(parts) not in (2, 3) or not all(re.fullmatch(r"\d{1,7}", p, re.ASCII) for p in parts):
+        raise RequestError(
+            f"--input is {text!r}", hint="write channels x rows x columns: 3x224x224"
+        )
     shape = [1, *map(int, parts)][-3:]
     if not all(shape):
         raise RequestError(f"--input is {text!r}", hint="every size must be at least 1")
@@ -214,7 +219,7 @@ def _input_settings(table: Any, place: str, folder: Path | None) -> InputSetting
     where = f"{place}: [input]"
     if not isinstance(table, Mapping):
         raise RequestError(f"{where} is not a table")
-    readers = {
+    readers: dict[str, Callable[[Any, str], Any]] = {
         "color": _color,
         "size": _size,
         "mean": _numbers,
@@ -222,7 +227,7 @@ def _input_settings(table: Any, place: str, folder: Path | None) -> InputSetting
         "labels": lambda value, key: _labels(value, key, folder),
         "weights": lambda value, key: _weights(value, key, folder),
     }
-    settings = {}
+    settings: dict[str, Any] = {}
     for key, value in table.items():
         if key not in readers:
             raise unknown(f"key of {where}", key, readers)

@@ -24,7 +24,9 @@ class NpzWeights(Mapping[str, Tensor]):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if name.endswith(".npy")]
-                self.shapes = {name.removesuffix(".npy"): self._shape(archive, name) for name in names}
+                self.shapes = {
+                    name.removesuffix(".npy"): self._shape(archive, name) for name in names
+                }
         except FileNotFoundError:
             raise CnnvizError(f"{path} does not exist", hint="check the path") from None
         except _UNREADABLE as error:
@@ -105,7 +107,9 @@ def check_weights(
         for name, spec in specs.items()
         if name in found and found[name] != spec.shape
     ]
-    faults += [f"{name} {_by(shape)} has no stage" for name, shape in found.items() if name not in specs]
+    faults += [
+        f"{name} {_by(shape)} has no stage" for name, shape in found.items() if name not in specs
+    ]
     if faults:
         told = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise CnnvizError(

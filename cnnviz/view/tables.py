@@ -143,7 +143,7 @@ class Column:
     importance: int | None = None  # 1 stays longest in a narrow terminal; None: only if asked for
     footer: Footer | None = None
 
-    def value(self, entry: Entry) -> Any:  # noqa: ANN401
+    def value(self, entry: Entry) -> Any:
         """Return the raw value; None where it is absent, NaN or infinite."""
         if self.row:
             value = self.row(_row(entry))
@@ -344,14 +344,14 @@ def _whole(value: float | None) -> int | float | None:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401
+def _finite(value: Any) -> Any:
     """Return None for NaN and infinities, and 0 for -0."""
     if not isinstance(value, float):
         return value
     return value + 0.0 if math.isfinite(value) else None
 
 
-def _json(value: Mapping[str, object]) -> Any:  # noqa: ANN401
+def _json(value: Mapping[str, object]) -> Any:
     # Through text and back: NaN and the infinities are read as null.
     return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
 

@@ -25,7 +25,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cnnviz.view.render import one_line
+from cnnviz.view.numbers import one_line
 
 Pixels = NDArray[np.uint8]
 

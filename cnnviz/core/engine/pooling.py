@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from cnnviz.core.window import Window
 
 BAND_BYTES = 8 << 20
 
-Values = NDArray[np.floating]
+Values = NDArray[np.floating[Any]]
+Counts = NDArray[np.intp] | int
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class PoolMode:
 
     combine: np.ufunc
     neutral: float  # what padding holds, so that it changes nothing
-    dtype: type[np.floating]
+    dtype: type[np.floating[Any]]
     prepare: Callable[[Values, float], Values]  # (cells, norm_type)
-    finish: Callable[[Values, Values, float], Values]  # (combined, cells counted, norm_type)
+    finish: Callable[[Values, Counts, float], Values]  # (combined, cells counted, norm_type)
 
 
 def _keep(cells: Values, _norm: float) -> Values:
@@ -137,7 +139,7 @@ def global_pool(x: Tensor, mode: str) -> Tensor:
     """Make each whole map into one number: (C, H, W) -> (C, 1, 1)."""
     rule = POOL_MODES[mode]
     best = rule.combine.reduce(x, axis=(1, 2), keepdims=True, dtype=rule.dtype)
-    return rule.finish(best, np.float64(x[0].size), 1.0).astype(np.float32)
+    return rule.finish(best, x[0].size, 1.0).astype(np.float32)
 
 
 def adaptive_bins(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -153,7 +155,10 @@ def adaptive_pool(x: Tensor, output_size: Pair, mode: str) -> Tensor:
     """Pool to a fixed size: (C, H, W) -> (C, rows, columns), bins as in `adaptive_bins`."""
     rule = POOL_MODES[mode]
     _, height, width = x.shape
-    row_bins, column_bins = adaptive_bins(height, output_size[0]), adaptive_bins(width, output_size[1])
+    row_bins, column_bins = (
+        adaptive_bins(height, output_size[0]),
+        adaptive_bins(width, output_size[1]),
+    )
     tall = np.empty((x.shape[0], output_size[0], width), rule.dtype)
     for i, (start, stop) in enumerate(zip(*row_bins, strict=True)):
         rule.combine.reduce(x[:, start:stop], axis=1, dtype=rule.dtype, out=tall[:, i])

@@ -236,7 +236,7 @@ GABOR = "Daugman 1985, J. Opt. Soc. Am. A 2, 1160-1169, after Gabor 1946"
 
 
 @_register("family", "stripes and edges of one direction and one width", GABOR)
-def gabor(  # noqa: PLR0917 - every option may be written by position
+def gabor(
     size: Size = 3,
     theta: float = 0,
     wavelength: float | None = None,
@@ -309,7 +309,7 @@ def gabor(  # noqa: PLR0917 - every option may be written by position
 
 
 @_register("bank", "stripes and edges of one width, in evenly spaced directions", GABOR)
-def gabor_bank(  # noqa: PLR0917 - as for gabor
+def gabor_bank(
     count: int = 8,
     size: Size = 15,
     wavelength: float | None = None,

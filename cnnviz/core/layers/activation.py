@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,22 @@ from cnnviz.core.options import choice, number, option, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError
 
+Values = NDArray[np.floating[Any]]
+"""What a curve returns: rounded to float32 where it is stored."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(Layer):
     """A function of one number; subclasses give `curve`."""
 
     family: ClassVar[str] = "activation"
+    keeps_maps: ClassVar[bool] = True
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the input's shape."""
         return shapes[0]
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return the function's value for each of a block of values."""
         raise NotImplementedError
 
@@ -35,14 +39,16 @@ class Activation(Layer):
         return elementwise(self.curve, inputs[0])
 
 
-def sigmoid(x: Tensor) -> Tensor:
+def sigmoid(x: Tensor) -> Values:
     """Return 1 / (1 + e^−x), by way of tanh, which cannot overflow."""
-    return np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1))
+    squeezed: Values = np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1))
+    return squeezed
 
 
-def softplus(x: Tensor) -> Tensor:
+def softplus(x: Tensor) -> Values:
     """Return ln(1 + e^x) without overflow."""
-    return np.logaddexp(x, np.float32(0))
+    bent: Values = np.logaddexp(x, np.float32(0))
+    return bent
 
 
 _ERF_STEP, _ERF_REACH = 1 / 256, 6.0  # erf(6) differs from 1 by 2e-17
@@ -82,7 +88,7 @@ class Relu(Activation):
     summary: ClassVar[str] = "keep what is positive, set the rest to 0"
     formula: ClassVar[str] = "max(0, x)"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return max(0, x)."""
         return np.maximum(x, np.float32(0))
 
@@ -96,7 +102,7 @@ class Relu6(Activation):
     summary: ClassVar[str] = "relu that stops at 6"
     formula: ClassVar[str] = "min(max(0, x), 6)"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return min(max(0, x), 6)."""
         return np.clip(x, np.float32(0), np.float32(6))
 
@@ -112,7 +118,7 @@ class LeakyRelu(Activation):
 
     negative_slope: float = option(number(), "the slope for x < 0", default=0.01)
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x, or negative_slope · x where negative."""
         return np.where(x > 0, x, np.float32(self.negative_slope) * x)
 
@@ -164,7 +170,7 @@ class Elu(Activation):
 
     alpha: float = option(number(), "where the negative side ends", default=1.0)
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x, or alpha · (e^x − 1) where negative."""
         return np.where(x > 0, x, np.float32(self.alpha) * np.expm1(np.minimum(x, 0)))
 
@@ -178,7 +184,7 @@ class Selu(Activation):
     summary: ClassVar[str] = "elu scaled so that mean 0 and variance 1 reproduce themselves"
     formula: ClassVar[str] = "1.0507 · (x if x > 0 else 1.6733 · (e^x − 1))"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return the scaled ELU."""
         scale, alpha = 1.0507009873554805, 1.6732632423543772
         negative = np.float32(scale * alpha) * np.expm1(np.minimum(x, 0))
@@ -196,7 +202,7 @@ class Celu(Activation):
 
     alpha: float = option(number(above=0), "where the negative side ends", default=1.0)
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x, or alpha · (e^(x/alpha) − 1) where negative."""
         alpha = np.float32(self.alpha)
         return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
@@ -215,7 +221,7 @@ class Gelu(Activation):
         choice(("none", "tanh")), "none: erf; tanh: GPT-2's approximation", default="none"
     )
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x · Φ(x)."""
         if self.approximate == "tanh":
             inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x.astype(np.float64) ** 3)
@@ -223,7 +229,7 @@ class Gelu(Activation):
         else:
             share = 1 + erf(x / np.float32(math.sqrt(2)))
         # −∞ · 0 is 0 here: the limit, and what PyTorch's vectorised kernel gives for large −x.
-        return np.where(share == 0, np.float32(-0.0), 0.5 * x * share).astype(np.float32)
+        return np.where(share == 0, np.float32(-0.0), 0.5 * x * share)
 
 
 @register
@@ -235,7 +241,7 @@ class Silu(Activation):
     summary: ClassVar[str] = "each value times its sigmoid (swish)"
     formula: ClassVar[str] = "x / (1 + e^−x)"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x · sigmoid(x)."""
         # Dividing keeps what x · sigmoid(x) would lose far below 0, where sigmoid rounds to 0.
         return x / (np.float32(1) + np.exp(-x))
@@ -250,7 +256,7 @@ class Mish(Activation):
     summary: ClassVar[str] = "like silu, a little smoother"
     formula: ClassVar[str] = "x · tanh(ln(1 + e^x))"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x · tanh(softplus(x))."""
         return x * np.tanh(softplus(x))
 
@@ -264,7 +270,7 @@ class Sigmoid(Activation):
     summary: ClassVar[str] = "squeeze every value into 0 … 1"
     formula: ClassVar[str] = "1 / (1 + e^−x)"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return 1 / (1 + e^−x)."""
         return sigmoid(x)
 
@@ -278,9 +284,10 @@ class HardSigmoid(Activation):
     summary: ClassVar[str] = "sigmoid made of three straight lines"
     formula: ClassVar[str] = "min(max(0, x/6 + 1/2), 1)"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x / 6 + 1/2 cut to 0 … 1."""
-        return np.clip((x + np.float32(3)) / np.float32(6), np.float32(0), np.float32(1))
+        line: Values = np.clip((x + np.float32(3)) / np.float32(6), np.float32(0), np.float32(1))
+        return line
 
 
 @register
@@ -292,9 +299,10 @@ class HardSwish(Activation):
     summary: ClassVar[str] = "silu with the hard sigmoid"
     formula: ClassVar[str] = "x · min(max(0, x + 3), 6) / 6"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x · relu6(x + 3) / 6."""
-        return x * np.clip(x + np.float32(3), np.float32(0), np.float32(6)) / np.float32(6)
+        gate: Values = np.clip(x + np.float32(3), np.float32(0), np.float32(6)) / np.float32(6)
+        return x * gate
 
 
 @register
@@ -306,7 +314,7 @@ class Tanh(Activation):
     summary: ClassVar[str] = "squeeze every value into −1 … 1"
     formula: ClassVar[str] = "(e^x − e^−x) / (e^x + e^−x)"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return tanh(x)."""
         return np.tanh(x)
 
@@ -322,7 +330,7 @@ class Softplus(Activation):
 
     beta: float = option(number(above=0), "sharpness of the bend", default=1.0)
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return ln(1 + e^(beta·x)) / beta."""
         beta = np.float32(self.beta)
         return softplus(beta * x) / beta
@@ -337,7 +345,7 @@ class Softsign(Activation):
     summary: ClassVar[str] = "squeeze into −1 … 1, gently"
     formula: ClassVar[str] = "x / (1 + |x|)"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return x / (1 + |x|)."""
         return x / (np.float32(1) + np.abs(x))
 
@@ -351,6 +359,6 @@ class Abs(Activation):
     summary: ClassVar[str] = "how strong, whatever the sign"
     formula: ClassVar[str] = "|x|"
 
-    def curve(self, x: Tensor) -> Tensor:
+    def curve(self, x: Tensor) -> Values:
         """Return |x|."""
         return np.abs(x)

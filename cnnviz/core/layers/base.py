@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnviz.core.options import Option
 from cnnviz.core.types import Pair, Params, Shape, Tensor
@@ -43,6 +44,7 @@ class Layer(ABC):
     arity: ClassVar[tuple[int, int | None]] = (1, 1)  # fewest and most inputs
     order: ClassVar[tuple[str, ...]] = ()  # options that come first by position, before the others
     is_stage: ClassVar[bool] = True  # False for words that only steer the graph
+    keeps_maps: ClassVar[bool] = False  # map c comes from map c alone, and may bear its name
     weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
 
     def __post_init__(self) -> None:
@@ -85,6 +87,10 @@ class Layer(ABC):
             return Field.union(fields)
         return fields[0].through(window, plane(shapes[0]))
 
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the output maps' names, given the inputs'; none where they have none."""
+        return names[0] if self.keeps_maps else ()
+
     def arguments(self) -> Iterator[tuple[str | None, Any]]:
         """Yield (name, value) of each setting that differs from its default, as text needs it.
 
@@ -93,7 +99,7 @@ class Layer(ABC):
         positional = True
         for field, how in options_of(type(self)):
             value = getattr(self, field.name)
-            if value == read_default(type(self), field):
+            if value == read_default(type(self), field) and not how.always:
                 positional = False
                 continue
             yield (field.name if not positional else None), value
@@ -186,7 +192,7 @@ def require_maps(shape: Shape, layer: str) -> Shape:
     return shape
 
 
-def elementwise(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def elementwise(function: Callable[[Tensor], NDArray[np.floating[Any]]], x: Tensor) -> Tensor:
     """Apply `function` to every value, a cache-sized block at a time."""
     output = np.empty(x.shape, np.float32)
     source, target = np.ascontiguousarray(x).reshape(-1), output.reshape(-1)

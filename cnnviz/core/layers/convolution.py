@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.border import BORDERS
+from cnnviz.core.border import BORDERS, check_border
 from cnnviz.core.engine import correlate
 from cnnviz.core.kernels import Kernel
 from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps
@@ -27,12 +27,17 @@ from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Field, Window
 from cnnviz.errors import CnnvizError, RequestError
 
+
 @dataclass(frozen=True, kw_only=True)
 class Bordered:
     """The options of layers that read beyond the edge."""
 
     padding_mode: str = option(choice(BORDERS), "what lies beyond the edge", default="zeros")
     pad_value: float = option(number(), "the padding of mode constant", default=0.0)
+
+    def check_border(self, window: Window, size: Pair) -> None:
+        """Raise CnnvizError when a mirror or wrap would reach past the image it copies from."""
+        check_border(self.padding_mode, window.pads(size), size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +150,10 @@ class Convolution(Layer):
             params["bias"] = np.zeros(self.channels_out(channels), np.float32)
         return params
 
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the kernels' names."""
+        return tuple(kernel.name for kernel in self.kernels)
+
     def kernel_weight(self, shape: Shape) -> Tensor:
         """Return the chosen kernels as weights of `shape`."""
         return kernel_weights(
@@ -162,7 +171,7 @@ class Convolution(Layer):
         out = self.channels_out(channels)
         if channels % groups or out % groups:
             raise CnnvizError(
-                f"{self.name}: groups={groups} does not divide {channels} channels in and {out} out",
+                f"{self.name}: groups={groups} does not divide {channels} channels into {out}",
                 hint="groups must divide both",
             )
 
@@ -189,7 +198,9 @@ class Conv(Grouped, Bordered, Convolution):
         """Return (filters, rows, columns)."""
         channels, *_ = require_maps(shapes[0], self.name)
         self.check_groups(channels)
-        return (self.count, *self.window(shapes[0]).output_size(plane(shapes[0])))
+        window, size = self.window(shapes[0]), plane(shapes[0])
+        self.check_border(window, size)
+        return (self.count, *window.output_size(size))
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate the input with the weights and add the bias."""
@@ -224,6 +235,10 @@ class Depthwise(Bordered, Convolution):
         """Return one group a channel."""
         return channels
 
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return each channel's name with each kernel's."""
+        return tuple(f"{name} {kernel.name}" for name in names[0] for kernel in self.kernels)
+
     def kernel_weight(self, shape: Shape) -> Tensor:
         """Return every kernel once for each channel."""
         own = super().kernel_weight((self.count, *shape[1:]))
@@ -232,8 +247,9 @@ class Depthwise(Bordered, Convolution):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (channels × filters, rows, columns)."""
         channels, *_ = require_maps(shapes[0], self.name)
-        size = self.window(shapes[0]).output_size(plane(shapes[0]))
-        return (self.channels_out(channels), *size)
+        window, size = self.window(shapes[0]), plane(shapes[0])
+        self.check_border(window, size)
+        return (self.channels_out(channels), *window.output_size(size))
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate each channel with its own filters."""

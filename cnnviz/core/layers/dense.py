@@ -124,7 +124,8 @@ class Softmax(FirstAxis):
         """Return the probabilities."""
         x = inputs[0]
         powers = np.exp(x - x.max(axis=0))
-        return powers / powers.sum(axis=0)
+        probabilities: Tensor = powers / powers.sum(axis=0)
+        return probabilities
 
 
 @register
@@ -140,4 +141,5 @@ class LogSoftmax(FirstAxis):
         """Return the log-probabilities."""
         x = inputs[0]
         shifted = x - x.max(axis=0)
-        return shifted - np.log(np.exp(shifted).sum(axis=0))
+        logarithms: Tensor = shifted - np.log(np.exp(shifted).sum(axis=0))
+        return logarithms

@@ -109,6 +109,10 @@ class Concat(Merge):
                 )
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the inputs' names one behind the other, if all have some."""
+        return sum(names, ()) if all(names) else ()
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
         """Return the inputs one behind the other."""
         return np.concatenate(inputs, axis=0)
@@ -127,6 +131,10 @@ class Magnitude(Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return one map (or one number for a vector)."""
         return (1, *shapes[0][1:])
+
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what the one map shows."""
+        return ("magnitude",)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
         """Return the channels' Euclidean length."""

@@ -19,6 +19,7 @@ class BatchNorm(Layer):
 
     name: ClassVar[str] = "batchnorm"
     family: ClassVar[str] = "normalization"
+    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "shift and scale each channel by what training measured"
     formula: ClassVar[str] = "(x − running_mean) / √(running_var + eps) · weight + bias"
     weights_from: ClassVar[str | None] = "set"
@@ -63,6 +64,7 @@ class Lrn(Layer):
 
     name: ClassVar[str] = "lrn"
     family: ClassVar[str] = "normalization"
+    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "damp a channel where its neighbours are strong too (AlexNet)"
     formula: ClassVar[str] = "x / (k + alpha/size · Σ of x² over size channels)^beta"
 
@@ -97,6 +99,7 @@ class Dropout(Layer):
 
     name: ClassVar[str] = "dropout"
     family: ClassVar[str] = "normalization"
+    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "nothing here: it drops values in training only"
     formula: ClassVar[str] = "x"
 

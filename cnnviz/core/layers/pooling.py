@@ -19,12 +19,13 @@ class LocalPool(Bordered, Layer):
     """Settings that all sliding pooling layers share."""
 
     family: ClassVar[str] = "pooling"
+    keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
     order: ClassVar[tuple[str, ...]] = (
         *("kernel_size", "stride", "padding", "padding_mode", "dilation", "ceil_mode"),
     )
 
-    kernel_size: Pair = option(pair(), "rows,columns of the window", default=2)
+    kernel_size: Pair = option(pair(), "rows,columns of the window", default=2, always=True)
     stride: Pair | None = option(
         optional(pair()), "rows,columns from window to window", default=None, shown="the window"
     )
@@ -42,10 +43,11 @@ class LocalPool(Bordered, Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (C, rows, columns)."""
         shape = require_maps(shapes[0], self.name)
-        window = self.window(shape)
-        size = window.output_size(plane(shape))
-        window.require_pixels(plane(shape))
-        return (shape[0], *size)
+        window, size = self.window(shape), plane(shape)
+        self.check_border(window, size)
+        output_size = window.output_size(size)
+        window.require_pixels(size)
+        return (shape[0], *output_size)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
         """Pool every window."""
@@ -117,6 +119,7 @@ class GlobalPool(Layer):
     """Pooling whose window is the whole map."""
 
     family: ClassVar[str] = "pooling"
+    keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
 
     def window(self, shape: Shape) -> Window:
@@ -160,6 +163,7 @@ class AdaptivePool(Layer):
     """Pooling to a fixed size; windows are cut to fit, as in PyTorch."""
 
     family: ClassVar[str] = "pooling"
+    keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
 
     output_size: Pair = option(pair(), "rows,columns of the output")

@@ -7,8 +7,9 @@ from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cnnviz.core.border import check_border, padded_band
+from cnnviz.core.border import padded_band
 from cnnviz.core.layers.base import Layer, plane, register, require_maps
 from cnnviz.core.layers.convolution import Bordered
 from cnnviz.core.options import Padding, choice, option, pair
@@ -24,6 +25,7 @@ class Pad(Bordered, Layer):
 
     name: ClassVar[str] = "pad"
     family: ClassVar[str] = "size"
+    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "add pixels around each map"
     formula: ClassVar[str] = "S(c,y,x) = I(c, y−top, x−left), the border beyond"
     order: ClassVar[tuple[str, ...]] = ("padding",)
@@ -49,12 +51,13 @@ class Pad(Bordered, Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the padded shape."""
         shape = require_maps(shapes[0], self.name)
-        return (shape[0], *self.window(shape).output_size(plane(shape)))
+        window, size = self.window(shape), plane(shape)
+        self.check_border(window, size)
+        return (shape[0], *window.output_size(size))
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
         """Return the padded maps."""
         x = inputs[0]
-        check_border(self.padding_mode, self.pads, plane(x.shape))
         fill = self.pad_value if self.padding_mode == "constant" else 0.0
         rows = self.pads[0] + x.shape[1] + self.pads[2]
         return padded_band(x, self.pads, 0, rows, self.padding_mode, fill)
@@ -67,10 +70,11 @@ class Upsample(Layer):
 
     name: ClassVar[str] = "upsample"
     family: ClassVar[str] = "size"
+    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "enlarge each map, by copying or by blending neighbours"
     formula: ClassVar[str] = "S(c,y,x) = I at ((y+½)/scale − ½, (x+½)/scale − ½)"
 
-    scale: Pair = option(pair(), "rows,columns each value becomes", default=2)
+    scale: Pair = option(pair(), "rows,columns each value becomes", default=2, always=True)
     mode: str = option(
         choice(("nearest", "bilinear")), "nearest copies, bilinear blends", default="nearest"
     )
@@ -93,7 +97,7 @@ class Upsample(Layer):
 
     def _sources(
         self, length: int, scale: int
-    ) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], ...]:
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
         """Return, for every output of an axis, the two inputs it blends and the second's share."""
         outputs = np.arange(length * scale)
         if self.mode == "nearest":

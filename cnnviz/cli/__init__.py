@@ -1,0 +1,1 @@
+"""The door: options in, calls, printed answers. The only place that knows Typer."""

@@ -1,0 +1,70 @@
+"""``cnnviz convolve``: one stage of chosen kernels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnviz.cli.job import set_threads
+from cnnviz.cli.options import (
+    WINDOW,
+    Images,
+    InputOptions,
+    OutputOptions,
+    TableOptions,
+    WindowOptions,
+)
+
+EXAMPLES = (
+    "cnnviz convolve photo.jpg -k sobel_x --padding same",
+    "cnnviz convolve photo.jpg -k 'gaussian(9, sigma=2)' -k sharpen --padding same --show",
+    "cnnviz convolve matrix.csv -k '1,0,1; 0,1,0; 1,0,1' --values",
+)
+
+
+def convolve(
+    images: Images,
+    window: WindowOptions,
+    inputs: InputOptions,
+    output: OutputOptions,
+    table: TableOptions,
+    kernel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kernel",
+            "-k",
+            metavar="KERNEL",
+            help="A name, a bank, gaussian(7, sigma=1.5), numbers '1,0,-1; 2,0,-2; 1,0,-1' or "
+            "@file; repeatable. (default: sobel)",
+            rich_help_panel=WINDOW,
+        ),
+    ] = None,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip", help="Rotate kernels by 180°: true convolution.", rich_help_panel=WINDOW
+        ),
+    ] = False,
+    depthwise: Annotated[
+        bool,
+        typer.Option("--depthwise", help="Each channel on its own.", rich_help_panel=WINDOW),
+    ] = False,
+) -> int:
+    """Slide kernels over images and draw what each one finds.
+
+    The operation is cross-correlation, as in every CNN.
+    """
+    set_threads(output.threads)
+    from cnnviz.cli.running import run_images
+    from cnnviz.core.layers import make_layer
+    from cnnviz.core.pipeline import Pipeline, Term
+    from cnnviz.files.kernels import parse_kernels
+    from cnnviz.files.spec import Spec
+
+    groups = tuple(parse_kernels(text) for text in kernel or ["sobel"])
+    layer = make_layer(
+        "depthwise" if depthwise else "conv", *groups, flip=flip, **window.settings()
+    )
+    spec = Spec(Pipeline.from_terms([Term(layer)]), "convolve")
+    return run_images(images, spec, inputs, output, table)

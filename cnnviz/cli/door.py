@@ -1,0 +1,102 @@
+"""What every command shares at the door: grouped options in, errors out.
+
+A command takes dataclasses of options (see `cli.options`) as parameters; `command` spreads their
+fields into flags, so that a group of options is declared once however many commands have it.
+Errors are caught here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+import typer
+
+from cnnviz.errors import CnnvizError
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Make a function a command: spread its option groups, end it with the right exit code."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, tuple[type[Any], list[str]]] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if not dataclasses.is_dataclass(hint):
+            parameters.append(parameter.replace(annotation=hint))
+            continue
+        kind: Any = hint
+        inner = get_type_hints(kind, include_extras=True)
+        fields = dataclasses.fields(kind)
+        groups[parameter.name] = (kind, [field.name for field in fields])
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default
+                if field.default is not dataclasses.MISSING
+                else inspect.Parameter.empty,
+                annotation=inner[field.name],
+            )
+            for field in fields
+        ]
+
+    def run(**values: Any) -> None:
+        for name, (kind, fields) in groups.items():
+            values[name] = kind(**{field: values.pop(field) for field in fields})
+        raise typer.Exit(_guarded(function, values))
+
+    ordered = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]  # Typer reads it
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+    run.__doc__, run.__name__ = function.__doc__, function.__name__
+    return run
+
+
+def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int:
+    """Run a command and return its exit code; every error becomes one message."""
+    try:
+        code = function(**values) or 0
+        sys.stdout.flush()
+    except CnnvizError as error:
+        tell_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has had enough (head, less): that is no error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        tell_error(CnnvizError("not enough memory", hint="resize the image with --resize"))
+        return 1
+    except OSError as error:
+        tell_error(CnnvizError(f"cannot write the output: {error.strerror or error}"))
+        return 1
+    return code
+
+
+def tell_error(error: CnnvizError) -> None:
+    """Print an error on stderr: what is wrong, then a way out."""
+    from cnnviz.cli.console import stderr
+
+    console = stderr()
+    console.print("error:", style="bold red", end=" ")
+    console.print(_printable(error.message), markup=False, highlight=False, soft_wrap=True)
+    if error.hint:
+        console.print("  " + _printable(error.hint), style="dim", **PLAIN)
+
+
+PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How user text is printed: as it is, unwrapped, without Rich's markup."""
+
+
+def _printable(text: str) -> str:
+    """Return text without control characters, which could act on the terminal."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text
+    )

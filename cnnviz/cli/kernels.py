@@ -1,0 +1,128 @@
+"""``cnnviz kernels``: the registry of kernels, and one kernel's card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from cnnviz.core.kernels import Kernel
+
+EXAMPLES = (
+    "cnnviz kernels",
+    "cnnviz kernels sobel_x",
+    "cnnviz kernels 'gabor(15, theta=45, wavelength=6, sigma=3)' -o gabor.png",
+)
+
+
+def kernels(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KERNEL]", help="A name, bank, call, numbers or @file.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="PATH", help="Also draw it: a .png file, or a folder."),
+    ] = None,
+    format: Annotated[  # noqa: A002 - the flag's name
+        Literal["table", "json", "md"], typer.Option(help="How it is printed.")
+    ] = "table",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+) -> None:
+    """List the kernels, or show one: weights, rank, symmetry, a picture."""
+    from cnnviz.cli.listing import print_listing
+    from cnnviz.core.kernels import KERNELS
+    from cnnviz.errors import RequestError
+
+    if name is None:
+        if out is not None:
+            raise RequestError(
+                "--out draws one kernel", hint="name it: cnnviz kernels sobel_x -o ."
+            )
+        records = [
+            {
+                "kernel": entry.signature,
+                "kind": entry.kind,
+                "what it shows": entry.summary,
+                "source": entry.source,
+            }
+            for entry in KERNELS.values()
+        ]
+        print_listing(records, format, least=("source", "kind"))
+        return
+    from cnnviz.files.kernels import parse_kernels
+
+    group = parse_kernels(name)
+    entry = KERNELS.get(group.text.partition("(")[0])
+    about = {"summary": entry.summary, "source": entry.source} if entry else {}
+    if format == "json":
+        from cnnviz.cli.printing import write
+        from cnnviz.view.tables import json_text
+
+        cards = [_facts(kernel) for kernel in group.kernels]
+        write(json_text({"kernel": group.text, **about, "kernels": cards}) + "\n")
+    else:
+        _print_cards(group.text, about, group.kernels)
+    if out is not None:
+        _draw(group.kernels, Path(out), force=force)
+
+
+def _facts(kernel: Kernel) -> dict[str, Any]:
+    """Return what the card says, JSON-ready."""
+    factors = kernel.factors()
+    return {
+        "name": kernel.name,
+        "size": list(kernel.weights.shape),
+        "weights": kernel.weights.tolist(),
+        "sum": kernel.total,
+        "rank": kernel.rank,
+        "separable": kernel.separable,
+        "factors": [part.ravel().tolist() for part in factors] if factors else None,
+        "symmetry": kernel.symmetry,
+    }
+
+
+def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) -> None:
+    from cnnviz.cli.console import stdout
+    from cnnviz.cli.door import PLAIN
+    from cnnviz.view.render import choose_scale, draw_map, format_number
+    from cnnviz.view.terminal import format_values, half_blocks
+
+    console = stdout()
+    console.print(text, style="bold", **PLAIN)
+    for line in about.values():
+        console.print(f"  {line}", **PLAIN)
+    for kernel in kernels:
+        console.print()
+        sizes = "×".join(map(str, kernel.weights.shape))
+        console.print(f"{kernel.name}  {sizes}", style="bold", **PLAIN)
+        console.print(format_values(kernel.weights), **PLAIN)
+        kind = f"rank {kernel.rank}"
+        if factors := kernel.factors():
+            column, row = (" ".join(format_number(v) for v in part.ravel()) for part in factors)
+            kind = f"rank 1, separable: column ({column}) × row ({row})"
+        console.print(f"sum {format_number(kernel.total)}; {kind}", **PLAIN)
+        console.print("; ".join(kernel.symmetry) or "no symmetry", **PLAIN)
+        plane = kernel.weights.reshape(-1, kernel.weights.shape[-1]).astype("float32")
+        scale = choose_scale(float(plane.min()), float(plane.max()), colormap="rdbu")
+        console.print(half_blocks(draw_map(plane, scale), width=min(console.width, 32)))
+
+
+def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
+    """Write each kernel's picture: to the .png named, or into the folder under its own name."""
+    from cnnviz.cli.console import note
+    from cnnviz.files.images import png_bytes
+    from cnnviz.files.run import unique_stems, write_file
+    from cnnviz.view.render import draw_kernel
+
+    names = unique_stems([kernel.name for kernel in kernels])
+    for kernel, name in zip(kernels, names, strict=True):
+        target = path / f"{name}.png"
+        if path.suffix.lower() == ".png":
+            target = path if len(kernels) == 1 else path.with_stem(f"{path.stem}_{name}")
+        image = draw_kernel(kernel.weights, kernel.name)
+        note(f"wrote {write_file(target, png_bytes(image, {}), force=force)}")

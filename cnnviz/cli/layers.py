@@ -1,0 +1,96 @@
+"""``cnnviz layers``: the registry of layers, and one layer's card."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from cnnviz.core.layers import Layer
+
+EXAMPLES = ("cnnviz layers", "cnnviz layers conv", "cnnviz layers --format md")
+
+
+def layers(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[LAYER]", help="A layer's name.", show_default=False)
+    ] = None,
+    format: Annotated[  # noqa: A002 - the flag's name
+        Literal["table", "json", "md"], typer.Option(help="How it is printed.")
+    ] = "table",
+) -> None:
+    """List the layers, or show one: formula, options, defaults."""
+    from cnnviz.cli.listing import print_listing
+    from cnnviz.core.layers import LAYERS, find_layer
+
+    if name is None:
+        records = [
+            {
+                "layer": signature(layer),
+                "family": layer.family,
+                "what it does": layer.summary,
+                "formula": layer.formula,
+            }
+            for layer in LAYERS.values()
+        ]
+        print_listing(records, format, least=("formula", "family"))
+        return
+    layer = find_layer(name)
+    if format == "json":
+        from cnnviz.cli.printing import write
+        from cnnviz.view.tables import json_text
+
+        write(json_text(card(layer)) + "\n")
+    else:
+        _print_card(layer, format)
+
+
+def signature(layer: type[Layer]) -> str:
+    """Return a layer's name with its aliases and its options."""
+    from cnnviz.core.layers.base import options_of
+
+    names = [field.name for field, _ in options_of(layer)]
+    call = f"{layer.name}({', '.join(names)})" if names else layer.name
+    return f"{call}, {', '.join(layer.aliases)}" if layer.aliases else call
+
+
+def card(layer: type[Layer]) -> dict[str, Any]:
+    """Return all there is to know of a layer's settings, JSON-ready."""
+    from cnnviz.core.layers.base import options_of
+    from cnnviz.core.text import value_text
+
+    options = []
+    for field, how in options_of(layer):
+        default = how.shown_default
+        if default is None and field.default is not dataclasses.MISSING:
+            default = value_text(field.default)
+        options.append({"option": field.name, "default": default, "meaning": how.help})
+    return {
+        "layer": layer.name,
+        "aliases": list(layer.aliases),
+        "family": layer.family,
+        "summary": layer.summary,
+        "formula": layer.formula,
+        "source": (layer.__doc__ or "").split("\n")[0],
+        "options": options,
+    }
+
+
+def _print_card(layer: type[Layer], format: str) -> None:  # noqa: A002 - the flag's name
+    from cnnviz.cli.console import stdout
+    from cnnviz.cli.door import PLAIN
+    from cnnviz.cli.listing import print_listing
+
+    about = card(layer)
+    console = stdout()
+    console.print(signature(layer), style="bold", **PLAIN)
+    for key in ("summary", "formula", "source"):
+        console.print(f"  {about[key]}", **PLAIN)
+    if about["options"]:
+        console.print()
+        records = [
+            {**option, "default": option["default"] or "needed"} for option in about["options"]
+        ]
+        print_listing(records, format)

@@ -1,0 +1,223 @@
+"""Groups of options that commands share, each declared once; `cli.door.command` spreads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import typer
+
+INPUT = "Input"
+OUTPUT = "Output"
+TABLE = "Table"
+WINDOW = "Window"
+NETWORK = "Weights and predictions"
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...",
+        help="Images, number matrices (.csv .txt .npy), folders of images, or - for stdin.",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How an image becomes a tensor."""
+
+    color: Annotated[
+        Literal["gray", "rgb"] | None,
+        typer.Option(help="One gray plane or three. (default: gray)", rich_help_panel=INPUT),
+    ] = None
+    resize: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Resample first, rows x columns.", rich_help_panel=INPUT),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="X,…", help="Subtract, one or per channel.", rich_help_panel=INPUT),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(metavar="X,…", help="Then divide, one or per channel.", rich_help_panel=INPUT),
+    ] = None
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Keep stored integers (0..255).", rich_help_panel=INPUT),
+    ] = False
+    background: Annotated[
+        str,
+        typer.Option(metavar="COLOR", help="Behind transparency.", rich_help_panel=INPUT),
+    ] = "white"
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="The largest image opened. (default: Pillow's limit)",
+            rich_help_panel=INPUT,
+        ),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How the table is told."""
+
+    format: Annotated[
+        Literal["table", "json", "csv", "md"],
+        typer.Option(help="How the table is printed.", rich_help_panel=TABLE),
+    ] = "table"
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY,…", help="Which columns: name,output,params,… or all.",
+            rich_help_panel=TABLE,
+        ),
+    ] = None  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written and shown."""
+
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="The folder written to.", rich_help_panel=OUTPUT
+        ),
+    ] = "cnnviz-out"
+    scale: Annotated[
+        Literal["unit", "layer", "global"],
+        typer.Option(
+            help="One range of values for each map, each stage, or all.", rich_help_panel=OUTPUT
+        ),
+    ] = "layer"
+    value_range: Annotated[
+        str | None,
+        typer.Option(metavar="LO,HI", help="Draw this range instead.", rich_help_panel=OUTPUT),
+    ] = None
+    colormap: Annotated[
+        Literal["auto", "gray", "rdbu", "viridis", "magma"],
+        typer.Option(
+            help="auto: red/blue around 0 where values are signed, grays where not.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "auto"
+    only: Annotated[
+        Literal["maps", "grid"] | None,
+        typer.Option(help="Only one PNG a map, or only grids.", rich_help_panel=OUTPUT),
+    ] = None
+    save: Annotated[
+        Literal["npy"] | None,
+        typer.Option(help="Also save each stage's numbers.", rich_help_panel=OUTPUT),
+    ] = None
+    nrow: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Maps in a grid's row.", rich_help_panel=OUTPUT),
+    ] = None
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…", help="Only write these stages (names or numbers).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None  # fmt: skip
+    show: Annotated[
+        bool, typer.Option("--show", help="Draw maps in the terminal.", rich_help_panel=OUTPUT)
+    ] = False
+    values: Annotated[
+        bool,
+        typer.Option("--values", help="Print small maps as numbers.", rich_help_panel=OUTPUT),
+    ] = False
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Draws random filters.", rich_help_panel=OUTPUT),
+    ] = 0
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Threads for arithmetic. (default: all)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None  # fmt: skip
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite files of others.", rich_help_panel=OUTPUT),
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="No table, no progress.", rich_help_panel=OUTPUT),
+    ] = False
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Weights in, predictions out."""
+
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.npz", help="STAGE.weight, STAGE.bias, …", rich_help_panel=NETWORK
+        ),
+    ] = None
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="One class name a line.", rich_help_panel=NETWORK),
+    ] = None
+    top: Annotated[
+        int,
+        typer.Option(metavar="K", min=1, help="How many predictions.", rich_help_panel=NETWORK),
+    ] = 5
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How windows stand, for convolution and pooling alike. None: the layer's own default."""
+
+    stride: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|H,W", help="Steps down,across. (default: 1; pooling: the window)",
+            rich_help_panel=WINDOW,
+        ),
+    ] = None  # fmt: skip
+    padding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="valid, same, same-lower, full, N, H,W or T,L,B,R. (default: valid)",
+            rich_help_panel=WINDOW,
+        ),
+    ] = None
+    padding_mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="zeros, constant, reflect, symmetric, replicate or circular. (default: zeros)",
+            rich_help_panel=WINDOW,
+        ),
+    ] = None
+    pad_value: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Pad with this number.", rich_help_panel=WINDOW),
+    ] = None
+    dilation: Annotated[
+        str | None,
+        typer.Option(metavar="N|H,W", help="Cell to cell. (default: 1)", rich_help_panel=WINDOW),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what was given, as settings of a layer."""
+        from cnnviz.files.spec import parse_value
+
+        given = {
+            "stride": self.stride,
+            "padding": self.padding,
+            "padding_mode": self.padding_mode,
+            "dilation": self.dilation,
+        }
+        settings = {name: parse_value(text) for name, text in given.items() if text is not None}
+        if self.pad_value is not None:
+            settings = {"padding_mode": "constant", **settings, "pad_value": self.pad_value}
+        return settings

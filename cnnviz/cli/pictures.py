@@ -1,0 +1,191 @@
+"""A stage's pictures: which are drawn, on which scale, under which names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnviz.core.types import Row, Stage, Statistics, Tensor
+from cnnviz.files.images import png_bytes
+from cnnviz.files.run import OutputFolder, array_name, colour_name, grid_name, map_name
+from cnnviz.view import render, terminal
+from cnnviz.view.render import Scale
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from rich.console import RenderableType
+
+MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
+SHOWN = 12  # maps drawn in the terminal
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The finite values of several stages, for a scale they share."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def widened(self, by: Statistics) -> Ranges:
+        """Return the range that also covers a stage."""
+        lows = [value for value in (self.low, by.min) if value is not None]
+        highs = [value for value in (self.high, by.max) if value is not None]
+        return Ranges(min(lows, default=None), max(highs, default=None))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How stages are drawn."""
+
+    scale: str  # unit | layer | global
+    value_range: tuple[float, float] | None
+    colormap: str
+    only: str | None  # maps | grid
+    nrow: int | None
+
+    def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ranges) -> DrawnStage:
+        """Choose the scales of a stage; its pictures are drawn when they are written."""
+        output = stage.output
+        maps = output if output.ndim == 3 else output.reshape(1, 1, -1)
+        scales = self._scales(stage, maps, ranges)
+        many = len(maps) > MOST_MAPS and self.only is None
+        labels = [
+            f"{channel} {names[channel]}" if len(names) == len(maps) else str(channel)
+            for channel in range(len(maps))
+        ]
+        outside = 0
+        if self.value_range is not None:
+            outside = render.count_outside(maps, scales[0])
+        # A vector writes one picture: labelled, or one pixel a value when maps are asked for.
+        as_maps = self.only != "grid" and not many and (output.ndim == 3 or self.only == "maps")
+        return DrawnStage(
+            stage=stage,
+            maps=maps,
+            scales=scales,
+            labels=labels,
+            names=names,
+            pipeline=pipeline,
+            nrow=self.nrow,
+            as_maps=as_maps,
+            as_grid=self.only != "maps",
+            only_grid_for_size=many,
+            outside=outside,
+        )
+
+    def _scales(self, stage: Stage, maps: Tensor, ranges: Ranges) -> list[Scale]:
+        """Return one scale for the stage, or one for each map."""
+
+        def choose(low: float | None, high: float | None) -> Scale:
+            return render.choose_scale(
+                low, high, colormap=self.colormap, value_range=self.value_range
+            )
+
+        if self.scale == "unit":
+            return [choose(*_finite_range(plane)) for plane in maps]
+        if self.scale == "global":
+            return [choose(ranges.low, ranges.high)]
+        return [choose(stage.statistics.min, stage.statistics.max)]
+
+
+def _finite_range(plane: Tensor) -> tuple[float | None, float | None]:
+    low, high = float(plane.min()), float(plane.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    finite = plane[np.isfinite(plane)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is remembered of a stage's pictures once its values are gone."""
+
+    files: tuple[str, ...] = ()  # paths as written
+    pictures: Mapping[str, object] | None = None  # colour map and value ranges, for run.json
+    only_grid_for_size: bool = False
+    outside: int = 0  # values beyond --value-range
+
+
+@dataclass(frozen=True)
+class DrawnStage:
+    """A stage on its scales: pictures for files and for the terminal."""
+
+    stage: Stage
+    maps: Tensor  # (C, H, W); a vector is one map of one row
+    scales: list[Scale]
+    labels: list[str]
+    names: Sequence[str]
+    pipeline: str
+    nrow: int | None
+    as_maps: bool
+    as_grid: bool
+    only_grid_for_size: bool
+    outside: int
+
+    @property
+    def row(self) -> Row:
+        """What the stage promised."""
+        return self.stage.row
+
+    def write(self, folder: OutputFolder, *, array: bool) -> Written:
+        """Write the pictures, and with `array` the numbers."""
+        files = [folder.write(name, data) for name, data in self._pictures(folder)]
+        if array:
+            files.append(folder.write_array(array_name(self.row), self.stage.output))
+        pictures = {
+            "colormap": self.scales[0].colormap,
+            "value_ranges": [[scale.low, scale.high] for scale in self.scales],
+        }
+        return Written(tuple(files), pictures, self.only_grid_for_size, self.outside)
+
+    def _pictures(self, folder: OutputFolder) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, PNG) of each map, each recombined colour picture and the grid."""
+        names = [map_name(self.row, c) for c in range(len(self.maps))] if self.as_maps else []
+        folder.plan(names)
+        for channel, name in enumerate(names):
+            scale = self._scale(channel)
+            yield name, self._png(render.draw_map(self.maps[channel], scale), scale)
+        for kernel, image in enumerate(self._recombined()):
+            yield colour_name(self.row, kernel), self._png(image, self.scales[0])
+        if self.as_grid:
+            yield grid_name(self.row), self._png(self._grid(), self.scales[0])
+
+    def _scale(self, channel: int) -> Scale:
+        return self.scales[channel] if len(self.scales) > 1 else self.scales[0]
+
+    def _png(self, image: Image, scale: Scale) -> bytes:
+        text = {
+            "cnnviz:min": repr(float(scale.low)),
+            "cnnviz:max": repr(float(scale.high)),
+            "cnnviz:stage": self.row.name,
+            "cnnviz:pipeline": self.pipeline,
+        }
+        return png_bytes(image, text)
+
+    def _grid(self) -> Image:
+        shape = "×".join(map(str, self.row.output_shape))
+        title = f"{self.row.index} {self.row.name}: {self.row.text}  →  {shape}"
+        if self.stage.output.ndim == 1:
+            return render.draw_vector(self.stage.output, self.scales[0], title=title, labels=None)
+        return render.draw_grid(
+            self.maps, self.scales, title=title, labels=self.labels, nrow=self.nrow
+        )
+
+    def _recombined(self) -> Iterator[Image]:
+        """Yield, for a depthwise stage of a colour picture, each kernel's three maps as one."""
+        colours = [name.partition(" ") for name in self.names]
+        if self.row.layer != "depthwise" or {c[0] for c in colours} != {"red", "green", "blue"}:
+            return
+        count = len(self.maps) // 3
+        for kernel in range(count):
+            planes = self.maps[kernel::count]
+            yield render.draw_colour(planes, self.scales[0])
+
+    def in_terminal(self, width: int) -> RenderableType:
+        """Return the first maps drawn for a terminal of `width` columns."""
+        shown = range(min(len(self.maps), SHOWN))
+        images = [render.draw_map(self.maps[c], self._scale(c)) for c in shown]
+        labels = [f"{self.row.name} {self.labels[c]}" for c in shown]
+        return terminal.tile(images, labels, width=width)

@@ -1,0 +1,55 @@
+"""``cnnviz pipeline``: a whole network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnviz.cli.job import set_threads
+from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
+from cnnviz.errors import RequestError
+
+EXAMPLES = (
+    "cnnviz pipeline photo.jpg edges",
+    "cnnviz pipeline photo.jpg 'conv(sobel) -> relu -> maxpool(2)' --show",
+    "cnnviz pipeline digit.png lenet5 --top 3",
+    "cnnviz pipeline a.jpg b.jpg 'conv(8) -> relu -> gap -> dense(10) -> softmax' --color rgb",
+)
+
+
+def pipeline(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE... SPEC",
+            help="Images as for convolve; then the pipeline: text, a .toml file, or a bundled "
+            "name (edges, lenet5, alexnet, vgg16).",
+            show_default=False,
+        ),
+    ],
+    network: NetworkOptions,
+    inputs: InputOptions,
+    output: OutputOptions,
+    table: TableOptions,
+) -> int:
+    """Run a pipeline of layers, draw every stage, and end in predictions.
+
+    Layers are joined by ->; 'as NAME' names a stage, from(NAME) continues from it.
+    """
+    set_threads(output.threads)
+    from cnnviz.cli.running import run_images
+    from cnnviz.core.layers import ALIASES, LAYERS
+    from cnnviz.files.spec import bundled, load_spec
+
+    *sources, text = images
+    if not sources:
+        names = (*bundled(), *LAYERS, *ALIASES)
+        is_spec = text in names or text.endswith(".toml") or {"(", ">", "→"} & set(text)
+        missing = "IMAGE" if is_spec and not Path(text).is_dir() else "SPEC"
+        raise RequestError(
+            f"{missing} is missing: only {text!r} is given",
+            hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline photo.jpg edges",
+        )
+    return run_images(sources, load_spec(text), inputs, output, table, network)

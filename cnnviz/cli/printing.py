@@ -1,0 +1,111 @@
+"""Answers on stdout: tables in four formats, values, terminal pictures, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cnnviz.cli.console import stderr, stdout
+from cnnviz.cli.door import PLAIN
+from cnnviz.cli.options import TableOptions
+from cnnviz.core.pipeline import Pipeline
+from cnnviz.core.types import Row, Shape, Stage
+from cnnviz.view import tables
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cnnviz.cli.record import Prediction
+
+
+def print_table(
+    entries: Sequence[Row | Stage],
+    pipeline: Pipeline,
+    shape: Shape,
+    options: TableOptions,
+    *,
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """Print the table of promised rows or computed stages in the format asked for.
+
+    `record` is the run's JSON object; without one the rows' own is made.
+    """
+    columns = tables.parse_columns(options.columns) if options.columns else None
+    totals = pipeline.totals(shape)
+    match options.format:
+        case "json":
+            write(tables.json_text(record or shapes_record(entries, pipeline, shape)) + "\n")
+        case "csv":
+            write(tables.csv_text(entries, columns=columns))
+        case "md":
+            write(tables.markdown_text(entries, totals, columns) + "\n")
+        case _:
+            table = tables.render_table(entries, totals, columns=columns)
+            stdout().print(table, crop=False)
+
+
+def shapes_record(
+    entries: Sequence[Row | Stage], pipeline: Pipeline, shape: Shape
+) -> dict[str, Any]:
+    """Return the JSON object of a pipeline that was not run."""
+    from cnnviz import __version__
+
+    return {
+        "cnnviz": __version__,
+        "input": {"path": None, "shape": list(shape), "min": None, "max": None},
+        "pipeline": str(pipeline),
+        "stages": [tables.stage_record(entry) for entry in entries],
+        "totals": tables.totals_record(pipeline.totals(shape)),
+        "predictions": [],
+    }
+
+
+def write(text: str) -> None:
+    """Write text for machines to stdout as it is."""
+    import sys
+
+    sys.stdout.write(text)
+
+
+def beside(options: TableOptions) -> Console:
+    """Return where drawings and values go: stdout, or stderr when machines read stdout."""
+    return stdout() if options.format == "table" else stderr()
+
+
+def print_values(stage: Stage, console: Console, *, heading: bool) -> None:
+    """Print a stage's maps as numbers."""
+    from cnnviz.view.terminal import format_values
+
+    if heading:
+        shape = "×".join(map(str, stage.output.shape))
+        console.print(f"{stage.row.name} ({shape})", style="bold", **PLAIN)
+    console.print(format_values(stage.output), **PLAIN)
+
+
+def print_predictions(
+    predictions: Sequence[Prediction], console: Console, *, note: str | None
+) -> None:
+    """Print the likeliest classes as bars."""
+    from cnnviz.view.terminal import bars
+
+    if note:
+        console.print(note, style="dim", **PLAIN)
+    labels = [prediction.label for prediction in predictions]
+    probabilities = [prediction.probability for prediction in predictions]
+    console.print(bars(labels, probabilities, width=min(console.width, 80)))
+
+
+def joined(names: Sequence[str], limit: int = 6) -> str:
+    """Return names joined by commas, many of them shortened.
+
+    >>> joined(["a", "b"]), joined(list("abcdefgh"), limit=3)
+    ('a, b', 'a, b, c and 5 more')
+    """
+    return ", ".join(_some(names, limit))
+
+
+def _some(names: Sequence[str], limit: int) -> Iterator[str]:
+    kept = names if len(names) <= limit else names[:limit]
+    yield from kept[:-1]
+    more = len(names) - len(kept)
+    yield kept[-1] + (f" and {more} more" if more else "")

@@ -1,0 +1,91 @@
+"""What is remembered of a run: its JSON object, its predictions, and run.json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnviz import __version__
+from cnnviz.cli.job import Job
+from cnnviz.cli.pictures import Written
+from cnnviz.core.types import Row, Shape, Stage, Statistics, Tensor
+from cnnviz.view import tables
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class and its probability."""
+
+    label: str
+    probability: float
+
+
+def predict(job: Job, row: Row, output: Tensor) -> list[Prediction]:
+    """Return the likeliest classes where the pipeline ends in a classifier, the likeliest first."""
+    if output.ndim != 1 or row.layer not in ("softmax", "log_softmax", "dense"):
+        return []
+    values = output.astype(np.float64)
+    if row.layer == "log_softmax":
+        values = np.exp(values)
+    elif row.layer == "dense":
+        values = np.exp(values - values.max())
+        values /= values.sum()
+    labels = job.labels if job.labels and len(job.labels) == len(values) else None
+    # A stable sort: equal probabilities come in the order of their classes.
+    best = np.argsort(-values, kind="stable")[: job.network.top]
+    return [Prediction(labels[i] if labels else str(i), float(values[i])) for i in best]
+
+
+def run_record(
+    source: str,
+    shape: Shape,
+    statistics: Statistics,
+    job: Job,
+    stages: Sequence[Stage],
+    written: Mapping[str, Written],
+    predictions: Sequence[Prediction],
+) -> dict[str, Any]:
+    """Return the JSON object of section 8 of the contract."""
+    pipeline = job.spec.pipeline
+    return {
+        "cnnviz": __version__,
+        "input": {
+            "path": source,
+            "shape": list(shape),
+            "min": statistics.min,
+            "max": statistics.max,
+        },
+        "pipeline": str(pipeline),
+        "stages": [
+            tables.stage_record(stage, written.get(stage.row.name, Written()).files)
+            for stage in stages
+        ],
+        "totals": tables.totals_record(pipeline.totals(shape)),
+        "predictions": [
+            {"label": one.label, "probability": one.probability} for one in predictions
+        ],
+    }
+
+
+def repeatable_record(
+    record: Mapping[str, Any], job: Job, written: Mapping[str, Written]
+) -> dict[str, Any]:
+    """Return what run.json holds: the record without times, and how to run it again."""
+    stages = [
+        {**stage, "seconds": None, "pictures": written[stage["name"]].pictures}
+        if stage["name"] in written
+        else {**stage, "seconds": None}
+        for stage in record["stages"]
+    ]
+    return {
+        "cnnviz": record["cnnviz"],
+        "command": ["cnnviz", *sys.argv[1:]],
+        "seed": job.output.seed,
+        "weights": job.network.weights,
+        **{key: value for key, value in record.items() if key not in ("cnnviz", "stages")},
+        "stages": stages,
+    }

@@ -1,0 +1,217 @@
+"""Running a pipeline on images: load, compute stage by stage, draw, write, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cnnviz.cli import printing
+from cnnviz.cli.console import note, stderr
+from cnnviz.cli.door import PLAIN, tell_error
+from cnnviz.cli.job import Job, read_job
+from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
+from cnnviz.cli.pictures import Ranges, Written
+from cnnviz.cli.record import predict, repeatable_record, run_record
+from cnnviz.core.layers.convolution import Convolution
+from cnnviz.core.pipeline import statistics_of
+from cnnviz.core.types import Params, Row, Shape, Stage, Tensor
+from cnnviz.errors import CnnvizError, RequestError
+from cnnviz.files.images import expand_inputs, load_image, stem
+from cnnviz.files.run import OutputFolder, unique_stems
+from cnnviz.files.spec import Spec
+from cnnviz.files.weights import check_weights, load_weights
+from cnnviz.view import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def run_images(
+    arguments: Sequence[str],
+    spec: Spec,
+    inputs: InputOptions,
+    output: OutputOptions,
+    table: TableOptions,
+    network: NetworkOptions | None = None,
+) -> int:
+    """Run a pipeline on every image and return the exit code: 1 if any of them failed."""
+    job = read_job(spec, inputs, output, table, network or NetworkOptions())
+    sources = expand_inputs(arguments)
+    failed = False
+    for source, name in zip(sources, unique_stems([stem(s) for s in sources]), strict=True):
+        try:
+            _run_image(source, name, job)
+        except RequestError:
+            raise  # wrong for every image
+        except CnnvizError as error:
+            if len(sources) == 1:
+                raise
+            tell_error(error)
+            failed = True
+    return int(failed)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image ready to run: all that can fail without computing has not."""
+
+    source: str
+    x: Tensor
+    params: Params | None
+    rows: Sequence[Row]
+    names: Mapping[str, tuple[str, ...]]  # of each stage's maps
+    folder: OutputFolder
+
+    def stages(self, job: Job) -> Iterator[Stage]:
+        """Compute the pipeline's stages."""
+        return job.spec.pipeline.run(self.x, self.params, seed=job.output.seed)
+
+
+@dataclass
+class Outcome:
+    """What a run leaves behind; of the tensors only the last."""
+
+    last: Tensor
+    stages: list[Stage] = field(default_factory=list)
+    written: dict[str, Written] = field(default_factory=dict)
+
+
+def _run_image(source: str, name: str, job: Job) -> None:
+    """Load, run, write and tell one image."""
+    ready = _prepare(source, name, job)
+    pipeline, shape = job.spec.pipeline, ready.x.shape
+    speaks = not job.output.quiet
+    if speaks and job.table.format == "table":
+        title = f"{source if source != '-' else 'stdin'}  {'×'.join(map(str, shape))}"
+        printing.beside(job.table).print(title, style="bold", **PLAIN)
+    with ready.folder as folder:
+        outcome = _compute(ready, job)
+        predictions = predict(job, ready.rows[-1], outcome.last)
+        record = run_record(
+            source, shape, statistics_of(ready.x), job, outcome.stages, outcome.written, predictions
+        )
+        folder.write("shapes.csv", tables.csv_text(outcome.stages, timing=False).encode())
+        folder.finish(repeatable_record(record, job, outcome.written))
+    if speaks or job.table.format == "json":
+        printing.print_table(outcome.stages, pipeline, shape, job.table, record=record)
+    if speaks and predictions:
+        of_scores = ready.rows[-1].layer == "dense"
+        printing.print_predictions(
+            predictions,
+            printing.beside(job.table),
+            note="softmax of the scores:" if of_scores else None,
+        )
+    if speaks:
+        _tell(job, ready, outcome)
+
+
+def _prepare(source: str, name: str, job: Job) -> Prepared:
+    x = load_image(source, job.input)
+    folder = OutputFolder(job.output.out, name, force=job.output.force)
+    folder.check()
+    params = _load_params(job, x.shape)
+    rows = list(job.spec.pipeline.rows(x.shape, params))
+    _check_labels(job, rows[-1].output_shape)
+    if x.shape[0] == 3 and job.input.color == "rgb":
+        channels: tuple[str, ...] = ("red", "green", "blue")
+    else:
+        channels = tuple(str(channel) for channel in range(x.shape[0]))
+    return Prepared(source, x, params, rows, job.spec.pipeline.map_names(channels), folder)
+
+
+def _compute(ready: Prepared, job: Job) -> Outcome:
+    """Run the stages; draw, write and show each while its tensor lives."""
+    ranges, outcome = _shared_ranges(ready, job), Outcome(ready.x)
+    console = printing.beside(job.table)
+    with _progress(job, ready) as advance:
+        for stage in ready.stages(job):
+            name = stage.row.name
+            if name in job.written:
+                picture = job.pictures.draw(
+                    stage, ready.names[name], str(job.spec.pipeline), ranges
+                )
+                outcome.written[name] = picture.write(ready.folder, array=job.output.save == "npy")
+                if job.output.values:
+                    printing.print_values(stage, console, heading=len(job.written) > 1)
+                if job.output.show:
+                    console.print(picture.in_terminal(console.width))
+                del picture
+            outcome.stages.append(replace(stage, output=stage.output[:0].copy()))
+            outcome.last = stage.output
+            advance()
+    return outcome
+
+
+def _shared_ranges(ready: Prepared, job: Job) -> Ranges:
+    """Return the range all stages share under --scale global.
+
+    It is known only at the end, so the pipeline runs twice.
+    """
+    ranges = Ranges()
+    if job.output.scale == "global" and job.pictures.value_range is None:
+        for stage in ready.stages(job):
+            if stage.row.name in job.written:
+                ranges = ranges.widened(stage.statistics)
+    return ranges
+
+
+def _load_params(job: Job, shape: Shape) -> Params | None:
+    if job.network.weights is None:
+        return None
+    specs = job.spec.pipeline.param_specs(shape)
+    rows = job.spec.pipeline.rows(shape)
+    chosen = {row.name for row in rows if row.weights == "kernels"}
+    optional = frozenset(key for key in specs if key.rpartition(".")[0] in chosen)
+    path = job.network.weights
+    return check_weights(load_weights(path), specs, optional, path)
+
+
+def _check_labels(job: Job, shape: Shape) -> None:
+    if job.network.labels is None or job.labels is None:
+        return
+    if len(shape) == 1 and shape[0] != len(job.labels):
+        raise CnnvizError(
+            f"{job.network.labels} has {len(job.labels)} labels, the last stage {shape[0]} values",
+            hint="give one label a line for each class",
+        )
+
+
+@contextmanager
+def _progress(job: Job, ready: Prepared) -> Iterator[Callable[[], None]]:
+    """Yield what to call after each stage; a bar on a terminal, nothing in a pipe."""
+    if job.output.quiet or not stderr().is_terminal:
+        yield lambda: None
+        return
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    with Progress(console=stderr(), transient=True) as progress:
+        task = progress.add_task(escape(ready.source), total=len(ready.rows))
+        yield lambda: progress.advance(task)
+
+
+def _tell(job: Job, ready: Prepared, outcome: Outcome) -> None:
+    """Tell on stderr what a reader of the pictures should know."""
+    convolutions = [
+        node.layer for node in job.spec.pipeline.nodes if isinstance(node.layer, Convolution)
+    ]
+    if any(layer.kernels for layer in convolutions):
+        flipped = any(layer.flip for layer in convolutions)
+        note(
+            "convolution: kernels rotated by 180° (--flip)"
+            if flipped
+            else "cross-correlation, as in every CNN (--flip rotates the kernels)"
+        )
+    random = [row.name for row in ready.rows if row.weights == "drawn"]
+    if random:
+        note(f"random weights (seed {job.output.seed}): {printing.joined(random)}")
+    grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
+    if grids:
+        note(f"more than 64 maps, grid only: {printing.joined(grids)} (--only maps writes each)")
+    for name, one in outcome.written.items():
+        if one.outside:
+            note(f"{name}: {one.outside:,} values outside --value-range are drawn at its ends")
+    files = sum(len(one.files) for one in outcome.written.values()) + 2  # shapes.csv, run.json
+    note(f"wrote {files} files to {ready.folder.path}")

@@ -1,0 +1,47 @@
+"""``cnnviz shapes``: the table without an image."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnviz.cli.options import TableOptions
+from cnnviz.errors import RequestError
+
+EXAMPLES = (
+    "cnnviz shapes vgg16 --input 3x224x224",
+    "cnnviz shapes 'conv(64, 7, stride=2, padding=same) -> maxpool(3, 2)' --input 3x224x224",
+    "cnnviz shapes lenet5 --format md",
+)
+
+
+def shapes(
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", help="A pipeline: text, a .toml file or a bundled name.",
+            show_default=False,
+        ),
+    ],
+    table: TableOptions,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="CxHxW", help="The input's shape. (default: the pipeline's own)"
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Print shapes, parameters and receptive fields; no image is read, no network allocated."""
+    from cnnviz.cli.printing import print_table
+    from cnnviz.files.spec import load_spec, parse_shape
+
+    loaded = load_spec(spec)
+    if size is not None:
+        shape = parse_shape(size)
+    elif loaded.input.size is not None:
+        shape = (3 if loaded.input.color == "rgb" else 1, *loaded.input.size)
+    else:
+        raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
+    rows = list(loaded.pipeline.rows(shape))
+    print_table(rows, loaded.pipeline, shape, table)

@@ -1,0 +1,86 @@
+"""Numbers, and text from outside, as short words that fit a label."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from fractions import Fraction
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """Write a number shortly, for a label: never '-0'.
+
+    >>> [format_number(v) for v in (1020, 0.25, 1.5e-7, -0.0, 1 / 3, 65535, 12345.6, 1e6)]
+    ['1020', '0.25', '1.5e-07', '0', '0.3333', '65535', '12346', '1e+06']
+    """
+    value = float(value)
+    if not math.isfinite(value):
+        return str(value)
+    if 10 ** (digits - 1) <= abs(value) < 999_999.5 or (value == round(value) and abs(value) < 1e6):
+        return str(round(value))
+    return f"{value:.{digits}g}"
+
+
+def format_range(low: float, high: float) -> str:
+    """Write two ends, shortly: '±3.2' when they mirror each other, else '0 to 1020'.
+
+    >>> format_range(-3.2, 3.2), format_range(0, 1020)
+    ('±3.2', '0 to 1020')
+    """
+    if low == -high and high > 0:
+        return f"±{format_number(high, 3)}"
+    return f"{format_number(low, 3)} to {format_number(high, 3)}"
+
+
+def format_cell(value: float) -> str:
+    """Write a number into a cell, in at most seven characters or so.
+
+    >>> [format_cell(v) for v in (0.63814, -1.25, 0.012345, 4.5e-5, -4e-12, 16384, 1.5e9, -0.0)]
+    ['0.638', '-1.25', '0.0123', '4.5e-5', '-4e-12', '16384', '1.5e9', '0']
+    """
+    if 0.001 <= abs(value) < 0.1:
+        return f"{round(value, 4):.3g}"
+    text = format_number(value, 2 if value and not 0.001 <= abs(value) < 1e6 else 3)
+    return re.sub(r"e([+-]?)0*", lambda match: "e" + match[1].replace("+", ""), text)
+
+
+def format_fraction(value: float, other: Callable[[float], str] = format_number) -> str:
+    """Write a number as a fraction where that is exact and shorter.
+
+    >>> [format_fraction(v) for v in (1 / 16, 1 / 9, 0.5, -2.0, 0.25, 0.1, -0.0, 2 ** 0.5)]
+    ['1/16', '1/9', '0.5', '-2', '1/4', '0.1', '0', '1.414']
+    """
+    if math.isfinite(value) and value:
+        fraction = Fraction(value).limit_denominator(1024)
+        exact = abs(float(fraction) - value) <= 2 * math.ulp(value)
+        if exact and len(str(fraction)) < len(f"{value:.15g}"):
+            return str(fraction)
+    return other(value)
+
+
+_ESCAPE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"  # colours, cursor
+    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # window titles, links
+    r"|\x1b[ -/]*[0-~]"
+)
+
+
+def one_line(text: str) -> str:
+    r"""Make text from outside harmless: one line, no control characters, no terminal escapes.
+
+    >>> one_line("cat\n\x1b[31mred\x07\u202e\udcff")
+    'cat red?'
+    """
+    text = _ESCAPE.sub("", text)
+    kept = []
+    for character in text:
+        category = unicodedata.category(character)
+        if category == "Cs":
+            kept.append("?")
+        elif character.isspace():
+            kept.append(" ")
+        elif category[0] != "C":
+            kept.append(character)
+    return "".join(kept).strip()

@@ -1,0 +1,193 @@
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cnnviz.view import grid
+from cnnviz.view.grid import draw_grid
+from cnnviz.view.maps import NAN_COLOUR, draw_map
+from cnnviz.view.numbers import format_range
+from cnnviz.view.scale import Scale
+from cnnviz.view.sheet import MARGIN, Sheet
+from tests.view.pictures import BIGGEST, NEUTRAL, TINIEST, rgb, scale_for
+
+
+def noise(count, rows, columns, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, rows, columns)).astype(np.float32)
+
+
+def expected_pixels(plane, scale, zoom):
+    return rgb(draw_map(plane, scale)).repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def find(picture, pixels):
+    """Return the (row, column) of every place where pixels stand in a picture."""
+    height, width = pixels.shape[:2]
+    rows, columns = picture.shape[0] - height, picture.shape[1] - width
+    places = (picture[: rows + 1, : columns + 1] == pixels[0, 0]).all(axis=2)
+    for i, j in [(0, width - 1), (height - 1, 0), (height // 2, width // 2)]:
+        places &= (picture[i : i + rows + 1, j : j + columns + 1] == pixels[i, j]).all(axis=2)
+    return [
+        (int(i), int(j))
+        for i, j in np.argwhere(places)
+        if (picture[i : i + height, j : j + width] == pixels).all()
+    ]
+
+
+@pytest.mark.parametrize("colormap", ["auto", "gray", "viridis"])
+@pytest.mark.parametrize(("count", "size"), [(1, 40), (2, 33), (3, 50), (8, 20), (20, 16)])
+def test_every_map_is_in_the_grid_exactly_once(count, size, colormap):
+    maps = noise(count, size, size)
+    scale = scale_for(maps, colormap=colormap)
+    plan = grid._plan_grid((size, size), [f"{i}" for i in range(count)], [], None)
+    picture = rgb(draw_grid(maps, [scale], title="t", labels=[f"{i}" for i in range(count)]))
+    places = [find(picture, expected_pixels(m, scale, plan.zoom.up[0])) for m in maps]
+    assert all(len(place) == 1 for place in places)
+    corners = [place[0] for place in places]
+    rows = sorted({row for row, _ in corners})
+    columns = sorted({column for _, column in corners})
+    assert len(columns) == plan.columns
+    assert len(rows) == plan.rows
+    for index, (row, column) in enumerate(corners):
+        at = divmod(index, plan.columns)
+        assert (rows.index(row), columns.index(column)) == at
+
+
+def test_each_map_can_have_its_own_scale():
+    maps = noise(6, 30, 30)
+    maps[3:] = np.abs(maps[3:]) * 100
+    scales = [scale_for(plane) for plane in maps]
+    picture = rgb(draw_grid(maps, scales, title="t", labels=list("abcdef")))
+    zoom = grid._plan_grid((30, 30), list("abcdef"), ["±1.00"] * 6, None).zoom.up[0]
+    pairs = zip(maps, scales, strict=True)
+    assert all(len(find(picture, expected_pixels(*pair, zoom))) == 1 for pair in pairs)
+
+
+def test_large_maps_are_averaged():
+    maps = noise(1, 3001, 4003)
+    scale = scale_for(maps)
+    plan = grid._plan_grid((3001, 4003), ["0"], [], None)
+    down = plan.zoom.down[0]
+    assert down == 3
+    picture = rgb(draw_grid(maps, [scale], title="t", labels=["0"]))
+    assert max(picture.shape) <= 1600
+    block = maps[0, 3:6, 6:9].astype(np.float64).mean()
+    expected = rgb(draw_map(np.array([[block]]), scale))[0, 0]
+    x, y = plan.corner(0)
+    top = picture.shape[0] - MARGIN - plan.body[1]
+    assert (picture[top + y + 1, MARGIN + x + 2] == expected).all()
+    corner = maps[0, 3000:, 4002:].mean()  # the last block is a single value
+    last = rgb(draw_map(np.array([[corner]]), scale))[0, 0]
+    assert (picture[top + y + 1000, MARGIN + x + 1334] == last).all()
+
+
+def test_an_average_over_nan_shows_nan():
+    maps = np.zeros((1, 4000, 4000), np.float32)
+    maps[0, 1000, 1000] = np.nan
+    picture = rgb(draw_grid(maps, [Scale(0, 1, "gray")], title="t", labels=["0"]))
+    marked = (picture == NAN_COLOUR).all(axis=2)
+    assert marked.sum() == 1 + 100  # in the map, and a square of 10 by 10 in the legend
+
+
+def test_mixed_infinities_average_to_nan():
+    maps = np.zeros((1, 4000, 4000), np.float32)
+    maps[0, 0, :2] = [math.inf, -math.inf]
+    picture = rgb(draw_grid(maps, [Scale(0, 1, "gray")], title="t", labels=["0"]))
+    assert (picture == NAN_COLOUR).all(axis=2).any()
+
+
+@pytest.mark.parametrize("nrow", [1, 2, 3, 5, 8, 100])
+def test_nrow_is_respected(nrow):
+    plan = grid._plan_grid((20, 20), [str(i) for i in range(8)], [], nrow)
+    assert plan.columns == min(nrow, 8)
+    assert plan.rows == math.ceil(8 / plan.columns)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 64, 512, 4096])
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (7, 7), (14, 14), (1, 1000), (1000, 1), (9, 200)])
+def test_sheets_have_a_sensible_size(count, size):
+    for ranges in ([], ["0 to 0.125"] * count):
+        plan = grid._plan_grid(size, [f"{i} conv" for i in range(count)], ranges, None)
+        width, height = plan.body
+        assert width <= 1632
+        assert height <= 1500 or count > 64 or max(size) > 500
+        assert width * height <= 16_000_000
+        assert min(plan.shown) >= 16
+        if count <= 64 and max(size) < 100:
+            assert max(plan.shown) >= 96
+        assert plan.corner(count - 1)[0] + plan.shown[1] <= width
+        assert plan.corner(count - 1)[1] + plan.shown[0] <= height
+
+
+@pytest.mark.parametrize("count", [1, 8, 64, 512])
+@pytest.mark.parametrize("size", [(56, 56), (224, 224), (480, 640), (3000, 4000)])
+def test_photographs_fit_a_page(count, size):
+    width, height = grid._plan_grid(size, [f"{i}" for i in range(count)], [], None).body
+    assert width <= 1632
+    assert height <= 2500
+
+
+@pytest.mark.parametrize("count", [1, 4, 70, 600, 2000])
+def test_labels_never_touch_maps(count, monkeypatch):
+    """Draw with and without text: no pixel of a map may differ."""
+    maps = noise(count, 16, 16)
+    scale = scale_for(maps)
+    labels = [f"{i} a very long label [red]that[/red] must be cut" for i in range(count)]
+    options = {"title": "long " * 100, "labels": labels}
+    for scales in ([scale], [scale_for(plane) for plane in maps]):
+        written = rgb(draw_grid(maps, scales, **options))
+        with monkeypatch.context() as context:
+            context.setattr(Sheet, "text", lambda *_, **__: None)
+            bare = rgb(draw_grid(maps, scales, **options))
+        changed = (written != bare).any(axis=2)
+        ranges = [format_range(s.low, s.high) for s in scales] if len(scales) > 1 else []
+        plan = grid._plan_grid((16, 16), labels, ranges, None)
+        top = bare.shape[0] - MARGIN - plan.body[1]
+        for index in range(count):
+            x, y = plan.corner(index)
+            x, y = x + MARGIN, y + top
+            area = changed[y - 1 : y + plan.shown[0] + 1, x - 1 : x + plan.shown[1] + 1]
+            assert not area.any()
+        assert changed.any()
+        edge = [changed[:8], changed[-8:], changed[:, :8], changed[:, -8:]]
+        assert not any(strip.any() for strip in edge)  # nothing is cut at the border
+
+
+def test_small_maps_carry_their_numbers(monkeypatch):
+    said = []
+    monkeypatch.setattr(Sheet, "text", lambda _, _x, _y, text, *_a, **_k: said.append(text))
+    maps = np.float32([[[4, 3, 4], [2, 4, 3], [2, 3, 4]]])
+    draw_grid(maps, [scale_for(maps)], title="t", labels=["first"])
+    assert [text for text in said if text in "234"] == list("4434243234")  # the first: the bar
+    assert not grid._cell_numbers(noise(1, 13, 13), grid._Zoom((1, 1), (90, 90)))
+    numbers = grid._cell_numbers(maps, grid._Zoom((1, 1), (90, 90)))
+    assert numbers[0].texts == [["4", "3", "4"], ["2", "4", "3"], ["2", "3", "4"]]
+
+
+@pytest.mark.parametrize("fill", [math.nan, math.inf, -math.inf, 0, -1, BIGGEST, TINIEST])
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (20, 30), (2000, 3000)])
+def test_odd_values_are_drawn(fill, size):
+    maps = np.full((2, *size), fill, np.float32)
+    maps[0, 0, 0] = 1
+    for scales in ([scale_for(maps)], [scale_for(plane) for plane in maps]):
+        draw_grid(maps, scales, title="", labels=["", "\x1b[31m\n"])
+
+
+def test_the_sheet_tells_what_lies_outside(monkeypatch):
+    said = []
+    monkeypatch.setattr(Sheet, "text", lambda _, _x, _y, text, *_a, **_k: said.append(text))
+    maps = np.float32([[[0, 1], [2, 3]]])
+    draw_grid(maps, [Scale(0, 2, "gray")], title="t", labels=["0"])
+    assert any("1 value outside the scale" in text for text in said)
+    assert any("from 0 to 3" in " ".join(pair) for pair in pairwise(said))
+    said.clear()
+    draw_grid(maps, [Scale(-3, 3, "rdbu")], title="t", labels=["0"])
+    assert {"-3", "0", "3"} <= set(said)
+    assert not any("outside" in text for text in said)
+
+
+def test_drawing_twice_gives_the_same_bytes():
+    maps = noise(5, 12, 12)
+    draw = [draw_grid(maps, [scale_for(maps)], title="t", labels=list("abcde")) for _ in range(2)]
+    assert draw[0].tobytes() == draw[1].tobytes()

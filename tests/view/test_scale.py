@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from hypothesis import given
+
+from cnnviz.errors import RequestError
+from cnnviz.view.colormaps import COLORMAPS
+from cnnviz.view.scale import Scale, choose_scale, count_outside
+from tests.view.pictures import FINITE, scale_for
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "options", "expected"),
+    [
+        (-1, 4, {}, (-4, 4, "rdbu")),
+        (-5, -1, {}, (-5, 5, "rdbu")),
+        (-3, -3, {}, (-3, 3, "rdbu")),
+        (0, 1020, {}, (0, 1020, "gray")),
+        (2, 9, {}, (0, 9, "gray")),
+        (7, 7, {}, (0, 7, "gray")),
+        (0, 0, {}, (0, 1, "gray")),
+        (-0.0, 0.0, {}, (0, 1, "gray")),
+        (None, None, {}, (0, 1, "gray")),
+        (None, None, {"colormap": "rdbu"}, (-1, 1, "rdbu")),
+        (2, 9, {"colormap": "rdbu"}, (-9, 9, "rdbu")),
+        (-1, 4, {"colormap": "gray"}, (-1, 4, "gray")),
+        (-1, 4, {"colormap": "magma"}, (-1, 4, "magma")),
+        (1, 4, {"colormap": "viridis"}, (0, 4, "viridis")),
+        (-3, -3, {"colormap": "gray"}, (-3, 0, "gray")),
+        (5, 9, {"value_range": (0, 1)}, (0, 1, "gray")),
+        (5, 9, {"value_range": (-2, 1)}, (-2, 1, "rdbu")),
+        (5, 9, {"value_range": (-2, 1), "colormap": "viridis"}, (-2, 1, "viridis")),
+        (None, None, {"value_range": (-2, 1)}, (-2, 1, "rdbu")),
+    ],
+)
+def test_choose_scale(low, high, options, expected):
+    assert choose_scale(low, high, **options) == Scale(*expected)
+
+
+def test_an_unknown_colour_map_is_named_with_the_known():
+    with pytest.raises(RequestError, match=r"viridi.*viridis"):
+        choose_scale(0, 1, colormap="viridi")
+
+
+@given(FINITE)
+def test_no_value_is_outside_the_scale_chosen_for_it(plane):
+    for colormap in ("auto", *COLORMAPS):
+        scale = scale_for(plane, colormap=colormap)
+        assert scale.low < scale.high
+        assert count_outside(plane, scale) == 0
+
+
+def test_count_outside():
+    tensor = np.float32([[-1, 0, 0.1, 0.5, np.nan, np.inf, -np.inf]])
+    assert count_outside(tensor, Scale(0, 0.1, "gray")) == 2
+    assert count_outside(tensor, Scale(-1, 1, "gray")) == 0
+    assert count_outside(tensor, Scale(-1e300, 1e300, "gray")) == 0
