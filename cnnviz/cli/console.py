@@ -33,6 +33,11 @@ def _console(*, to_stderr: bool) -> Console:
     return Console(file=stream, width=width, highlight=False, emoji=False)
 
 
+def coloured(console: Console) -> bool:
+    """Tell whether a console shows colours, so that red and blue can stand for signs."""
+    return console.color_system is not None and not console.no_color
+
+
 def note(text: str) -> None:
     """Tell something beside the answer, on stderr."""
     from cnnviz.cli.door import PLAIN

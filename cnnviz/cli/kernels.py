@@ -43,16 +43,7 @@ def kernels(
             raise RequestError(
                 "--out draws one kernel", hint="name it: cnnviz kernels sobel_x -o ."
             )
-        records = [
-            {
-                "kernel": entry.signature,
-                "kind": entry.kind,
-                "what it shows": entry.summary,
-                "source": entry.source,
-            }
-            for entry in KERNELS.values()
-        ]
-        print_listing(records, format, least=("source", "kind"))
+        print_listing(kernel_records(), format, least=("source", "kind"))
         return
     from cnnviz.files.kernels import parse_kernels
 
@@ -71,6 +62,21 @@ def kernels(
         _draw(group.kernels, Path(out), force=force)
 
 
+def kernel_records() -> list[dict[str, str]]:
+    """Return the registry, a record a line."""
+    from cnnviz.core.kernels import KERNELS
+
+    return [
+        {
+            "kernel": entry.signature,
+            "kind": entry.kind,
+            "what it shows": entry.summary,
+            "source": entry.source,
+        }
+        for entry in KERNELS.values()
+    ]
+
+
 def _facts(kernel: Kernel) -> dict[str, Any]:
     """Return what the card says, JSON-ready."""
     factors = kernel.factors()
@@ -87,7 +93,7 @@ def _facts(kernel: Kernel) -> dict[str, Any]:
 
 
 def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) -> None:
-    from cnnviz.cli.console import stdout
+    from cnnviz.cli.console import coloured, stdout
     from cnnviz.cli.door import PLAIN
     from cnnviz.view.render import choose_scale, draw_map, format_number
     from cnnviz.view.terminal import format_values, half_blocks
@@ -108,7 +114,9 @@ def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) 
         console.print(f"sum {format_number(kernel.total)}; {kind}", **PLAIN)
         console.print("; ".join(kernel.symmetry) or "no symmetry", **PLAIN)
         plane = kernel.weights.reshape(-1, kernel.weights.shape[-1]).astype("float32")
-        scale = choose_scale(float(plane.min()), float(plane.max()), colormap="rdbu")
+        # Without colours red and blue would look alike: then from the lowest, dark, to the highest.
+        colormap = "rdbu" if coloured(console) else "gray"
+        scale = choose_scale(float(plane.min()), float(plane.max()), colormap=colormap)
         console.print(half_blocks(draw_map(plane, scale), width=min(console.width, 32)))
 
 

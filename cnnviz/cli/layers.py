@@ -23,19 +23,10 @@ def layers(
 ) -> None:
     """List the layers, or show one: formula, options, defaults."""
     from cnnviz.cli.listing import print_listing
-    from cnnviz.core.layers import LAYERS, find_layer
+    from cnnviz.core.layers import find_layer
 
     if name is None:
-        records = [
-            {
-                "layer": signature(layer),
-                "family": layer.family,
-                "what it does": layer.summary,
-                "formula": layer.formula,
-            }
-            for layer in LAYERS.values()
-        ]
-        print_listing(records, format, least=("formula", "family"))
+        print_listing(layer_records(), format, least=("formula", "family"))
         return
     layer = find_layer(name)
     if format == "json":
@@ -45,6 +36,21 @@ def layers(
         write(json_text(card(layer)) + "\n")
     else:
         _print_card(layer, format)
+
+
+def layer_records() -> list[dict[str, str]]:
+    """Return the registry, a record a line."""
+    from cnnviz.core.layers import LAYERS
+
+    return [
+        {
+            "layer": signature(layer),
+            "family": layer.family,
+            "what it does": layer.summary,
+            "formula": layer.formula,
+        }
+        for layer in LAYERS.values()
+    ]
 
 
 def signature(layer: type[Layer]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -183,9 +183,18 @@ class DrawnStage:
             planes = self.maps[kernel::count]
             yield render.draw_colour(planes, self.scales[0])
 
-    def in_terminal(self, width: int) -> RenderableType:
-        """Return the first maps drawn for a terminal of `width` columns."""
+    def in_terminal(self, width: int, *, colours: bool) -> RenderableType:
+        """Return the first maps drawn for a terminal of `width` columns.
+
+        Without `colours` red and blue would look alike: then from the lowest value, dark, up.
+        """
         shown = range(min(len(self.maps), SHOWN))
-        images = [render.draw_map(self.maps[c], self._scale(c)) for c in shown]
-        labels = [f"{self.row.name} {self.labels[c]}" for c in shown]
+        scales = [self._scale(channel) for channel in shown]
+        if not colours:
+            scales = [replace(scale, colormap="gray") for scale in scales]
+        images = [render.draw_map(self.maps[c], scales[c]) for c in shown]
+        if self.stage.output.ndim == 1:
+            labels = [self.row.name]
+        else:
+            labels = [f"{self.row.name} {self.labels[c]}" for c in shown]
         return terminal.tile(images, labels, width=width)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cnnviz.cli import printing
-from cnnviz.cli.console import note, stderr
+from cnnviz.cli.console import coloured, note, stderr
 from cnnviz.cli.door import PLAIN, tell_error
 from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
@@ -117,7 +117,7 @@ def _prepare(source: str, name: str, job: Job) -> Prepared:
     if x.shape[0] == 3 and job.input.color == "rgb":
         channels: tuple[str, ...] = ("red", "green", "blue")
     else:
-        channels = tuple(str(channel) for channel in range(x.shape[0]))
+        channels = ("gray",) if x.shape[0] == 1 else tuple(map(str, range(x.shape[0])))
     return Prepared(source, x, params, rows, job.spec.pipeline.map_names(channels), folder)
 
 
@@ -136,7 +136,7 @@ def _compute(ready: Prepared, job: Job) -> Outcome:
                 if job.output.values:
                     printing.print_values(stage, console, heading=len(job.written) > 1)
                 if job.output.show:
-                    console.print(picture.in_terminal(console.width))
+                    console.print(picture.in_terminal(console.width, colours=coloured(console)))
                 del picture
             outcome.stages.append(replace(stage, output=stage.output[:0].copy()))
             outcome.last = stage.output

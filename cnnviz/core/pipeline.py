@@ -49,7 +49,7 @@ class Pipeline:
     >>> [row.output_shape for row in pipeline.rows((3, 8, 6))]
     [(3, 8, 6), (3, 4, 3)]
     >>> print(pipeline)
-    relu -> maxpool
+    relu -> maxpool(2)
     """
 
     nodes: tuple[Node, ...]
@@ -185,7 +185,13 @@ class Pipeline:
         """Return the names of each stage's maps, such as those of kernels; () where unnamed."""
         names = {INPUT: of_input}
         for node in self.nodes:
-            names[node.name] = node.layer.map_names(*(names[name] for name in node.inputs))
+            given = [names[name] for name in node.inputs]
+            if isinstance(node.layer, Merge):  # whose maps are alike but for where they come from
+                given = [
+                    tuple(f"{stage} {name}" for name in of_stage)
+                    for stage, of_stage in zip(node.inputs, given, strict=True)
+                ]
+            names[node.name] = node.layer.map_names(*given)
         return names
 
     def totals(self, shape: Shape) -> Totals:

@@ -276,7 +276,7 @@ class Sheet:
 
 def fitting_size(texts: Sequence[str], cell: tuple[int, int]) -> int | None:
     """Return the largest font size at which every text fits a cell of (rows, columns) pixels."""
-    longest = sorted(set(texts), key=len)[-40:]
+    longest = sorted(set(texts), key=lambda text: (len(text), text))[-40:]  # not by chance
     for size in (18, 16, 14, 13, 12, 11, 10, 9):
         if cell[0] >= size + 4 and all(text_width(text, size) + 5 <= cell[1] for text in longest):
             return size

@@ -39,7 +39,7 @@ _LISTED = 40  # up to so many values are drawn as bars
 _POSITIVE: Colour = (178, 24, 43)  # the strong colours of rdbu
 _NEGATIVE: Colour = (33, 102, 172)
 _NEUTRAL: Colour = (80, 80, 80)
-_GUIDE: Colour = (224, 224, 224)
+_GUIDE: Colour = (224, 224, 224)  # the lines at the ends of the bars
 
 
 def draw_vector(

@@ -10,7 +10,7 @@ from cnnviz.view.maps import NAN_COLOUR, draw_map
 from cnnviz.view.numbers import format_range
 from cnnviz.view.scale import Scale
 from cnnviz.view.sheet import MARGIN, Sheet
-from tests.view.pictures import BIGGEST, NEUTRAL, TINIEST, rgb, scale_for
+from tests.view.pictures import BIGGEST, TINIEST, rgb, scale_for
 
 
 def noise(count, rows, columns, seed=0):

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnviz.view import scale
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.maps import (
     NAN_COLOUR,
@@ -126,7 +125,7 @@ def test_large_planes_are_worked_on_in_bands(monkeypatch):
     plane = np.random.default_rng(0).normal(size=(37, 53)).astype(np.float32)
     plane[3, 4] = np.nan
     whole = draw_map(plane, Scale(-2, 3, "viridis")).tobytes()
-    monkeypatch.setattr(scale, "_BAND", 100)
+    monkeypatch.setattr("cnnviz.view.scale._BAND", 100)
     assert draw_map(plane, Scale(-2, 3, "viridis")).tobytes() == whole
     assert draw_map(plane[::-1, ::-1], Scale(-2, 3, "viridis")).tobytes() == whole[::-1]
 

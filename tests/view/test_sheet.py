@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,3 +35,24 @@ def test_numbers_are_black_or_white_whichever_reads_better():
         assert sheet._readable_on(np.array(colour, np.uint8)) == (255, 255, 255)
     for colour in [(255, 255, 255), NEUTRAL, (253, 231, 36), (160, 160, 160)]:
         assert sheet._readable_on(np.array(colour, np.uint8)) == (0, 0, 0)
+
+
+def test_the_size_of_numbers_is_the_same_in_every_run():
+    program = """
+from itertools import product
+from cnnviz.view.sheet import fitting_size
+
+texts = ["".join(text) for text in product("1/", repeat=8)] + ["88888888"]
+print(fitting_size(texts, (30, 60)))
+"""
+    sizes = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},  # the order of sets
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "6")
+    }
+    assert sizes == {"11\n"}

@@ -40,8 +40,8 @@ class Activation(Layer):
 
 
 def sigmoid(x: Tensor) -> Values:
-    """Return 1 / (1 + e^−x), by way of tanh, which cannot overflow."""
-    squeezed: Values = np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1))
+    """Return 1 / (1 + e^−x), keeping the digits of both tails, without overflow."""
+    squeezed: Values = np.exp(np.minimum(x, 0)) / (np.float32(1) + np.exp(-np.abs(x)))
     return squeezed
 
 

@@ -116,6 +116,10 @@ class Upsample(Layer):
             first = np.take(x, low, axis=axis)
             if self.mode == "bilinear":
                 weight = share.astype(np.float32).reshape((-1, 1) if axis == 1 else (-1,))
-                first += weight * (np.take(x, high, axis=axis) - first)
+                second = np.take(x, high, axis=axis)
+                # Equal values stay as they are, infinities too.
+                first = np.where(
+                    first == second, first, (1 - weight) * first + weight * second
+                )
             x = first
         return x
