@@ -43,7 +43,7 @@ def test_worked_figures_of_readme(capsys):
                 assert tour.run(command) == 0
                 shown[command] = capsys.readouterr().out
     text = "\n".join(shown.values())
-    for figure in ("138,357,544", "25,089,000", "513,000", "212×212", "54×54", "2,2,3,3"):
+    for figure in ("138,357,544", "25,089,000", "513,000", "212×212", "66×66", "2,2,3,3"):
         assert figure in text
         assert figure in TEXT or figure.replace("×", " ") in TEXT or figure in ("212×212", "2,2,3,3")
     assert "4 3 4\n2 4 3\n2 3 4" in text

@@ -91,9 +91,10 @@ def table(name: str) -> str:
         "layers": layer_records(),
         "kernels": kernel_records(),
         "columns": [
-            {"column": c.title, "key": c.key, "tells": c.help} for c in COLUMNS.values()
+            {"column": column.title, "key": key, "tells": column.help}
+            for key, column in COLUMNS.items()
         ],
-    }  # fmt: skip
+    }
     return listing.markdown(records[name])
 
 
@@ -114,7 +115,7 @@ def remake() -> None:
             if example.made and example.kept:
                 shutil.copyfile(example.made_path(folder), ROOT / example.kept)
         assert run("cnnviz pipeline sample_images/astronaut.jpg edges -q") == 0
-        made = folder / "cnnviz-out" / "astronaut" / "07_maxpool_maxpool1_grid.png"
+        made = folder / "cnnviz-out" / "astronaut" / "06_maxpool_maxpool1_grid.png"
         shutil.copyfile(made, ROOT / "sample_images" / "tour" / "edges.png")
 
 

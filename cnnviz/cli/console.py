@@ -40,6 +40,6 @@ def coloured(console: Console) -> bool:
 
 def note(text: str) -> None:
     """Tell something beside the answer, on stderr."""
-    from cnnviz.cli.door import PLAIN
+    from cnnviz.cli.door import PLAIN, printable
 
-    stderr().print(text, style="dim", **PLAIN)
+    stderr().print(printable(text), style="dim", **PLAIN)

@@ -86,16 +86,16 @@ def tell_error(error: CnnvizError) -> None:
 
     console = stderr()
     console.print("error:", style="bold red", end=" ")
-    console.print(_printable(error.message), markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(error.message), markup=False, highlight=False, soft_wrap=True)
     if error.hint:
-        console.print("  " + _printable(error.hint), style="dim", **PLAIN)
+        console.print("  " + printable(error.hint), style="dim", **PLAIN)
 
 
 PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 """How user text is printed: as it is, unwrapped, without Rich's markup."""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return text without control characters, which could act on the terminal."""
     return "".join(
         sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text

@@ -56,16 +56,21 @@ def read_job(
     from cnnviz.view.tables import parse_columns
 
     own = spec.input
-    chosen = [name.strip() for name in (output.stages or "").split(",") if name.strip()]
+    if not output.out:
+        raise RequestError("--out names no folder", hint="--out . is the current one")
     nodes = spec.pipeline.nodes
-    written = [nodes[spec.pipeline.find(name)].name for name in chosen] if chosen else [
-        node.name for node in nodes
-    ]  # fmt: skip
+    if output.stages is None:
+        written = [node.name for node in nodes]
+    else:
+        chosen = [name.strip() for name in output.stages.split(",") if name.strip()]
+        if not chosen:
+            raise RequestError("--stages names no stage", hint="give names or numbers: --stages 1")
+        written = [nodes[spec.pipeline.find(name)].name for name in chosen]
     return Job(
         spec=spec,
         input=images.InputOptions(
             color=inputs.color or own.color or "gray",
-            resize=parse_size(inputs.resize, "--resize") if inputs.resize else own.size,
+            resize=own.size if inputs.resize is None else parse_size(inputs.resize, "--resize"),
             mean=_numbers(inputs.mean, "--mean") or own.mean,
             std=_numbers(inputs.std, "--std") or own.std,
             raw=inputs.raw,
@@ -74,8 +79,10 @@ def read_job(
         ),
         output=output,
         table=table,
-        network=replace(network, weights=network.weights or own.weights),
-        labels=read_labels(Path(network.labels)) if network.labels else own.labels,
+        network=replace(
+            network, weights=own.weights if network.weights is None else network.weights
+        ),
+        labels=own.labels if network.labels is None else read_labels(Path(network.labels)),
         pictures=Pictures(
             scale=output.scale,
             value_range=_range(output.value_range),
@@ -83,7 +90,7 @@ def read_job(
             only=output.only,
             nrow=output.nrow,
         ),
-        columns=parse_columns(table.columns) if table.columns else None,
+        columns=None if table.columns is None else parse_columns(table.columns),
         written=frozenset(written),
     )
 

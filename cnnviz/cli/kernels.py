@@ -48,6 +48,8 @@ def kernels(
     from cnnviz.files.kernels import parse_kernels
 
     group = parse_kernels(name)
+    if out is not None:
+        _draw(group.kernels, Path(out), force=force)
     entry = KERNELS.get(group.text.partition("(")[0])
     about = {"summary": entry.summary, "source": entry.source} if entry else {}
     if format == "json":
@@ -58,8 +60,6 @@ def kernels(
         write(json_text({"kernel": group.text, **about, "kernels": cards}) + "\n")
     else:
         _print_cards(group.text, about, group.kernels)
-    if out is not None:
-        _draw(group.kernels, Path(out), force=force)
 
 
 def kernel_records() -> list[dict[str, str]]:
@@ -94,24 +94,25 @@ def _facts(kernel: Kernel) -> dict[str, Any]:
 
 def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) -> None:
     from cnnviz.cli.console import coloured, stdout
-    from cnnviz.cli.door import PLAIN
+    from cnnviz.cli.door import PLAIN, printable
+    from cnnviz.cli.printing import print_about, values_text
     from cnnviz.view.render import choose_scale, draw_map, format_number
-    from cnnviz.view.terminal import format_values, half_blocks
+    from cnnviz.view.terminal import half_blocks
 
     console = stdout()
-    console.print(text, style="bold", **PLAIN)
+    console.print(printable(text), style="bold", **PLAIN)
     for line in about.values():
-        console.print(f"  {line}", **PLAIN)
+        print_about(line)
     for kernel in kernels:
         console.print()
         sizes = "×".join(map(str, kernel.weights.shape))
-        console.print(f"{kernel.name}  {sizes}", style="bold", **PLAIN)
-        console.print(format_values(kernel.weights), **PLAIN)
+        console.print(printable(f"{kernel.name}  {sizes}"), style="bold", **PLAIN)
+        console.print(values_text(kernel.weights, console), **PLAIN)
         kind = f"rank {kernel.rank}"
         if factors := kernel.factors():
             column, row = (" ".join(format_number(v) for v in part.ravel()) for part in factors)
             kind = f"rank 1, separable: column ({column}) × row ({row})"
-        console.print(f"sum {format_number(kernel.total)}; {kind}", **PLAIN)
+        console.print(f"sum {format_number(kernel.total)}; {kind}", markup=False)
         console.print("; ".join(kernel.symmetry) or "no symmetry", **PLAIN)
         plane = kernel.weights.reshape(-1, kernel.weights.shape[-1]).astype("float32")
         # Without colours red and blue would look alike: then from the lowest, dark, to the highest.

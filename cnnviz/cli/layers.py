@@ -86,14 +86,14 @@ def card(layer: type[Layer]) -> dict[str, Any]:
 
 def _print_card(layer: type[Layer], format: str) -> None:  # noqa: A002 - the flag's name
     from cnnviz.cli.console import stdout
-    from cnnviz.cli.door import PLAIN
     from cnnviz.cli.listing import print_listing
+    from cnnviz.cli.printing import print_about
 
     about = card(layer)
     console = stdout()
-    console.print(signature(layer), style="bold", **PLAIN)
+    console.print(signature(layer), style="bold", markup=False)
     for key in ("summary", "formula", "source"):
-        console.print(f"  {about[key]}", **PLAIN)
+        print_about(about[key])
     if about["options"]:
         console.print()
         records = [

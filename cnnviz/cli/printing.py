@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from cnnviz.cli.console import stderr, stdout
 from cnnviz.cli.door import PLAIN
 from cnnviz.cli.options import TableOptions
@@ -30,7 +32,7 @@ def print_table(
 
     `record` is the run's JSON object; without one the rows' own is made.
     """
-    columns = tables.parse_columns(options.columns) if options.columns else None
+    columns = None if options.columns is None else tables.parse_columns(options.columns)
     totals = pipeline.totals(shape)
     match options.format:
         case "json":
@@ -74,12 +76,32 @@ def beside(options: TableOptions) -> Console:
 
 def print_values(stage: Stage, console: Console, *, heading: bool) -> None:
     """Print a stage's maps as numbers."""
-    from cnnviz.view.terminal import format_values
-
     if heading:
         shape = "×".join(map(str, stage.output.shape))
         console.print(f"{stage.row.name} ({shape})", style="bold", **PLAIN)
-    console.print(format_values(stage.output), **PLAIN)
+    console.print(values_text(stage.output, console), **PLAIN)
+
+
+def values_text(maps: NDArray[Any], console: Console) -> str:
+    """Return maps as numbers; on a terminal as many columns of them as it is wide."""
+    from cnnviz.view.terminal import format_values
+
+    text = format_values(maps)
+    if maps.ndim == 1 or maps.shape[-2:] == (1, 1):  # written as lines, wrapped
+        return text
+    for limit in (20, 16, 12, 8, 4):
+        if not console.is_terminal or max(map(len, text.split("\n"))) <= console.width:
+            break
+        text = format_values(maps, limit=limit)
+    return text
+
+
+def print_about(text: str) -> None:
+    """Print a line of a card, indented; longer than the terminal is wide, it is wrapped."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    stdout().print(Padding(Text(text), (0, 0, 0, 2)))
 
 
 def print_predictions(

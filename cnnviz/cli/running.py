@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnnviz.cli import printing
 from cnnviz.cli.console import coloured, note, stderr
-from cnnviz.cli.door import PLAIN, tell_error
+from cnnviz.cli.door import PLAIN, printable, tell_error
 from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
 from cnnviz.cli.pictures import Ranges, Written
@@ -85,7 +85,7 @@ def _run_image(source: str, name: str, job: Job) -> None:
     speaks = not job.output.quiet
     if speaks and job.table.format == "table":
         title = f"{source if source != '-' else 'stdin'}  {'×'.join(map(str, shape))}"
-        printing.beside(job.table).print(title, style="bold", **PLAIN)
+        printing.beside(job.table).print(printable(title), style="bold", **PLAIN)
     with ready.folder as folder:
         outcome = _compute(ready, job)
         predictions = predict(job, ready.rows[-1], outcome.last)
@@ -169,26 +169,31 @@ def _load_params(job: Job, shape: Shape) -> Params | None:
 
 
 def _check_labels(job: Job, shape: Shape) -> None:
-    if job.network.labels is None or job.labels is None:
+    if job.labels is None:
         return
     if len(shape) == 1 and shape[0] != len(job.labels):
+        whose = job.network.labels or "the pipeline's [input]"
         raise CnnvizError(
-            f"{job.network.labels} has {len(job.labels)} labels, the last stage {shape[0]} values",
+            f"{whose} has {len(job.labels)} labels, the last stage {shape[0]} values",
             hint="give one label a line for each class",
         )
 
 
 @contextmanager
 def _progress(job: Job, ready: Prepared) -> Iterator[Callable[[], None]]:
-    """Yield what to call after each stage; a bar on a terminal, nothing in a pipe."""
-    if job.output.quiet or not stderr().is_terminal:
+    """Yield what to call after each stage; a bar on a terminal, nothing in a pipe.
+
+    Nor while maps and values are printed, which a bar would run into.
+    """
+    drawing = job.output.show or job.output.values
+    if job.output.quiet or drawing or not stderr().is_terminal:
         yield lambda: None
         return
     from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=stderr(), transient=True) as progress:
-        task = progress.add_task(escape(ready.source), total=len(ready.rows))
+        task = progress.add_task(escape(printable(ready.source)), total=len(ready.rows))
         yield lambda: progress.advance(task)
 
 

@@ -137,6 +137,7 @@ class Column:
     """One column of every table."""
 
     title: str
+    help: str
     kind: Kind
     row: Field | None = None  # the value, from a row …
     stage: Fact | None = None  # … or only from a computed stage
@@ -171,40 +172,122 @@ def _total_seconds(_: Totals, entries: Sequence[Entry]) -> float:
     return sum(entry.seconds for entry in entries if isinstance(entry, Stage))
 
 
-# fmt: off
 COLUMNS: Mapping[str, Column] = {
-    "index":       Column("#", COUNT, lambda r: r.index, importance=4),
-    "layer":       Column("Layer", TEXT, lambda r: r.layer, importance=3),
-    "name":        Column("Name", TEXT, lambda r: r.name, importance=1,
-                          footer=lambda *_: "Total"),
-    "kernel":      Column("Kernel", SIZE, lambda r: r.kernel_size, importance=6),
-    "stride":      Column("Stride", STEP, lambda r: r.stride, importance=11),
-    "padding":     Column("Padding (t,l,b,r)", PADS, lambda r: r.padding, importance=13),
-    "input":       Column("Input", SIZE, lambda r: r.input_shape, importance=17),
-    "output":      Column("Output", SIZE, lambda r: r.output_shape, importance=2),
-    "params":      Column("Params", COUNT, lambda r: r.params, importance=5,
-                          footer=lambda totals, _: totals.params),
-    "mult_adds":   Column("Mult-Adds", COUNT, lambda r: r.macs, importance=10,
-                          footer=lambda totals, _: totals.macs),
-    "rf":          Column("RF", SIZE, lambda r: r.receptive_field, importance=14),
-    "eff_stride":  Column("Eff. stride", STEP, lambda r: r.effective_stride, importance=18),
-    "memory":      Column("Memory", BYTES, lambda r: r.memory_bytes, importance=15,
-                          footer=lambda totals, _: totals.memory_bytes),
-    "min":         Column("Min", NUMBER, stage=lambda s: s.statistics.min, importance=7),
-    "max":         Column("Max", NUMBER, stage=lambda s: s.statistics.max, importance=8),
-    "mean":        Column("Mean", NUMBER, stage=lambda s: s.statistics.mean, importance=12),
-    "zeros":       Column("Zeros", SHARE, stage=lambda s: s.statistics.zeros, importance=9),
-    "time":        Column("Time", TIME, stage=lambda s: s.seconds, importance=16,
-                          footer=_total_seconds),
-    "dilation":    Column("Dilation", STEP, lambda r: r.dilation),
-    "groups":      Column("Groups", COUNT, lambda r: r.groups),
-    "eff_padding": Column("Eff. padding (t,l,b,r)", PADS, lambda r: r.effective_padding),
-    "inputs":      Column("Inputs", NAMES, lambda r: r.inputs),
-    "settings":    Column("Settings", TEXT, lambda r: r.text),
-    "weights":     Column("Weights", TEXT, lambda r: r.weights),
-    "algorithm":   Column("Algorithm", TEXT, stage=lambda s: s.algorithm),
+    "index": Column(
+        "#", "the stage's number, 1 for the first", COUNT, lambda r: r.index, importance=4
+    ),
+    "layer": Column(
+        "Layer", "what it does, by the layer's name", TEXT, lambda r: r.layer, importance=3
+    ),
+    "name": Column(
+        "Name", "what it is called", TEXT, lambda r: r.name, importance=1, footer=lambda *_: "Total"
+    ),
+    "kernel": Column(
+        "Kernel", "the window, rows × columns", SIZE, lambda r: r.kernel_size, importance=6
+    ),
+    "stride": Column(
+        "Stride", "pixels from window to window", STEP, lambda r: r.stride, importance=11
+    ),
+    "padding": Column(
+        "Padding (t,l,b,r)",
+        "pixels added at the top, left, bottom, right",
+        PADS,
+        lambda r: r.padding,
+        importance=13,
+    ),
+    "input": Column(
+        "Input",
+        "channels × rows × columns that go in",
+        SIZE,
+        lambda r: r.input_shape,
+        importance=17,
+    ),
+    "output": Column("Output", "what comes out", SIZE, lambda r: r.output_shape, importance=2),
+    "params": Column(
+        "Params",
+        "trained numbers, weights and biases",
+        COUNT,
+        lambda r: r.params,
+        importance=5,
+        footer=lambda totals, _: totals.params,
+    ),
+    "mult_adds": Column(
+        "Mult-Adds",
+        "multiplications with weights, biases not counted",
+        COUNT,
+        lambda r: r.macs,
+        importance=10,
+        footer=lambda totals, _: totals.macs,
+    ),
+    "rf": Column(
+        "RF",
+        "receptive field: input pixels one value may depend on",
+        SIZE,
+        lambda r: r.receptive_field,
+        importance=14,
+    ),
+    "eff_stride": Column(
+        "Eff. stride",
+        "input pixels between neighbouring values",
+        STEP,
+        lambda r: r.effective_stride,
+        importance=18,
+    ),
+    "memory": Column(
+        "Memory",
+        "the output as float32",
+        BYTES,
+        lambda r: r.memory_bytes,
+        importance=15,
+        footer=lambda totals, _: totals.memory_bytes,
+    ),
+    "min": Column(
+        "Min", "smallest finite value", NUMBER, stage=lambda s: s.statistics.min, importance=7
+    ),
+    "max": Column(
+        "Max", "largest finite value", NUMBER, stage=lambda s: s.statistics.max, importance=8
+    ),
+    "mean": Column(
+        "Mean",
+        "mean of the finite values",
+        NUMBER,
+        stage=lambda s: s.statistics.mean,
+        importance=12,
+    ),
+    "zeros": Column(
+        "Zeros",
+        "share of values that are exactly 0",
+        SHARE,
+        stage=lambda s: s.statistics.zeros,
+        importance=9,
+    ),
+    "time": Column(
+        "Time",
+        "of computing it",
+        TIME,
+        stage=lambda s: s.seconds,
+        importance=16,
+        footer=_total_seconds,
+    ),
+    "dilation": Column(
+        "Dilation", "pixels from cell to cell of a window", STEP, lambda r: r.dilation
+    ),
+    "groups": Column(
+        "Groups", "groups of channels that keep to themselves", COUNT, lambda r: r.groups
+    ),
+    "eff_padding": Column(
+        "Eff. padding (t,l,b,r)",
+        "input pixels of padding the first and last values see",
+        PADS,
+        lambda r: r.effective_padding,
+    ),
+    "inputs": Column("Inputs", "the stages it reads", NAMES, lambda r: r.inputs),
+    "settings": Column("Settings", "the layer as pipeline text", TEXT, lambda r: r.text),
+    "weights": Column(
+        "Weights", "where they come from: kernels, drawn, set, loaded", TEXT, lambda r: r.weights
+    ),
+    "algorithm": Column("Algorithm", "which one computed it", TEXT, stage=lambda s: s.algorithm),
 }
-# fmt: on
 
 DEFAULT = "default"
 ALL = "all"
