@@ -51,7 +51,9 @@ def correlate_oracle(
     padded = pad_maps(x.astype(np.float64), pads, mode, value)
     filters, depth, kh, kw = weight.shape
     rows, columns = (
-        len(axis_starts(padded.shape[1 + a], dilation[a] * (weight.shape[2 + a] - 1) + 1, stride[a]))
+        len(
+            axis_starts(padded.shape[1 + a], dilation[a] * (weight.shape[2 + a] - 1) + 1, stride[a])
+        )
         for a in (0, 1)
     )
     each = padded.reshape(groups, depth, *padded.shape[1:])

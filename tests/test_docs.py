@@ -45,7 +45,9 @@ def test_worked_figures_of_readme(capsys):
     text = "\n".join(shown.values())
     for figure in ("138,357,544", "25,089,000", "513,000", "212×212", "66×66", "2,2,3,3"):
         assert figure in text
-        assert figure in TEXT or figure.replace("×", " ") in TEXT or figure in ("212×212", "2,2,3,3")
+        assert (
+            figure in TEXT or figure.replace("×", " ") in TEXT or figure in ("212×212", "2,2,3,3")
+        )
     assert "4 3 4\n2 4 3\n2 3 4" in text
     for figure in ("63.8%", "23.5%"):
         assert figure in text

@@ -84,7 +84,7 @@ def table(name: str) -> str:
     from cnnviz.cli.kernels import kernel_records
     from cnnviz.cli.layers import layer_records
     from cnnviz.core.border import BORDERS
-    from cnnviz.view.tables import COLUMNS
+    from cnnviz.view.columns import COLUMNS
 
     records = {
         "borders": [{"mode": b.name, "beyond the edge": b.summary} for b in BORDERS.values()],

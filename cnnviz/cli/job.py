@@ -53,7 +53,7 @@ def read_job(
     from cnnviz.cli.pictures import Pictures
     from cnnviz.files import images
     from cnnviz.files.spec import parse_size, read_labels
-    from cnnviz.view.tables import parse_columns
+    from cnnviz.view.columns import parse_columns
 
     own = spec.input
     if not output.out:

@@ -12,7 +12,8 @@ from cnnviz.cli.door import PLAIN
 from cnnviz.cli.options import TableOptions
 from cnnviz.core.pipeline import Pipeline
 from cnnviz.core.types import Row, Shape, Stage
-from cnnviz.view import tables
+from cnnviz.view import records
+from cnnviz.view.columns import parse_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,17 +33,19 @@ def print_table(
 
     `record` is the run's JSON object; without one the rows' own is made.
     """
-    columns = None if options.columns is None else tables.parse_columns(options.columns)
+    columns = None if options.columns is None else parse_columns(options.columns)
     totals = pipeline.totals(shape)
     match options.format:
         case "json":
-            write(tables.json_text(record or shapes_record(entries, pipeline, shape)) + "\n")
+            write(records.json_text(record or shapes_record(entries, pipeline, shape)) + "\n")
         case "csv":
-            write(tables.csv_text(entries, columns=columns))
+            write(records.csv_text(entries, columns=columns))
         case "md":
-            write(tables.markdown_text(entries, totals, columns) + "\n")
+            write(records.markdown_text(entries, totals, columns) + "\n")
         case _:
-            table = tables.render_table(entries, totals, columns=columns)
+            from cnnviz.view.tables import render_table
+
+            table = render_table(entries, totals, columns=columns)
             stdout().print(table, crop=False)
 
 
@@ -56,8 +59,8 @@ def shapes_record(
         "cnnviz": __version__,
         "input": {"path": None, "shape": list(shape), "min": None, "max": None},
         "pipeline": str(pipeline),
-        "stages": [tables.stage_record(entry) for entry in entries],
-        "totals": tables.totals_record(pipeline.totals(shape)),
+        "stages": [records.stage_record(entry) for entry in entries],
+        "totals": records.totals_record(pipeline.totals(shape)),
         "predictions": [],
     }
 
@@ -101,7 +104,7 @@ def print_about(text: str) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    stdout().print(Padding(Text(text), (0, 0, 0, 2)))
+    stdout().print(Padding(Text(text), (0, 0, 0, 2), expand=False))
 
 
 def print_predictions(

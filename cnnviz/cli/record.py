@@ -13,7 +13,7 @@ from cnnviz import __version__
 from cnnviz.cli.job import Job
 from cnnviz.cli.pictures import Written
 from cnnviz.core.types import Row, Shape, Stage, Statistics, Tensor
-from cnnviz.view import tables
+from cnnviz.view import records
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ def run_record(
         },
         "pipeline": str(pipeline),
         "stages": [
-            tables.stage_record(stage, written.get(stage.row.name, Written()).files)
+            records.stage_record(stage, written.get(stage.row.name, Written()).files)
             for stage in stages
         ],
-        "totals": tables.totals_record(pipeline.totals(shape)),
+        "totals": records.totals_record(pipeline.totals(shape)),
         "predictions": [
             {"label": one.label, "probability": one.probability} for one in predictions
         ],

@@ -22,7 +22,7 @@ from cnnviz.files.images import expand_inputs, load_image, stem
 from cnnviz.files.run import OutputFolder, unique_stems
 from cnnviz.files.spec import Spec
 from cnnviz.files.weights import check_weights, load_weights
-from cnnviz.view import tables
+from cnnviz.view import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def _run_image(source: str, name: str, job: Job) -> None:
         record = run_record(
             source, shape, statistics_of(ready.x), job, outcome.stages, outcome.written, predictions
         )
-        folder.write("shapes.csv", tables.csv_text(outcome.stages, timing=False).encode())
+        folder.write("shapes.csv", records.csv_text(outcome.stages, timing=False).encode())
         folder.finish(repeatable_record(record, job, outcome.written))
     if speaks or job.table.format == "json":
         printing.print_table(outcome.stages, pipeline, shape, job.table, record=record)

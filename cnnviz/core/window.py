@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
-from math import ceil, floor
+from math import floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,13 +118,18 @@ class Window:
 
     def require_pixels(self, size: Pair) -> None:
         """Raise CnnvizError if some window holds no pixel of an image of `size`, only padding."""
-        for axis, counts in enumerate(self.counts(size)):
-            if not counts.all():
-                word = ("row", "column")[axis]
+        pads, positions = self.pads(size), self.output_size(size)
+        for axis in (0, 1):
+            length, before = size[axis], pads[axis]
+            last = (positions[axis] - 1) * self.stride[axis] - before
+            alone = before >= self.extent[axis] or last >= length
+            # Only an image shorter than the gaps between a window's cells can slip through them.
+            if not alone and length < self.dilation[axis]:
+                alone = not self.counts(size)[axis].all()
+            if alone:
                 raise CnnvizError(
-                    f"window {word} {int(np.argmin(counts))} would hold padding only: kernel "
-                    f"{_by(self.kernel_size)}, padding {','.join(map(str, self.pads(size)))}, "
-                    f"input {_by(size)}",
+                    f"a window would hold padding only: kernel {_by(self.kernel_size)}, "
+                    f"padding {','.join(map(str, pads))}, input {_by(size)}",
                     hint="pooling padding must be smaller than the window",
                 )
 
@@ -277,15 +282,6 @@ class Field:
             ),
             fields,
         )
-
-
-def bounding(
-    starts: NDArray[np.intp], stops: NDArray[np.intp], jump: Fraction
-) -> tuple[Fraction, Fraction]:
-    """Return (lower, upper) such that position p reads within jump·p + lower … jump·p + upper."""
-    lower = min(floor(int(start) - jump * p) for p, start in enumerate(starts))
-    upper = max(ceil(int(stop) - 1 - jump * p) for p, stop in enumerate(stops))
-    return Fraction(lower), Fraction(upper)
 
 
 def _by(size: Pair) -> str:

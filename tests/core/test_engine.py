@@ -6,7 +6,14 @@ import scipy.signal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.engine import adaptive_bins, adaptive_pool, correlate, correlation, global_pool, pool
+from cnnviz.core.engine import (
+    adaptive_bins,
+    adaptive_pool,
+    correlate,
+    correlation,
+    global_pool,
+    pool,
+)
 from cnnviz.core.engine import pooling as pooling_module
 from cnnviz.core.engine.correlation import bands
 from cnnviz.core.options import Padding
@@ -210,9 +217,7 @@ def test_strided_input_gives_the_same(mode):
         np.testing.assert_array_equal(
             adaptive_pool(view, (3, 4), "avg"), adaptive_pool(plain, (3, 4), "avg")
         )
-        np.testing.assert_allclose(
-            global_pool(view, "avg"), global_pool(plain, "avg"), rtol=1e-6
-        )
+        np.testing.assert_allclose(global_pool(view, "avg"), global_pool(plain, "avg"), rtol=1e-6)
 
 
 def test_read_only_input_is_enough():
@@ -370,8 +375,9 @@ def test_nonfinite_pixels_stay_in_their_bins(seed, poison, output_size):
     spoilt[0, row, column] = poison
     for mode in ("avg", "max"):
         clean, dirty = (adaptive_pool(image, output_size, mode) for image in (x, spoilt))
-        (top, bottom), (left, right) = adaptive_bins(7, output_size[0]), adaptive_bins(
-            6, output_size[1]
+        (top, bottom), (left, right) = (
+            adaptive_bins(7, output_size[0]),
+            adaptive_bins(6, output_size[1]),
         )
         hit = np.outer((top <= row) & (row < bottom), (left <= column) & (column < right))
         np.testing.assert_array_equal(dirty[1], clean[1])

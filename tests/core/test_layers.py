@@ -26,9 +26,7 @@ STAGES = {name: layer for name, layer in LAYERS.items() if layer.is_stage}
 
 # Contract ---------------------------------------------------------------------------------------
 
-PAIR = st.one_of(
-    st.integers(1, 3), st.tuples(st.integers(1, 4), st.integers(1, 4))
-)
+PAIR = st.one_of(st.integers(1, 3), st.tuples(st.integers(1, 4), st.integers(1, 4)))
 PADDING = st.one_of(
     st.sampled_from(["valid", "same", "same-lower", "full", "SAME_UPPER", "SAME"]),
     st.integers(0, 2),
@@ -97,7 +95,9 @@ def layers_of(draw, name):
     for field, _ in options_of(LAYERS[name]):
         strategy = DRAW.get(f"{name}.{field.name}", DRAW.get(field.name))
         required = field.default is dataclasses.MISSING
-        assert strategy is not None or not required, f"say in DRAW how to draw {name}'s {field.name}"
+        assert strategy is not None or not required, (
+            f"say in DRAW how to draw {name}'s {field.name}"
+        )
         if strategy is not None and (required or draw(st.booleans())):
             chosen[field.name] = draw(strategy)
     try:
@@ -368,9 +368,9 @@ def test_a_step_gives_sobels_numbers():
     flipped = conv_of("sobel_x", padding="same", padding_mode="replicate", flip=True)
     assert run_layer(flipped, x)[0].tolist() == [[0, 0, 0, -1020, -1020, 0, 0, 0]] * 8
     down = conv_of("sobel_y", padding="same", padding_mode="replicate")
-    assert run_layer(down, x.transpose(0, 2, 1))[0].T.tolist() == [
-        [0, 0, 0, 1020, 1020, 0, 0, 0]
-    ] * 8
+    assert (
+        run_layer(down, x.transpose(0, 2, 1))[0].T.tolist() == [[0, 0, 0, 1020, 1020, 0, 0, 0]] * 8
+    )
 
 
 @pytest.mark.parametrize("text", ["sobel_x", "gaussian(5, sigma=1.2)", "1,2;3,4", "box((1, 4))"])
@@ -392,9 +392,7 @@ def test_depthwise_applies_every_kernel_to_every_channel():
     for channel in range(3):
         for number, weights in enumerate(kernels):
             expected = scipy.signal.correlate(x[channel].astype(float), weights, "valid", "direct")
-            np.testing.assert_allclose(
-                actual[channel * 3 + number], expected, rtol=1e-5, atol=1e-5
-            )
+            np.testing.assert_allclose(actual[channel * 3 + number], expected, rtol=1e-5, atol=1e-5)
     names = layer.map_names(("R", "G", "B"))
     assert names[:4] == ("R sobel_x", "R sobel_y", "R box_3", "G sobel_x")
 
@@ -465,7 +463,9 @@ SPECIAL = np.array(
     [0.0, -0.0, 1e-40, -1e-40, 1e-45, -1e-45, 1e-38, -1e-38, 1e-10, -1e-10, 3e38, -3e38, np.nan],
     np.float32,
 )
-LINE = np.concatenate([np.linspace(-100, 100, 20_001), np.linspace(-6, 6, 5_001)]).astype(np.float32)
+LINE = np.concatenate([np.linspace(-100, 100, 20_001), np.linspace(-6, 6, 5_001)]).astype(
+    np.float32
+)
 
 
 def exact(name, x):
@@ -479,8 +479,9 @@ def exact(name, x):
         "leaky_relu": lambda: np.where(x > 0, x, 0.01 * x),
         "prelu": lambda: np.where(x > 0, x, 0.25 * x),
         "elu": lambda: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-        "selu": lambda: 1.0507009873554805
-        * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
+        "selu": lambda: (
+            1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
+        ),
         "celu": lambda: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
         "gelu": lambda: x * scipy.special.ndtr(x),
         "silu": lambda: x * scipy.special.expit(x),
@@ -706,10 +707,13 @@ def transpose_oracle(x, weight, *, stride, pads, dilation, groups, size):
             for z in range(width):
                 for i in range(kh):
                     for j in range(kw):
-                        row, column = y * stride[0] + i * dilation[0], z * stride[1] + j * dilation[1]
-                        full[g * each : (g + 1) * each, row, column] += (
-                            x[c, y, z] * weight[c, :, i, j].astype(float)
+                        row, column = (
+                            y * stride[0] + i * dilation[0],
+                            z * stride[1] + j * dilation[1],
                         )
+                        full[g * each : (g + 1) * each, row, column] += x[c, y, z] * weight[
+                            c, :, i, j
+                        ].astype(float)
     return full[:, pads[0] : pads[0] + size[0], pads[1] : pads[1] + size[1]]
 
 
@@ -870,7 +874,9 @@ def test_upsample_keeps_nan_where_it_counts():
     assert np.isnan(odd).tolist() == [False, False, True, True, True, True, True, False, False]
 
 
-@pytest.mark.parametrize("mode", ["zeros", "constant", "reflect", "symmetric", "replicate", "circular"])
+@pytest.mark.parametrize(
+    "mode", ["zeros", "constant", "reflect", "symmetric", "replicate", "circular"]
+)
 def test_pad_is_np_pad(mode):
     x = noise(15, 2, 5, 6)
     layer = make_layer("pad", (1, 2, 3, 4), padding_mode=mode, pad_value=-1.5)

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image, ImageFile
 
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files import images
 from cnnviz.files.images import InputOptions, expand_inputs, load_image, png_bytes, stem
+from cnnviz.files.images.pixels import depth_of, to_tensor
+from cnnviz.files.matrices import display_name
 
 SAMPLES = Path(__file__).parents[2] / "sample_images"
+GRAY = InputOptions()
 RGB = InputOptions(color="rgb")
 RAW = InputOptions(raw=True)
 RAW_RGB = InputOptions(raw=True, color="rgb")
@@ -68,8 +70,8 @@ def check(tensor, expected):
     np.testing.assert_array_equal(tensor, np.asarray(expected, dtype=np.float32))
 
 
-def convert(image, options=images._DEFAULTS):
-    return images._to_tensor(image, images._depth(image), options)
+def convert(image, options=GRAY):
+    return to_tensor(image, depth_of(image), options)
 
 
 def chunk(name, data):
@@ -663,12 +665,12 @@ def test_stem(source, expected):
 # Hostile files
 
 
-def error_of(source, options=images._DEFAULTS):
+def error_of(source, options=GRAY):
     with pytest.raises(CnnvizError) as caught:
         load_image(str(source), options)
     assert caught.value.exit_code == 1
     assert caught.value.hint
-    assert str(caught.value).startswith(images.display_name(str(source)))
+    assert str(caught.value).startswith(display_name(str(source)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

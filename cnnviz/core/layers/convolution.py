@@ -16,6 +16,7 @@ from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_m
 from cnnviz.core.layers.filters import (
     Filters,
     are_kernels,
+    check_depth,
     common_size,
     he_normal,
     kernel_weights,
@@ -165,15 +166,15 @@ class Convolution(Layer):
         out = self.output_shape(*shapes)
         return prod(out) * prod(self.weight_shape(shapes[0][0])[1:])
 
-    def check_groups(self, channels: int) -> None:
-        """Raise CnnvizError unless the groups divide the channels and the filters."""
-        groups = self.groups_for(channels)
-        out = self.channels_out(channels)
+    def check_channels(self, channels: int) -> None:
+        """Raise CnnvizError unless groups and kernels go with that many input channels."""
+        groups, out = self.groups_for(channels), self.channels_out(channels)
         if channels % groups or out % groups:
             raise CnnvizError(
                 f"{self.name}: groups={groups} does not divide {channels} channels into {out}",
                 hint="groups must divide both",
             )
+        check_depth(self.kernels, channels // groups)
 
 
 @register
@@ -197,7 +198,7 @@ class Conv(Grouped, Bordered, Convolution):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (filters, rows, columns)."""
         channels, *_ = require_maps(shapes[0], self.name)
-        self.check_groups(channels)
+        self.check_channels(channels)
         window, size = self.window(shapes[0]), plane(shapes[0])
         self.check_border(window, size)
         return (self.count, *window.output_size(size))
@@ -247,6 +248,7 @@ class Depthwise(Bordered, Convolution):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (channels × filters, rows, columns)."""
         channels, *_ = require_maps(shapes[0], self.name)
+        self.check_channels(channels)
         window, size = self.window(shapes[0]), plane(shapes[0])
         self.check_border(window, size)
         return (self.channels_out(channels), *window.output_size(size))
@@ -318,7 +320,7 @@ class ConvTranspose(Grouped, Convolution):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (filters, rows, columns)."""
         channels, *_ = require_maps(shapes[0], self.name)
-        self.check_groups(channels)
+        self.check_channels(channels)
         size, pads = self.crop(plane(shapes[0]))
         if min(size) < 1:
             raise CnnvizError(

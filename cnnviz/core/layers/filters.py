@@ -71,6 +71,17 @@ def common_size(kernels: Sequence[Kernel], padding: Padding) -> Pair:
     return (max(size[0] for size in sizes), max(size[1] for size in sizes))
 
 
+def check_depth(kernels: Sequence[Kernel], channels: int) -> None:
+    """Raise CnnvizError unless kernels with planes of their own have one for each channel."""
+    for kernel in kernels:
+        planes = kernel.weights.shape[0] if kernel.weights.ndim == 3 else channels
+        if planes != channels:
+            raise CnnvizError(
+                f"kernel {kernel.name} has {planes} channels, its input {channels}",
+                hint="give a 2-D kernel, or one plane for each input channel",
+            )
+
+
 def kernel_weights(
     kernels: Sequence[Kernel], size: Pair, channels: int, *, padding: Padding, flip: bool
 ) -> Tensor:
@@ -79,14 +90,10 @@ def kernel_weights(
     A 2-D kernel spans every channel: the same plane, divided by their number. A smaller kernel
     is zero-padded so that it stands where it would stand alone.
     """
+    check_depth(kernels, channels)
     weights = np.zeros((len(kernels), channels, *size), np.float32)
     for weight, kernel in zip(weights, kernels, strict=True):
         source = (kernel.flipped() if flip else kernel).weights
-        if source.ndim == 3 and source.shape[0] != channels:
-            raise CnnvizError(
-                f"kernel {kernel.name} has {source.shape[0]} channels, its input {channels}",
-                hint="give a 2-D kernel, or one plane for each input channel",
-            )
         planes = source if source.ndim == 3 else source / channels
         top, left = (
             _before(whole, padding) - _before(own, padding)

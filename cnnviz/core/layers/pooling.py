@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import gcd
 from typing import ClassVar
 
-from cnnviz.core.engine import adaptive_bins, adaptive_pool, global_pool, pool
+from cnnviz.core.engine import adaptive_pool, global_pool, pool
 from cnnviz.core.layers.base import Layer, plane, register, require_maps
 from cnnviz.core.layers.convolution import Bordered
 from cnnviz.core.options import Padding, flag, number, option, optional, pair
 from cnnviz.core.types import Pair, Params, Shape, Tensor
-from cnnviz.core.window import Field, Window, bounding
+from cnnviz.core.window import Field, Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,14 +182,18 @@ class AdaptivePool(Layer):
         return (require_maps(shapes[0], self.name)[0], *self.output_size)
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field that covers the widest bin wherever it stands."""
+        """Return the field that covers the widest bin wherever it stands.
+
+        Bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1; rounding moves either end by at most
+        (n − g)/n, g being the greatest common divisor of n and L.
+        """
         axes = []
         for axis, length, count in zip(
             (fields[0].rows, fields[0].columns), plane(shapes[0]), self.output_size, strict=True
         ):
             jump = Fraction(length, count)
-            lower, upper = bounding(*adaptive_bins(length, count), jump)
-            axes.append(axis.through(jump, lower, upper, 0, count))
+            rounding = Fraction(count - gcd(count, length), count)
+            axes.append(axis.through(jump, -rounding, jump - 1 + rounding, 0, count))
         return replace(fields[0], rows=axes[0], columns=axes[1])
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002

@@ -14,7 +14,7 @@ from cnnviz.core.layers.base import Layer, plane, register, require_maps
 from cnnviz.core.layers.convolution import Bordered
 from cnnviz.core.options import Padding, choice, option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
-from cnnviz.core.window import Field, Window, bounding
+from cnnviz.core.window import Field, Window
 from cnnviz.errors import RequestError
 
 
@@ -85,13 +85,23 @@ class Upsample(Layer):
         return (channels, height * self.scale[0], width * self.scale[1])
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field that covers the sources of every output, whichever its phase."""
+        """Return the field that covers the sources of every output, whichever its phase.
+
+        Nearest reads ⌊p/s⌋, up to (s − 1)/s before p/s. Bilinear reads the pixels around
+        (p + ½)/s − ½: the phases just before and just after a whole one reach furthest.
+        """
         axes = []
         for axis, length, scale in zip(
             (fields[0].rows, fields[0].columns), plane(shapes[0]), self.scale, strict=True
         ):
-            low, high, _ = self._sources(length, scale)
-            lower, upper = bounding(low, high + 1, Fraction(1, scale))
+            if self.mode == "nearest":
+                lower, upper = Fraction(1 - scale, scale), Fraction(0)
+            else:
+                below, above = scale // 2 - 1, (scale + 1) // 2
+                lower = min(Fraction(1 - scale, scale), -1 - Fraction(max(below, 0), scale))
+                upper = 1 - Fraction(above, scale)
+                if scale == 1:
+                    lower = upper = Fraction(0)
             axes.append(axis.through(Fraction(1, scale), lower, upper, 0, length * scale))
         return replace(fields[0], rows=axes[0], columns=axes[1])
 
@@ -118,8 +128,6 @@ class Upsample(Layer):
                 weight = share.astype(np.float32).reshape((-1, 1) if axis == 1 else (-1,))
                 second = np.take(x, high, axis=axis)
                 # Equal values stay as they are, infinities too.
-                first = np.where(
-                    first == second, first, (1 - weight) * first + weight * second
-                )
+                first = np.where(first == second, first, (1 - weight) * first + weight * second)
             x = first
         return x

@@ -1,0 +1,352 @@
+"""The columns of a table of stages: what each one knows, and how its values read.
+
+Everything a column knows stands in one entry of `COLUMNS`: its key for ``--columns`` and CSV, its
+title, where its value comes from, how it reads, how much it matters and what its footer says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from cnnviz.core.types import Row, Stage, Totals
+from cnnviz.errors import RequestError, unknown
+
+Entry: TypeAlias = Row | Stage
+"""A table is made of either: what a pipeline promises, or what it computed."""
+
+ABSENT = "–"
+
+
+# --- how values read ---------------------------------------------------------------------------
+
+
+def _number(value: float) -> str:
+    """Show four significant digits, and never -0.
+
+    >>> [_number(v) for v in (0.123456, -0.0, 255, 12345.6, 1.5e-7)]
+    ['0.1235', '0', '255', '12,346', '1.5e-07']
+    """
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def _bytes(count: int) -> str:
+    """Show a size in units of 1024.
+
+    >>> [_bytes(n) for n in (40, 4000, 12_845_056)]
+    ['40 B', '3.91 KB', '12.25 MB']
+    """
+    if count < 1024:
+        return f"{count} B"
+    size, units = count / 1024, ["TB", "GB", "MB", "KB"]
+    while round(size, 2) >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop()
+    return f"{size:,.2f} {units[-1]}"
+
+
+def _percent(fraction: float) -> str:
+    """Show a fraction as percent; only a true 0 or 1 says so.
+
+    >>> [_percent(z) for z in (0, 0.00001, 0.5, 0.99999, 1)]
+    ['0%', '<0.1%', '50.0%', '>99.9%', '100%']
+    """
+    if fraction in {0, 1}:
+        return f"{fraction:.0%}"
+    if fraction < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if fraction >= 0.9995 else f"{fraction:.1%}"
+
+
+def _seconds(seconds: float) -> str:
+    """Show a duration.
+
+    >>> [_seconds(s) for s in (0.0000031, 0.00123, 0.25, 12.34)]
+    ['3 µs', '1.2 ms', '250 ms', '12.3 s']
+    """
+    if seconds < 0.9995e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.1f} ms" if seconds < 0.09995 else f"{seconds * 1e3:.0f} ms"
+    return f"{seconds:,.1f} s"
+
+
+def safe(text: str) -> str:
+    """Keep a user's text from steering the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def finite(value: Any) -> Any:
+    """Return None for NaN and infinities, and 0 for -0."""
+    if not isinstance(value, float):
+        return value
+    return value + 0.0 if math.isfinite(value) else None
+
+
+def _join(sign: str) -> Callable[[Sequence[float]], str]:
+    return lambda values: sign.join(f"{value:g}" for value in values)
+
+
+def _size(sign: str) -> Callable[[Sequence[float]], str]:
+    return lambda values: sign.join(f"{value:d}" for value in map(int, values))
+
+
+def _step(values: Sequence[float]) -> str:
+    """Show one number for both directions where it is the same."""
+    return f"{values[0]:g}" if len(set(values)) == 1 else _join("×")(values)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of value reads: to people, and to programs in CSV."""
+
+    text: Callable[[Any], str]
+    plain: Callable[[Any], str]
+    right: bool = True  # aligned
+
+
+TEXT = Kind(safe, str, right=False)
+NAMES = Kind(lambda names: safe(", ".join(names)), " ".join, right=False)
+COUNT = Kind("{:,}".format, str)
+NUMBER = Kind(_number, repr)
+SHARE = Kind(_percent, repr)
+BYTES = Kind(_bytes, str)
+TIME = Kind(_seconds, repr)
+SIZE = Kind(_size("×"), _size("x"))
+STEP = Kind(_step, _join("x"))
+PADS = Kind(_join(","), _join(","))
+
+
+# --- the columns -------------------------------------------------------------------------------
+
+Field: TypeAlias = Callable[[Row], Any]
+Fact: TypeAlias = Callable[[Stage], Any]
+Footer: TypeAlias = Callable[[Totals, Sequence[Entry]], Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of every table."""
+
+    title: str
+    help: str
+    kind: Kind
+    row: Field | None = None  # the value, from a row …
+    stage: Fact | None = None  # … or only from a computed stage
+    importance: int | None = None  # 1 stays longest in a narrow terminal; None: only if asked for
+    footer: Footer | None = None
+
+    def value(self, entry: Entry) -> Any:
+        """Return the raw value; None where it is absent, NaN or infinite."""
+        if self.row:
+            value = self.row(row_of(entry))
+        else:
+            assert self.stage is not None  # noqa: S101
+            value = self.stage(entry) if isinstance(entry, Stage) else None
+        return finite(value)
+
+    def text(self, entry: Entry) -> str:
+        """Return what people read."""
+        value = self.value(entry)
+        return ABSENT if value is None else self.kind.text(value)
+
+    def plain(self, entry: Entry) -> str:
+        """Return what programs read, empty where there is nothing."""
+        value = self.value(entry)
+        return "" if value is None else self.kind.plain(value)
+
+    def total(self, totals: Totals, entries: Sequence[Entry]) -> str:
+        """Return the footer."""
+        return self.kind.text(self.footer(totals, entries)) if self.footer else ""
+
+
+def row_of(entry: Entry) -> Row:
+    """Return what the pipeline promises of a stage, run or not."""
+    return entry.row if isinstance(entry, Stage) else entry
+
+
+def _total_seconds(_: Totals, entries: Sequence[Entry]) -> float:
+    return sum(entry.seconds for entry in entries if isinstance(entry, Stage))
+
+
+COLUMNS: Mapping[str, Column] = {
+    "index": Column(
+        "#", "the stage's number, 1 for the first", COUNT, lambda r: r.index, importance=4
+    ),
+    "layer": Column(
+        "Layer", "what it does, by the layer's name", TEXT, lambda r: r.layer, importance=3
+    ),
+    "name": Column(
+        "Name", "what it is called", TEXT, lambda r: r.name, importance=1, footer=lambda *_: "Total"
+    ),
+    "kernel": Column(
+        "Kernel", "the window, rows × columns", SIZE, lambda r: r.kernel_size, importance=6
+    ),
+    "stride": Column(
+        "Stride", "pixels from window to window", STEP, lambda r: r.stride, importance=11
+    ),
+    "padding": Column(
+        "Padding (t,l,b,r)",
+        "pixels added at the top, left, bottom, right",
+        PADS,
+        lambda r: r.padding,
+        importance=13,
+    ),
+    "input": Column(
+        "Input",
+        "channels × rows × columns that go in",
+        SIZE,
+        lambda r: r.input_shape,
+        importance=17,
+    ),
+    "output": Column("Output", "what comes out", SIZE, lambda r: r.output_shape, importance=2),
+    "params": Column(
+        "Params",
+        "trained numbers, weights and biases",
+        COUNT,
+        lambda r: r.params,
+        importance=5,
+        footer=lambda totals, _: totals.params,
+    ),
+    "mult_adds": Column(
+        "Mult-Adds",
+        "multiplications with weights, biases not counted",
+        COUNT,
+        lambda r: r.macs,
+        importance=10,
+        footer=lambda totals, _: totals.macs,
+    ),
+    "rf": Column(
+        "RF",
+        "receptive field: input pixels one value may depend on",
+        SIZE,
+        lambda r: r.receptive_field,
+        importance=14,
+    ),
+    "eff_stride": Column(
+        "Eff. stride",
+        "input pixels between neighbouring values",
+        STEP,
+        lambda r: r.effective_stride,
+        importance=18,
+    ),
+    "memory": Column(
+        "Memory",
+        "the output as float32",
+        BYTES,
+        lambda r: r.memory_bytes,
+        importance=15,
+        footer=lambda totals, _: totals.memory_bytes,
+    ),
+    "min": Column(
+        "Min", "smallest finite value", NUMBER, stage=lambda s: s.statistics.min, importance=7
+    ),
+    "max": Column(
+        "Max", "largest finite value", NUMBER, stage=lambda s: s.statistics.max, importance=8
+    ),
+    "mean": Column(
+        "Mean",
+        "mean of the finite values",
+        NUMBER,
+        stage=lambda s: s.statistics.mean,
+        importance=12,
+    ),
+    "zeros": Column(
+        "Zeros",
+        "share of values that are exactly 0",
+        SHARE,
+        stage=lambda s: s.statistics.zeros,
+        importance=9,
+    ),
+    "time": Column(
+        "Time",
+        "of computing it",
+        TIME,
+        stage=lambda s: s.seconds,
+        importance=16,
+        footer=_total_seconds,
+    ),
+    "dilation": Column(
+        "Dilation", "pixels from cell to cell of a window", STEP, lambda r: r.dilation
+    ),
+    "groups": Column(
+        "Groups", "groups of channels that keep to themselves", COUNT, lambda r: r.groups
+    ),
+    "eff_padding": Column(
+        "Eff. padding (t,l,b,r)",
+        "input pixels of padding the first and last values see",
+        PADS,
+        lambda r: r.effective_padding,
+    ),
+    "inputs": Column("Inputs", "the stages it reads", NAMES, lambda r: r.inputs),
+    "settings": Column("Settings", "the layer as pipeline text", TEXT, lambda r: r.text),
+    "weights": Column(
+        "Weights", "where they come from: kernels, drawn, set, loaded", TEXT, lambda r: r.weights
+    ),
+    "algorithm": Column("Algorithm", "which one computed it", TEXT, stage=lambda s: s.algorithm),
+}
+
+
+def summary(totals: Totals, without: Iterable[str] = ()) -> str:
+    """Return the totals that no footer shows; the peak has no column."""
+    sums = {
+        "params": f"total params {COUNT.text(totals.params)}",
+        "mult_adds": f"total mult-adds {COUNT.text(totals.macs)}",
+        "memory": f"total memory {BYTES.text(totals.memory_bytes)}",
+        "peak": f"peak memory {BYTES.text(totals.peak_bytes)} (alive at once, input included)",
+    }
+    shown = set(without)
+    text = " · ".join(text for key, text in sums.items() if key not in shown)
+    return text[0].upper() + text[1:]
+
+
+# --- the columns asked for ---------------------------------------------------------------------
+
+DEFAULT = "default"
+ALL = "all"
+
+
+def parse_columns(text: str) -> tuple[str, ...] | None:
+    """Read ``--columns``: keys in the order wanted; None for the default table.
+
+    ``default`` stands for the default columns and ``all`` for every one, alone or among keys.
+
+    >>> parse_columns("name, output, mult-adds")
+    ('name', 'output', 'mult_adds')
+    >>> parse_columns("default,dilation")
+    ('default', 'dilation')
+    >>> parse_columns("default") is None
+    True
+    """
+    keys = [part.strip().lower().replace("-", "_") for part in text.split(",")]
+    keys = [key for key in keys if key]
+    if not keys:
+        raise RequestError("--columns names no column", hint=f"choose from {', '.join(COLUMNS)}")
+    for key in keys:
+        if key not in {*COLUMNS, DEFAULT, ALL}:
+            raise unknown("column", key, [*COLUMNS, DEFAULT, ALL])
+    return None if keys == [DEFAULT] else tuple(dict.fromkeys(keys))
+
+
+def resolve_columns(columns: Sequence[str] | None, entries: Sequence[Entry]) -> list[str]:
+    """Resolve what was asked for to keys, each once."""
+    stands_for = {DEFAULT: _default_keys(entries), ALL: _available(entries)}
+    keys: dict[str, None] = {}
+    for key in (DEFAULT,) if columns is None else columns:
+        keys |= dict.fromkeys(stands_for.get(key, [key]))
+    return list(keys)
+
+
+def _default_keys(entries: Sequence[Entry]) -> list[str]:
+    shown = _available(entries)
+    return [key for key in shown if COLUMNS[key].importance is not None]
+
+
+def _available(entries: Sequence[Entry]) -> list[str]:
+    """Return all keys, without those that only a run fills if there was none."""
+    ran = any(isinstance(entry, Stage) for entry in entries)
+    return [key for key, column in COLUMNS.items() if ran or column.row]

@@ -1,0 +1,148 @@
+"""Rows and stages as text for programs: JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnviz.core.types import Stage, Statistics, Totals
+from cnnviz.view.columns import ALL, COLUMNS, Entry, finite, resolve_columns, row_of, summary
+
+
+def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
+    """Return one stage as JSON has it; what a row alone cannot know is null."""
+    row = row_of(entry)
+    stage = entry if isinstance(entry, Stage) else None
+    facts = stage.statistics if stage else Statistics(None, None, None, math.nan, 0)
+    return {
+        "index": row.index,
+        "name": row.name,
+        "layer": row.layer,
+        "settings": _json(row.settings),
+        "inputs": list(row.inputs),
+        "kernel_size": _list(row.kernel_size),
+        "stride": _list(row.stride),
+        "padding": _list(row.padding),
+        "dilation": _list(row.dilation),
+        "groups": row.groups,
+        "input_shape": _list(row.input_shape),
+        "output_shape": _list(row.output_shape),
+        "params": row.params,
+        "mult_adds": row.macs,
+        "receptive_field": _list(row.receptive_field),
+        "effective_stride": _list(row.effective_stride),
+        "effective_padding": _list(row.effective_padding),
+        "memory_bytes": row.memory_bytes,
+        "algorithm": stage.algorithm if stage else None,
+        "min": finite(facts.min),
+        "max": finite(facts.max),
+        "mean": finite(facts.mean),
+        "zeros": finite(facts.zeros),
+        "seconds": finite(stage.seconds) if stage else None,
+        "files": list(files),
+    }
+
+
+def totals_record(totals: Totals) -> dict[str, object]:
+    """Return the sums as JSON has them."""
+    return {
+        "params": totals.params,
+        "mult_adds": totals.macs,
+        "memory_bytes": totals.memory_bytes,
+        "peak_bytes": totals.peak_bytes,
+    }
+
+
+def json_text(record: Mapping[str, object]) -> str:
+    """Return one line of JSON; NaN and the infinities are null.
+
+    >>> json_text({"path": "Föhn.png", "min": float("nan")})
+    '{"path": "Föhn.png", "min": null}'
+    """
+    text = json.dumps(_json(record), ensure_ascii=False, allow_nan=False)
+    # A file name that is not UTF-8 holds lone surrogates, which no pipe takes: escape them.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def csv_text(
+    entries: Sequence[Entry],
+    *,
+    columns: Sequence[str] | None = None,
+    timing: bool = True,
+) -> str:
+    r"""Return the table as CSV (RFC 4180): keys in the first line, no totals.
+
+    All columns unless some are named; those that only a run fills are left out before one.
+    Numbers are for machines: ``64x112x112``, ``3x3``, ``"1,1,1,1"``, exact bytes and seconds.
+    Without timing two runs give the same text, as ``shapes.csv`` must.
+    """
+    keys = resolve_columns((ALL,) if columns is None else columns, entries)
+    if not timing:
+        keys = [key for key in keys if key != "time"]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(keys)
+    writer.writerows([COLUMNS[key].plain(entry) for key in keys] for entry in entries)
+    return file.getvalue()
+
+
+def markdown_text(
+    entries: Sequence[Entry], totals: Totals, columns: Sequence[str] | None = None
+) -> str:
+    """Return a GitHub table with the totals as its last row, aligned to be read as text too."""
+    from rich.cells import cell_len  # the rest needs no Rich, which takes time to start
+
+    shown = [COLUMNS[key] for key in resolve_columns(columns, entries)]
+    lines = [
+        [column.title for column in shown],
+        *([column.text(entry) for column in shown] for entry in entries),
+        [column.total(totals, entries) for column in shown],
+    ]
+    lines = [[cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line] for line in lines]
+    widths = [max(3, *map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+
+    def join(cells: Sequence[str]) -> str:
+        parts = []
+        for cell, width, column in zip(cells, widths, shown, strict=True):
+            space = " " * (width - cell_len(cell))
+            parts.append(space + cell if column.kind.right else cell + space)
+        return f"| {' | '.join(parts)} |"
+
+    rules = [
+        "-" * (width - 1) + ":" if column.kind.right else "-" * width
+        for width, column in zip(widths, shown, strict=True)
+    ]
+    head, *body = lines
+    rest = summary(totals, without=resolve_columns(columns, entries))
+    text = [join(head), f"| {' | '.join(rules)} |", *map(join, body), "", rest]
+    return "\n".join(text) + "\n"
+
+
+def _list(values: Iterable[float] | None) -> list[int | float | None] | None:
+    return None if values is None else [_whole(finite(value)) for value in values]
+
+
+def _whole(value: float | None) -> int | float | None:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _json(value: Mapping[str, object]) -> Any:
+    # Through text and back: NaN and the infinities are read as null.
+    return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON")

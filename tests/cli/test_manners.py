@@ -1,0 +1,606 @@
+"""Manners: exit codes, clean streams, whole files, terminals, pipes, signals, hostile names."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+
+import cnnviz
+from tests.cli.conftest import Run, command, files_below, refused, sample, save_plane
+
+COMMANDS = ["convolve", "pool", "pipeline", "shapes", "kernels", "layers"]
+Process = Callable[..., subprocess.CompletedProcess[bytes]]
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bad(work: Path) -> Path:
+    """A folder's worth of files that are not what they claim."""
+    (work / "trunc.jpg").write_bytes(sample("chelsea.jpg").read_bytes()[:20_000])
+    (work / "text.png").write_text("hello")
+    (work / "empty.png").touch()
+    (work / "empty.csv").touch()
+    (work / "ragged.csv").write_text("1,2\n3\n")
+    (work / "words.csv").write_text("a,b\n")
+    (work / "folder").mkdir()
+    (work / "folder" / "m.csv").write_text("1,2\n")
+    (work / "file").write_text("in the way")
+    save_plane(work / "one.png", [[7]])
+    np.save(work / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(work / "four.npy", np.zeros((1, 2, 3, 4)))
+    return work
+
+
+STEP = sample("step.png")
+WRONG_WHATEVER_THE_IMAGE: list[tuple[list[object], list[str]]] = [
+    (["convolve"], ["IMAGE"]),
+    (["pool"], ["IMAGE"]),
+    (["pipeline"], ["IMAGE", "SPEC"]),
+    (["pipeline", STEP], ["SPEC is missing"]),
+    (["pipeline", "folder"], ["SPEC is missing"]),
+    (["pipeline", "edges"], ["IMAGE is missing"]),
+    (["pipeline", "conv(8) -> relu"], ["IMAGE is missing"]),
+    (["pipeline", "gap"], ["IMAGE is missing"]),
+    (["shapes"], ["SPEC"]),
+    (["frobnicate"], ["frobnicate"]),
+    (["convolv", STEP], ["convolv", "Did you mean 'convolve'"]),
+    (["convolve", STEP, "--strid", 2], ["--strid", "--stride"]),
+    (["convolve", STEP, "--stride"], ["--stride"]),
+    (["convolve", STEP, "--stride", 0], ["stride is 0"]),
+    (["convolve", STEP, "--stride", -1], ["stride is -1"]),
+    (["convolve", STEP, "--stride", 1.5], ["1.5"]),
+    (["convolve", STEP, "--stride", "1,2,3"], ["3 values"]),
+    (["convolve", STEP, "--dilation", 0], ["dilation is 0"]),
+    (["convolve", STEP, "--padding", "foo"], ["foo", "same"]),
+    (["convolve", STEP, "--padding", -1], ["-1"]),
+    (["convolve", STEP, "--padding", "1,2,3"], ["3 values"]),
+    (["convolve", STEP, "--padding-mode", "reflct"], ["reflct", "reflect"]),
+    (["convolve", STEP, "--pad-value", "nan", "--padding", 1], ["nan"]),
+    (["convolve", STEP, "-k", "sobelx"], ["sobelx", "sobel_x"]),
+    (["convolve", STEP, "-k", "1,nan;0,1"], ["nan", "finite"]),
+    (["convolve", STEP, "-k", "1,inf"], ["inf", "finite"]),
+    (["convolve", STEP, "-k", "1,2;3"], ["row 2"]),
+    (["convolve", STEP, "-k", ""], ["empty"]),
+    (["convolve", STEP, "-k", "gaussian(7, sgma=1)"], ["sgma", "sigma"]),
+    (["convolve", STEP, "--colormap", "jet"], ["jet", "viridis"]),
+    (["convolve", STEP, "--nrow", 0], ["0"]),
+    (["convolve", STEP, "--threads", 0], ["0"]),
+    (["convolve", STEP, "--seed", -1], ["-1"]),
+    (["convolve", STEP, "--max-pixels", 0], ["0"]),
+    (["convolve", STEP, "--format", "xml"], ["xml", "json"]),
+    (["convolve", STEP, "--resize", "0x5"], ["0x5"]),
+    (["convolve", STEP, "--resize", "5x"], ["5x"]),
+    (["convolve", STEP, "--resize", ""], ["--resize"]),
+    (["convolve", STEP, "--resize", "99999x99999"], ["99999x99999", "--max-pixels"]),
+    (["convolve", STEP, "--mean", "x"], ["--mean", "x"]),
+    (["convolve", STEP, "--mean", ""], ["--mean"]),
+    (["convolve", STEP, "--std", 0], ["0"]),
+    (["convolve", STEP, "--std", "nan"], ["nan"]),
+    (["convolve", STEP, "--background", "nocolor"], ["nocolor"]),
+    (["convolve", STEP, "--columns", "nme"], ["nme", "name"]),
+    (["convolve", STEP, "--columns", ""], ["--columns"]),
+    (["convolve", STEP, "--columns", "nme", "-q"], ["nme"]),
+    (["convolve", STEP, "--out", ""], ["--out"]),
+    (["pipeline", STEP, ""], ["no layer"]),
+    (["pipeline", STEP, "rellu"], ["rellu", "relu"]),
+    (["pipeline", STEP, "lenet"], ["lenet", "lenet5"]),
+    (["pipeline", STEP, "conv(8, strid=2)"], ["strid", "stride"]),
+    (["pipeline", STEP, "conv()"], ["conv", "filters"]),
+    (["pipeline", STEP, "conv(8"], ["found the end"]),
+    (["pipeline", STEP, "relu -> -> relu"], ["column"]),
+    (["pipeline", STEP, "relu as a -> relu as a"], ["'a'", "taken"]),
+    (["pipeline", STEP, "relu as input"], ["input"]),
+    (["pipeline", STEP, "relu -> from(b)"], ["'b'"]),
+    (["pipeline", STEP, "relu -> add(c) -> relu as c"], ["'c'", "cycle"]),
+    (["pipeline", STEP, "relu", "--top", 0], ["0"]),
+    (["pipeline", STEP, "relu", "--weights", "w.txt"], ["w.txt"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG_WHATEVER_THE_IMAGE)
+def test_a_wrong_request_ends_with_2(
+    run: Run, bad: Path, arguments: list[object], words: list[str]
+) -> None:
+    before = files_below(bad)
+    refused(run(*arguments), 2, *words)
+    assert files_below(bad) == before
+    assert not (bad / "cnnviz-out").exists()
+
+
+WRONG_DATA: list[tuple[list[object], list[str]]] = [
+    (["convolve", "missing.png"], ["missing.png", "no such file"]),
+    (["convolve", ""], ["no such file"]),
+    (["convolve", "trunc.jpg"], ["trunc.jpg", "truncated"]),
+    (["convolve", "text.png"], ["text.png", "not an image"]),
+    (["convolve", "empty.png"], ["empty.png", "is empty"]),
+    (["convolve", "empty.csv"], ["empty.csv"]),
+    (["convolve", "ragged.csv"], ["ragged.csv"]),
+    (["convolve", "words.csv"], ["words.csv"]),
+    (["convolve", "objects.npy"], ["objects.npy"]),
+    (["convolve", "four.npy"], ["four.npy"]),
+    (["convolve", "folder"], ["folder", "no images"]),
+    (["convolve", "-"], ["standard input", "empty"]),
+    (["convolve", "one.png", "-k", "sobel_x"], ["3×3", "1×1", "padding=same"]),
+    (["convolve", STEP, "--dilation", 9], ["19×19", "8×8"]),
+    (["convolve", STEP, "--padding", 9, "--padding-mode", "reflect"], ["9", "8"]),
+    (["convolve", STEP, "--max-pixels", 10], ["step.png", "64", "10", "--max-pixels"]),
+    (["convolve", STEP, "--mean", "1,2"], ["step.png", "2 values", "1 channel"]),
+    (["convolve", STEP, "--std", "1,2,3", "--mean", 0], ["3 values"]),
+    (["convolve", STEP, "--out", "file"], ["file", "not a folder"]),
+    (["convolve", STEP, "--out", "file/deeper"], ["file", "not a folder"]),
+    (["convolve", STEP, "-k", "@missing.csv"], ["missing.csv"]),
+    (["convolve", STEP, "-k", "@words.csv"], ["words.csv"]),
+    (["convolve", STEP, "-k", "@text.png"], ["text.png"]),
+    (["pipeline", STEP, "missing.toml"], ["missing.toml"]),
+    (["pipeline", STEP, "dense(3)"], ["dense", "flatten"]),
+    (["pipeline", STEP, "relu as a -> maxpool(2) -> add(a)"], ["1×4×4", "1×8×8"]),
+    (["pipeline", STEP, "conv(4, groups=3)"], ["groups=3"]),
+    (["pipeline", STEP, "upsample(100000)"], ["GiB"]),
+    (["pipeline", STEP, "softmax", "--labels", "missing.txt"], ["missing.txt"]),
+    (["pipeline", STEP, "softmax", "--labels", "folder"], ["folder"]),
+    (["pipeline", STEP, "softmax", "--labels", "trunc.jpg"], ["trunc.jpg"]),
+    (["pipeline", STEP, "softmax", "--labels", "empty.csv"], ["empty.csv"]),
+    (["pipeline", STEP, "conv(8)", "--weights", "missing.npz"], ["missing.npz"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG_DATA)
+def test_failing_data_ends_with_1(
+    run: Run, bad: Path, arguments: list[object], words: list[str]
+) -> None:
+    before = files_below(bad)
+    refused(run(*arguments), 1, *words)
+    assert files_below(bad) == before
+    assert not (bad / "cnnviz-out").exists()
+
+
+def test_several_images_with_bad_ones(run: Run, bad: Path) -> None:
+    images = [STEP, "missing.png", "one.png", "trunc.jpg", sample("digit_3.png")]
+    result = run("convolve", *images, "-k", "sobel_x", "--format", "json", "-q")
+    assert result.code == 1
+    paths = [record["input"]["path"] for record in result.records]
+    assert paths == [str(STEP), str(sample("digit_3.png"))]
+    errors = [line for line in result.err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 3
+    # A message about a picture says which one.
+    for line, name in zip(errors, ["missing.png", "one.png", "trunc.jpg"], strict=True):
+        assert name in line
+    assert sorted(p.name for p in (bad / "cnnviz-out").iterdir()) == ["digit_3", "step"]
+
+
+def test_an_error_of_a_toml_file_names_it(run: Run) -> None:
+    Path("s.toml").write_text('pipeline = "relu -> rellu"')
+    refused(run("pipeline", STEP, "s.toml"), 2, "s.toml", "rellu")
+
+
+# --- whole files or none -----------------------------------------------------------------------
+
+
+class FullDisk:
+    """A file on a disk that takes a number of bytes and no more."""
+
+    def __init__(self, file: BinaryIO, room: list[int]) -> None:
+        self._file, self._room = file, room
+
+    def write(self, data: Any) -> int:
+        self._room[0] -= len(data)
+        if self._room[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(data)
+
+    def __enter__(self) -> FullDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@pytest.mark.parametrize("room", [0, 1_000, 20_000])
+def test_a_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    true_open, left = Path.open, [room]
+
+    def limited(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        file = true_open(path, mode, *rest, **options)
+        return FullDisk(file, left) if set(mode) & set("wx") else file  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", limited)
+        result = run("pipeline", sample("digit_3.png"), "conv(8) -> relu", "--save", "npy")
+    assert result.code == 1
+    assert result.err.count("error:") == 1
+    assert "disk is full" in result.err
+    assert "Output" not in result.out  # no table
+    left_behind = files_below(".")
+    assert not [name for name in left_behind if ".tmp" in name]
+    for name, data in left_behind.items():  # what was written before is whole, and remembered
+        assert (
+            name.endswith("run.json")
+            or data.endswith((b"IEND\xaeB`\x82", b"\n"))
+            or (name.endswith(".npy"))
+        )
+    if room == 0:
+        assert not Path("cnnviz-out").exists()
+    elif left_behind:
+        listed = json.loads(left_behind["cnnviz-out/digit_3/run.json"])["files"]
+        assert {Path(name).name for name in left_behind} - {"run.json"} <= set(listed)
+        # And the next run tidies up.
+        assert run("pipeline", sample("digit_3.png"), "relu").code == 0
+        assert len(files_below("cnnviz-out/digit_3")) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX")
+def test_a_folder_without_permission(run: Run) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    Path("locked").mkdir(mode=0o500)
+    refused(run("convolve", STEP, "-o", "locked"), 1, "locked", "permission")
+
+
+def test_a_bug_is_no_silence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running out of memory is an error like others."""
+    from cnnviz.core.pipeline import Pipeline
+
+    def exhausted(*_: object, **__: object) -> Iterator[None]:
+        raise MemoryError
+
+    monkeypatch.setattr(Pipeline, "run", exhausted)
+    result = run("pipeline", STEP, "relu")
+    assert result.code == 1
+    assert "memory" in result.err
+    assert not Path("cnnviz-out").exists()
+
+
+# --- true processes: signals, pipes, closed streams --------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("when", ["starting", "running"])
+def test_ctrl_c(work: Path, when: str) -> None:
+    words = command("pipeline", sample("chelsea.jpg"), "vgg16", "-q", "--only", "maps")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if when == "starting":
+            time.sleep(0.25)
+        else:
+            deadline = time.monotonic() + 30
+            while not list(work.glob("cnnviz-out/*/*.png")) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert b"Traceback" not in err
+    left = files_below(work)
+    assert not [name for name in left if ".tmp" in name]
+    if when == "running":
+        record = json.loads(left["cnnviz-out/chelsea/run.json"])
+        assert {Path(name).name for name in left} - {"run.json"} <= set(record["files"])
+        for name, data in left.items():
+            assert not name.endswith(".png") or data.endswith(b"IEND\xaeB`\x82")
+
+
+@posix
+@pytest.mark.parametrize(
+    "words",
+    [["kernels"], ["kernels", "--format", "json"], ["layers"], ["--help"], ["shapes", "vgg16",
+     "--input", "3x224x224"]],
+)  # fmt: skip
+def test_a_reader_that_has_had_enough(words: list[str]) -> None:
+    line = shlex.join(command(*words)) + " | head -n 1; exit ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\n") <= 1
+
+
+@posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["kernels"], ["kernels", "--format", "json"], ["--help"],
+                                   ["--version"], ["convolve", "--help"]])  # fmt: skip
+def test_an_output_that_is_full(process: Process, words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = process(*words, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"error:")
+
+
+@posix
+@pytest.mark.parametrize("words", [["kernels"], ["convolve", STEP], ["--help"]])
+def test_closed_streams(words: list[object]) -> None:
+    line = shlex.join(command(*words)) + " >&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60, check=False)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode in {0, 1}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8:strict"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["kernels", "sobel_x"], ["layers"], ["convolve", STEP, "--values"],
+        ["shapes", "lenet5", "--format", "md"], ["layers", "conv", "--format", "json"],
+        ["convolve", "--help"],
+    ],
+)  # fmt: skip
+def test_a_terminal_that_knows_few_signs(
+    process: Process, words: list[object], encoding: str
+) -> None:
+    done = process(*words, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert b"Traceback" not in done.stderr, done.stderr[-300:]
+    assert done.returncode == 0
+    assert done.stdout
+
+
+@posix
+def test_a_name_that_is_not_utf_8(process: Process, work: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe.png")
+    shutil.copy(STEP, name)
+    for form in ("table", "json", "csv", "md"):
+        done = process("convolve", name, "--format", form,
+                       env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})  # fmt: skip
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr[-300:]
+    assert len(list(work.glob("cnnviz-out/*/run.json"))) == 1
+
+
+def test_a_process_of_its_own(process: Process) -> None:
+    done = process("convolve", sample("tutorial.csv"), "-k", "1,0,1;0,1,0;1,0,1", "--values", "-q")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == ["4 3 4", "2 4 3", "2 3 4"]
+    assert process("convolve", "missing.png").returncode == 1
+    assert process("convolve", STEP, "--stride", 0).returncode == 2
+    json.loads(process("convolve", "-", "--format", "json", input=STEP.read_bytes()).stdout)
+
+
+@posix
+def test_standard_input_that_is_closed() -> None:
+    line = shlex.join(command("convolve", "-")) + " <&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert b"standard input is closed" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_standard_input_can_be_given_once(run: Run) -> None:
+    result = run("convolve", "-", "-", "--format", "json", "-q", stdin=STEP.read_bytes())
+    assert result.code == 1
+    assert len(result.records) == 1
+    assert "standard input" in result.err
+
+
+def test_help_and_version_start_fast() -> None:
+    code = (
+        "import sys\n"
+        "from cnnviz.__main__ import main\n"
+        "sys.argv[:] = ['cnnviz', *sys.argv[1:]]\n"
+        "try:\n    main()\n"
+        "finally:\n    heavy = {'numpy', 'PIL'} & set(sys.modules)\n"
+        "    print('heavy:', *sorted(heavy), file=sys.stderr)\n"
+    )
+    for words in (["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True,
+                              timeout=60, check=False)  # fmt: skip
+        assert (done.returncode, done.stderr.strip()) == (0, b"heavy:"), words
+
+
+# --- terminals ---------------------------------------------------------------------------------
+
+
+def in_terminal(words: list[object], columns: int, **environment: str) -> tuple[int, str]:
+    """Run the command in a terminal of so many columns; return its code and all it wrote."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment}
+    with subprocess.Popen(
+        command(*words), stdin=side, stdout=side, stderr=side, env=env, start_new_session=True
+    ) as process:
+        os.close(side)
+        written = b""
+        while True:
+            try:
+                data = os.read(main, 65536)
+            except OSError:  # Linux: the other side is closed
+                break
+            if not data:
+                break
+            written += data
+        process.wait(timeout=30)
+    os.close(main)
+    return process.returncode, written.decode()
+
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOURS = re.compile(r"\x1b\[(?:[0-9]+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-9]+)*m")
+CARDS: list[list[object]] = [
+    ["--help"], *([name, "-h"] for name in COMMANDS),
+    ["kernels"], ["layers"], ["kernels", "gabor(31)"], ["layers", "conv"],
+    ["shapes", "vgg16", "--input", "3x224x224"],
+    ["convolve", "camera.png", "--show", "--values"],
+    ["pipeline", "digit.png", "lenet5", "--labels", "labels_digits.txt", "--show"],
+]  # fmt: skip
+
+
+@posix
+@pytest.mark.parametrize("words", CARDS, ids=" ".join)
+def test_a_terminal_of_80_columns(words: list[object], work: Path) -> None:
+    for name in ("camera.png", "labels_digits.txt"):
+        shutil.copy(sample(name), work)
+    shutil.copy(sample("digit_3.png"), work / "digit.png")
+    code, written = in_terminal(words, 80)
+    assert code == 0
+    plain = ESCAPES.sub("", written)
+    assert "\x1b" not in plain
+    wide = [line for line in re.split(r"[\r\n]+", plain) if cell_len(line) > 80]
+    assert not wide
+
+
+@posix
+@pytest.mark.parametrize("words", [["kernels"], ["convolve", STEP, "--show"], ["pool", "-h"],
+                                   ["shapes", "lenet5"]])  # fmt: skip
+def test_a_narrow_terminal(words: list[object]) -> None:
+    code, written = in_terminal(words, 40)
+    assert code == 0
+    assert "Traceback" not in written
+
+
+@posix
+def test_no_color(process: Process) -> None:
+    words = ["convolve", STEP, "--show", "--values"]
+    code, written = in_terminal(words, 80, NO_COLOR="1")
+    assert code == 0
+    assert not COLOURS.search(written)
+    assert COLOURS.search(in_terminal(words, 80)[1])
+    for arguments in (words, ["kernels", "sobel_x"], ["--help"], ["convolve", "missing.png"]):
+        done = process(*arguments)  # no terminal at all
+        assert b"\x1b" not in done.stdout + done.stderr
+
+
+def test_show_keeps_a_long_picture_short(run: Run) -> None:
+    save_plane("tall.png", np.arange(300).reshape(300, 1) % 256)
+    result = run("convolve", "tall.png", "-k", "1", "--show", "-q")
+    assert result.code == 0
+    assert result.out.count("\n") < 200
+
+
+# --- hostile names -----------------------------------------------------------------------------
+
+NAMES = ["-dash.png", "spa ce é 日本.png", "[bold]x.png", "back\\slash.png", "emoji :cat:.png"]
+if os.name == "posix":
+    NAMES += ["new\nline.png", "esc\x1b[31mred\x1b[0m.png", "bell\x07.png", "c1\x9b31m.png"]
+
+
+def quiet(text: str) -> bool:
+    """Whether nothing in a text acts on a terminal."""
+    return all(sign.isprintable() or sign == "\n" for sign in text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", ["table", "md"])
+def test_hostile_names_of_images(run: Run, name: str, form: str) -> None:
+    shutil.copy(STEP, name)
+    result = run("convolve", "--format", form, "--show", "--", name)
+    assert result.code == 0
+    assert quiet(result.out + result.err)
+    if quiet(name) and form == "table":
+        assert name in result.out
+    record = run("convolve", "--format", "json", "-q", "--", name).record
+    assert record["input"]["path"] == name
+    assert all(Path(file).is_file() for file in record["stages"][0]["files"])
+    gone = run("convolve", "--", f"missing {name}")
+    assert gone.code == 1
+    assert quiet(gone.err)
+
+
+def test_a_folder_called_like_markup(run: Run) -> None:
+    Path("[red]x[").mkdir()
+    shutil.copy(STEP, "[red]x[/red].png")
+    result = run("convolve", "[red]x[/red].png", "-o", "[red]out[/red]")
+    assert result.code == 0
+    assert "[red]x[/red].png" in result.out
+    assert "[red]out[/red]" in result.err
+
+
+@posix
+def test_hostile_names_of_everything_else(run: Run) -> None:
+    evil = "\x1b[31m[red]\x07"
+    Path(f"{evil}.csv").write_text("1,2\n3,4\n")
+    Path(f"{evil}.txt").write_text(f"{evil}\nb\nc\nd\n")
+    for words in [
+        ["convolve", STEP, "-k", f"@{evil}.csv", "--show"],
+        ["kernels", f"@{evil}.csv", "-o", "k.png"],
+        ["convolve", STEP, "-o", f"out{evil}"],
+        ["pipeline", sample("scores.csv"), "flatten -> softmax", "--labels", f"{evil}.txt"],
+        ["pipeline", STEP, f"relu as {evil}"],
+        ["pipeline", STEP, evil],
+        ["pipeline", STEP, f"{evil}.toml"],
+        ["pipeline", STEP, "relu", "--weights", f"{evil}.npz"],
+        *(["convolve", STEP, option, evil] for option in (
+            "-k", "--stages", "--padding", "--padding-mode", "--stride", "--resize", "--mean",
+            "--columns", "--colormap", "--background", "--value-range", "--color", "--seed",
+        )),
+        ["convolve", STEP, f"--{evil}"],
+        ["shapes", "relu", "--input", evil],
+        ["layers", evil], ["kernels", evil], [evil],
+    ]:  # fmt: skip
+        result = run(*words)
+        assert quiet(result.out + result.err), words
+
+
+# --- help and examples -------------------------------------------------------------------------
+
+
+def test_version(run: Run) -> None:
+    result = run("--version")
+    assert (result.code, result.out, result.err) == (0, f"cnnviz {cnnviz.__version__}\n", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_tells_every_option(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer.main
+
+    from cnnviz.cli.app import app
+
+    monkeypatch.setenv("COLUMNS", "120")
+    short, long = run(name, "-h"), run(name, "--help")
+    assert short == long
+    assert short.code == 0
+    group: Any = typer.main.get_command(app)
+    for parameter in group.commands[name].params:
+        for flag in parameter.opts if parameter.param_type_name == "option" else []:
+            assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", short.out), flag
+        if parameter.param_type_name == "option":
+            assert parameter.help
+    for example in importlib.import_module(f"cnnviz.cli.{name}").EXAMPLES:
+        assert " ".join(example.split()) in " ".join(short.out.split())
+
+
+def test_the_first_help(run: Run) -> None:
+    assert run("-h") == run("--help")
+    text = run("--help").out
+    for name in COMMANDS:
+        assert name in text
+    assert run("kernels", "--version").code == 2
+
+
+EXAMPLES = [
+    example
+    for name in COMMANDS
+    for example in importlib.import_module(f"cnnviz.cli.{name}").EXAMPLES
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_run(run: Run, example: str) -> None:
+    for source, name in [
+        ("chelsea.jpg", "photo.jpg"), ("tutorial.csv", "matrix.csv"), ("digit_3.png", "digit.png"),
+        ("coffee.jpg", "a.jpg"), ("astronaut.jpg", "b.jpg"),
+    ]:  # fmt: skip
+        shutil.copy(sample(source), name)
+    program, *words = shlex.split(example)
+    assert program == "cnnviz"
+    result = run(*words)
+    assert result.code == 0, result.err
+    assert "error" not in result.err
+    assert result.out

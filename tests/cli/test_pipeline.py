@@ -1,0 +1,335 @@
+"""``cnnviz pipeline``: the JSON contract, weights and seeds, predictions, several images."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnnviz
+from tests.cli.conftest import Result, Run, refused, sample
+
+KEYS = ["cnnviz", "input", "pipeline", "stages", "totals", "predictions"]
+STAGE_KEYS = [
+    "index", "name", "layer", "settings", "inputs", "kernel_size", "stride", "padding", "dilation",
+    "groups", "input_shape", "output_shape", "params", "mult_adds", "receptive_field",
+    "effective_stride", "effective_padding", "memory_bytes", "algorithm", "min", "max", "mean",
+    "zeros", "seconds", "files",
+]  # fmt: skip
+TOTALS_KEYS = ["params", "mult_adds", "memory_bytes", "peak_bytes"]
+CLASSIFIER = "conv(4, 3, padding=same) -> relu -> maxpool(2) -> flatten -> dense(3) -> softmax"
+
+
+def pipeline(run: Run, *arguments: object) -> Result:
+    result = run("pipeline", *arguments, "--format", "json", "-q")
+    assert (result.code, result.err) == (0, "")
+    return result
+
+
+# --- the worked figure and predictions ---------------------------------------------------------
+
+
+def test_softmax_of_the_scores(run: Run) -> None:
+    result = run("pipeline", sample("scores.csv"), "flatten -> softmax", "--values")
+    assert result.code == 0
+    assert "0.638 0.235 0.095 0.032" in result.out
+    assert result.out.splitlines()[-4].startswith("0 ")
+    assert result.out.splitlines()[-4].endswith("63.8%")
+    predictions = pipeline(run, sample("scores.csv"), "flatten -> softmax").record["predictions"]
+    assert [one["label"] for one in predictions] == ["0", "1", "2", "3"]
+    expected = np.exp([2, 1, 0.1, -1]) / np.exp([2, 1, 0.1, -1]).sum()
+    np.testing.assert_allclose([one["probability"] for one in predictions], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("last", ["log_softmax", "dense(3)"])
+def test_scores_and_logarithms_become_probabilities(run: Run, last: str) -> None:
+    record = pipeline(run, sample("scores.csv"), f"flatten -> {last}").record
+    assert sum(one["probability"] for one in record["predictions"]) == pytest.approx(1)
+
+
+def test_no_classifier_no_predictions(run: Run) -> None:
+    for text in ("flatten -> relu", "conv(sobel)"):
+        assert pipeline(run, sample("step.png"), text).record["predictions"] == []
+
+
+def test_top_and_labels(run: Run) -> None:
+    Path("labels.txt").write_text("cat\ndog\n[red]fox[/red]\n\x1b[31mowl\n")
+    arguments = [sample("scores.csv"), "flatten -> softmax", "--labels", "labels.txt"]
+    record = pipeline(run, *arguments, "--top", 2).record
+    assert [one["label"] for one in record["predictions"]] == ["cat", "dog"]
+    shown = run("pipeline", *arguments)
+    assert "[red]fox[/red]" in shown.out
+    assert "\x1b" not in shown.out
+    more = pipeline(run, *arguments, "--top", 10**12).record
+    assert len(more["predictions"]) == 4
+
+
+def test_equal_probabilities_come_in_order(run: Run) -> None:
+    Path("flat.csv").write_text("1,1,1,1,1,1,1\n")
+    record = pipeline(run, "flat.csv", "flatten -> softmax").record
+    assert [one["label"] for one in record["predictions"]] == list("01234")
+
+
+def test_labels_must_be_as_many_as_classes(run: Run) -> None:
+    Path("labels.txt").write_text("cat\ndog\n")
+    Path("own.toml").write_text(
+        'pipeline = "flatten -> softmax"\n[input]\nlabels = ["cat", "dog"]\n'
+    )
+    scores = sample("scores.csv")
+    given = run("pipeline", scores, "flatten -> softmax", "--labels", "labels.txt")
+    refused(given, 1, "labels.txt", "2 labels", "4")
+    refused(run("pipeline", scores, "own.toml"), 1, "[input]", "2 labels", "4")
+    assert not Path("cnnviz-out").exists()
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def test_json_has_exactly_the_promised_keys(run: Run) -> None:
+    record = pipeline(run, sample("digit_3.png"), CLASSIFIER).record
+    assert list(record) == KEYS
+    assert record["cnnviz"] == cnnviz.__version__
+    assert list(record["input"]) == ["path", "shape", "min", "max"]
+    assert record["input"]["path"] == str(sample("digit_3.png"))
+    assert [list(stage) for stage in record["stages"]] == [STAGE_KEYS] * 6
+    assert list(record["totals"]) == TOTALS_KEYS
+    assert [list(one) for one in record["predictions"]] == [["label", "probability"]] * 3
+
+
+def test_json_values(run: Run) -> None:
+    record = pipeline(run, sample("digit_3.png"), CLASSIFIER).record
+    conv, relu, pool, flatten, dense, softmax = record["stages"]
+    assert record["pipeline"] == str(cnnviz.parse(CLASSIFIER))
+    assert [stage["index"] for stage in record["stages"]] == [1, 2, 3, 4, 5, 6]
+    assert conv["inputs"] == ["input"]
+    assert relu["inputs"] == ["conv1"]
+    assert (conv["kernel_size"], conv["stride"], conv["dilation"]) == ([3, 3], [1, 1], [1, 1])
+    assert (conv["padding"], conv["groups"]) == ([1, 1, 1, 1], 1)
+    assert (conv["input_shape"], conv["output_shape"]) == ([1, 28, 28], [4, 28, 28])
+    assert (conv["params"], conv["mult_adds"]) == (4 * 9 + 4, 4 * 9 * 28 * 28)
+    assert (pool["receptive_field"], pool["effective_stride"]) == ([4, 4], [2, 2])
+    assert flatten["output_shape"] == [4 * 14 * 14]
+    assert flatten["kernel_size"] is flatten["stride"] is flatten["padding"] is None
+    assert dense["params"] == 4 * 14 * 14 * 3 + 3
+    assert softmax["output_shape"] == [3]
+    assert conv["memory_bytes"] == 4 * 28 * 28 * 4
+    assert record["totals"]["params"] == conv["params"] + dense["params"]
+    assert record["totals"]["peak_bytes"] == 2 * conv["memory_bytes"]
+    outputs = cnnviz.parse(CLASSIFIER).run(cnnviz.load_image(str(sample("digit_3.png"))))
+    for stage, computed in zip(record["stages"], outputs, strict=True):
+        values = computed.output
+        assert stage["min"] == pytest.approx(float(values.min()), rel=1e-6)
+        assert stage["max"] == pytest.approx(float(values.max()), rel=1e-6)
+        assert stage["mean"] == pytest.approx(float(values.mean(dtype=np.float64)), rel=1e-5)
+        assert stage["zeros"] == pytest.approx(float((values == 0).mean()))
+        assert stage["seconds"] > 0
+        assert stage["files"]
+        assert all(Path(file).is_file() for file in stage["files"])
+
+
+def test_shapes_of_a_graph(run: Run) -> None:
+    text = (
+        "conv(2, 3, padding=same) as a -> relu as b -> conv(2, 3, padding=same) -> add(a, b)"
+        " -> from(input) -> concat(a)"
+    )
+    stages = pipeline(run, sample("step.png"), text).record["stages"]
+    assert stages[3]["inputs"] == ["conv2", "a", "b"]
+    assert stages[4]["inputs"] == ["input", "a"]
+    assert stages[4]["output_shape"] == [3, 8, 8]
+
+
+def test_nan_and_infinity_are_null(run: Run) -> None:
+    np.save("nan.npy", np.full((4, 4), np.nan, np.float32))
+    record = pipeline(run, "nan.npy", "conv(sobel) -> flatten -> softmax").record
+    assert record["input"]["min"] is None
+    assert [stage["max"] for stage in record["stages"]] == [None] * 3
+    assert record["predictions"][0]["probability"] is None
+    mixed = np.ones((4, 4), np.float32)
+    mixed[0, 0], mixed[1, 1] = np.inf, np.nan
+    np.save("mixed.npy", mixed)
+    record = pipeline(run, "mixed.npy", "relu").record
+    assert (record["stages"][0]["min"], record["stages"][0]["max"]) == (1, 1)
+
+
+def test_one_object_a_line_for_several_images(run: Run) -> None:
+    names = [sample("step.png"), sample("tutorial.csv"), sample("digit_3.png")]
+    records = pipeline(run, *names, "conv(sobel) -> relu").records
+    assert [record["input"]["path"] for record in records] == [str(name) for name in names]
+    assert [record["input"]["shape"] for record in records] == [[1, 8, 8], [1, 5, 5], [1, 28, 28]]
+
+
+def test_predictions_of_json_stay_off_stdout_but_values_are_shown(run: Run) -> None:
+    result = run("pipeline", sample("scores.csv"), "flatten -> softmax", "--format", "json",
+                 "--values", "--show")  # fmt: skip
+    assert list(result.record) == KEYS
+    assert "0.638 0.235 0.095 0.032" in result.err
+
+
+# --- other formats -----------------------------------------------------------------------------
+
+
+def test_csv_parses_and_has_the_columns_asked_for(run: Run) -> None:
+    result = run("pipeline", sample("digit_3.png"), CLASSIFIER, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.out)))
+    assert [row["name"] for row in rows][:2] == ["conv1", "relu1"]
+    assert rows[0]["output"] == "4x28x28"
+    assert int(rows[0]["params"]) == 40
+    chosen = run("pipeline", sample("digit_3.png"), CLASSIFIER, "--format", "csv",
+                 "--columns", "output,name,mult-adds")  # fmt: skip
+    rows = list(csv.reader(io.StringIO(chosen.out)))
+    assert rows[0] == ["output", "name", "mult_adds"]
+    assert rows[1] == ["4x28x28", "conv1", str(4 * 9 * 28 * 28)]
+    assert len(rows) == 7
+
+
+def test_no_number_is_minus_zero(run: Run) -> None:
+    result = run("shapes", "conv(2)", "--input", "1x8x8", "--format", "csv",
+                 "--columns", "eff_padding")  # fmt: skip
+    assert result.out.splitlines()[1] == '"0,0,0,0"'
+
+
+def test_markdown_parses(run: Run) -> None:
+    result = run("pipeline", sample("digit_3.png"), CLASSIFIER, "--format", "md",
+                 "--columns", "name,output,params")  # fmt: skip
+    lines = [line for line in result.out.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["Name", "Output", "Params"]
+    assert set("".join(cells[1])) <= {"-", ":"}
+    assert cells[2] == ["conv1", "4×28×28", "40"]
+    assert len(cells) == 2 + 6 + 1
+
+
+def test_the_table_of_chosen_columns(run: Run) -> None:
+    result = run("pipeline", sample("digit_3.png"), CLASSIFIER, "--columns", "name,output,padding")
+    head = result.out.splitlines()[1].split()
+    assert head[:2] == ["Name", "Output"]
+    assert "4×28×28" in result.out
+    assert "Mult-Adds" not in result.out
+
+
+# --- weights and seeds -------------------------------------------------------------------------
+
+
+def drawn(run: Run, *options: object, text: str = "conv(8)") -> np.ndarray:
+    pipeline(run, sample("camera.png"), text, "--save", "npy", "--only", "grid", *options)
+    return np.load("cnnviz-out/camera/01_conv_conv1.npy")
+
+
+def test_drawn_weights_are_those_of_the_python_interface(run: Run) -> None:
+    x = cnnviz.load_image(str(sample("camera.png")))
+    (stage,) = cnnviz.parse("conv(8)").run(x)
+    np.testing.assert_array_equal(drawn(run), stage.output)
+    (other,) = cnnviz.parse("conv(8)").run(x, seed=7)
+    np.testing.assert_array_equal(drawn(run, "--seed", 7), other.output)
+    assert not np.array_equal(stage.output, other.output)
+
+
+def test_random_weights_are_named(run: Run) -> None:
+    result = run("pipeline", sample("digit_3.png"), CLASSIFIER, "--seed", 5)
+    assert "random weights (seed 5): conv1, dense1" in result.err
+    assert "random" not in run("pipeline", sample("digit_3.png"), "conv(sobel)").err
+
+
+def test_weights_from_a_file_give_the_same_result(run: Run) -> None:
+    x = cnnviz.load_image(str(sample("digit_3.png")))
+    spec = cnnviz.parse(CLASSIFIER)
+    rng = np.random.default_rng(3)
+    weights = {
+        name: rng.normal(size=need.shape).astype(np.float32)
+        for name, need in spec.param_specs(x.shape).items()
+    }
+    assert list(weights) == ["conv1.weight", "conv1.bias", "dense1.weight", "dense1.bias"]
+    np.savez("w.npz", **weights)
+    result = run("pipeline", sample("digit_3.png"), CLASSIFIER, "--weights", "w.npz",
+                 "--save", "npy")  # fmt: skip
+    assert result.code == 0
+    assert "random" not in result.err
+    for stage in spec.run(x, weights):
+        name = f"{stage.row.index:02d}_{stage.row.layer}_{stage.row.name}.npy"
+        np.testing.assert_array_equal(np.load(f"cnnviz-out/digit_3/{name}"), stage.output)
+
+
+def test_a_toml_file_brings_its_own_settings_and_flags_win(run: Run, work: Path) -> None:
+    np.savez("w.npz", **{"c.weight": np.ones((1, 3, 1, 1), np.float32)})
+    folder = work / "spec"
+    folder.mkdir()
+    Path("w.npz").rename(folder / "w.npz")
+    (folder / "labels.txt").write_text("only\n")
+    (folder / "s.toml").write_text(
+        'pipeline = ["conv(1, 1, bias=false) as c", "gap", "flatten", "softmax"]\n'
+        '[input]\ncolor = "rgb"\nsize = [6, 7]\nmean = 0.5\nstd = [1, 1, 1]\n'
+        'weights = "w.npz"\nlabels = "labels.txt"\n'
+    )
+    record = pipeline(run, sample("chelsea.jpg"), "spec/s.toml").record
+    assert record["input"]["shape"] == [3, 6, 7]
+    assert record["input"]["min"] < 0
+    assert record["predictions"] == [{"label": "only", "probability": 1}]
+    record = pipeline(run, sample("chelsea.jpg"), "spec/s.toml", "--resize", "9x4",
+                      "--mean", "0").record  # fmt: skip
+    assert record["input"]["shape"] == [3, 9, 4]
+    assert record["input"]["min"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"conv1.weight": (8, 1, 3, 3)}, ["conv1.bias", "missing", "8"]),
+        ({"conv1.weight": (8, 2, 3, 3), "conv1.bias": (8,)}, ["(8, 2, 3, 3)", "(8, 1, 3, 3)"]),
+        (
+            {"conv1.weight": (8, 1, 3, 3), "conv1.bias": (8,), "fc.weight": (2, 2)},
+            ["fc.weight", "no stage"],
+        ),
+        ({}, ["conv1.weight", "missing"]),
+    ],
+)
+def test_weights_that_do_not_fit(run: Run, arrays: dict, words: list[str]) -> None:
+    np.savez("w.npz", **{name: np.zeros(shape, np.float32) for name, shape in arrays.items()})
+    result = run("pipeline", sample("step.png"), "conv(8)", "--weights", "w.npz")
+    refused(result, 1, "w.npz", *words)
+    assert not Path("cnnviz-out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("missing.npz", 1), ("folder.npz", 1), ("text.npz", 1), ("w.txt", 2), ("", 2)],
+)
+def test_weights_that_cannot_be_read(run: Run, name: str, code: int) -> None:
+    Path("folder.npz").mkdir()
+    Path("text.npz").write_text("no archive")
+    Path("w.txt").write_text("no archive")
+    refused(run("pipeline", sample("step.png"), "conv(8)", "--weights", name), code, name)
+
+
+def test_the_bundled_pipelines_run(run: Run) -> None:
+    edges = pipeline(run, sample("digit_3.png"), "edges").record
+    assert [stage["name"] for stage in edges["stages"]][:3] == ["smooth", "gradient", "strength"]
+    lenet = pipeline(run, sample("digit_3.png"), "lenet5", "--labels",
+                     sample("labels_digits.txt"), "--top", 3).record  # fmt: skip
+    assert lenet["totals"]["params"] == 61_706
+    assert len(lenet["predictions"]) == 3
+
+
+def test_a_thousand_stages(run: Run) -> None:
+    text = " -> ".join(["relu"] * 1000)
+    record = pipeline(run, sample("tutorial.csv"), text, "--stages", "1000,relu1").record
+    assert len(record["stages"]) == 1000
+    assert [bool(s["files"]) for s in record["stages"]] == [True] + [False] * 998 + [True]
+    assert "1000_relu_relu1000_grid.png" in record["stages"][-1]["files"][-1]
+
+
+def test_printing_and_parsing_the_pipeline_repeats_the_run(run: Run) -> None:
+    text = "conv(sobel, padding=SAME_UPPER) as a→relu # edges\n-> maxpool((2, 1)) -> add(a) as b"
+    first = run("pipeline", sample("step.png"), text)
+    refused(first, 1, "add", "2×8×8")
+    text = (
+        "conv(gaussian(5, sigma=1.5), '1,0;0,1', padding=SAME_UPPER) as a→relu # x\n->add(a) as b"
+    )
+    one = pipeline(run, sample("camera.png"), text).record
+    two = pipeline(run, sample("camera.png"), one["pipeline"]).record
+    for record in (one, two):
+        for stage in record["stages"]:
+            stage["seconds"] = None
+    assert one == two

@@ -1,0 +1,143 @@
+"""``cnnviz shapes``: the table without an image."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, refused
+from tests.cli.test_pipeline import KEYS, STAGE_KEYS, TOTALS_KEYS
+
+
+def test_the_stem_of_resnet(run: Run) -> None:
+    text = "conv(64, 7, stride=2, padding=3) -> maxpool(3, stride=2, padding=1)"
+    record = run("shapes", text, "--input", "3x224x224", "--format", "json").record
+    assert list(record) == KEYS
+    assert [list(stage) for stage in record["stages"]] == [STAGE_KEYS] * 2
+    assert list(record["totals"]) == TOTALS_KEYS
+    conv, pool = record["stages"]
+    assert conv["output_shape"] == [64, 112, 112]
+    assert conv["mult_adds"] == 64 * 3 * 49 * 112 * 112
+    assert pool["output_shape"] == [64, 56, 56]
+    assert pool["receptive_field"] == [11, 11]
+    assert pool["effective_stride"] == [4, 4]
+    assert record["input"] == {"path": None, "shape": [3, 224, 224], "min": None, "max": None}
+    for key in ("min", "max", "mean", "zeros", "seconds", "algorithm"):
+        assert conv[key] is None
+    assert conv["files"] == []
+    assert record["predictions"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "mult_adds"),
+    [
+        ("vgg16", 138_357_544, 15_470_264_320),
+        ("alexnet", 61_100_840, 714_188_480),
+        ("lenet5", 61_706, 416_520),
+    ],
+)
+def test_published_counts(run: Run, name: str, params: int, mult_adds: int) -> None:
+    given = [] if name == "lenet5" else ["--input", "3x224x224"]
+    totals = run("shapes", name, *given, "--format", "json").record["totals"]
+    assert (totals["params"], totals["mult_adds"]) == (params, mult_adds)
+    assert f"{params:,}" in run("shapes", name, *given).out
+
+
+def test_nothing_is_written_and_any_size_is_instant(run: Run, work: Path) -> None:
+    result = run("shapes", "vgg16", "--input", "3x1000000x1000000", "--format", "json")
+    assert result.record["stages"][0]["output_shape"] == [64, 1_000_000, 1_000_000]
+    assert result.err == ""
+    assert not list(work.iterdir())
+
+
+def test_the_input_may_have_two_sizes_and_other_signs(run: Run) -> None:
+    for text in ("28x30", "1×28×30", "1,28,30", "[1, 28, 30]"):
+        record = run("shapes", "relu", "--input", text, "--format", "json").record
+        assert record["input"]["shape"] == [1, 28, 30]
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "md"])
+def test_columns_of_every_format(run: Run, form: str) -> None:
+    result = run("shapes", "conv(2) -> relu", "--input", "1x8x8", "--format", form,
+                 "--columns", "name,output")  # fmt: skip
+    assert result.code == 0
+    assert "conv1" in result.out
+    assert "kernel" not in result.out.lower()
+    if form == "csv":
+        assert list(csv.reader(io.StringIO(result.out))) == [
+            ["name", "output"], ["conv1", "2x6x6"], ["relu1", "2x6x6"],
+        ]  # fmt: skip
+
+
+def test_all_columns(run: Run) -> None:
+    result = run("shapes", "conv(2)", "--input", "1x8x8", "--format", "csv", "--columns", "all")
+    (row,) = csv.DictReader(io.StringIO(result.out))
+    assert row["settings"] == "conv(2)"
+    assert "min" not in row
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["relu"], ["--input", "3x224x224"]),
+        (["relu", "--input", "3x0x5"], ["3x0x5"]),
+        (["relu", "--input", "3x5"], []),
+        (["relu", "--input", "abc"], ["abc"]),
+        (["relu", "--input", ""], ["--input"]),
+        (["relu", "--input", "-1x5x5"], ["-1x5x5"]),
+        (["vg16"], ["vg16", "vgg16"]),
+        (["rellu", "--input", "1x5x5"], ["rellu", "relu"]),
+        (["conv(8, strid=2)", "--input", "1x5x5"], ["strid", "stride"]),
+        (["conv(sobelx)", "--input", "1x5x5"], ["sobelx", "sobel_x"]),
+        (["", "--input", "1x5x5"], ["no layer"]),
+        (["relu ->", "--input", "1x5x5"], ["found the end"]),
+        (["relu as a -> relu as a", "--input", "1x5x5"], ["'a'", "taken"]),
+        (["relu -> add(later) -> relu as later", "--input", "1x5x5"], ["later", "cycle"]),
+        (["add(me) as me", "--input", "1x5x5"], ["me"]),
+        (["relu -> from(nowhere)", "--input", "1x5x5"], ["nowhere"]),
+        (["conv(8, stride=0)", "--input", "1x5x5"], ["stride", "0"]),
+        (["model.onnx", "--input", "1x5x5"], ["model.onnx", "ONNX"]),
+        (["relu", "--input", "1x5x5", "--columns", "nme"], ["nme", "name"]),
+        (["relu", "--input", "1x5x5", "--columns", ""], ["--columns"]),
+    ],
+)
+def test_wrong_requests(run: Run, arguments: list[str], words: list[str]) -> None:
+    result = run("shapes", *arguments)
+    if arguments[-1] == "3x5":
+        assert result.code == 0  # two numbers are rows and columns
+        return
+    refused(result, 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.toml"], ["nowhere.toml", "does not exist"]),
+        (["conv(8, 7)", "--input", "1x5x5"], ["7×7", "5×5"]),
+        (["conv(8, 3, padding=9, padding_mode=reflect)", "--input", "1x5x5"], ["9", "5"]),
+        (["dense(8)", "--input", "1x5x5"], ["dense", "flatten"]),
+        (["conv(4, groups=2)", "--input", "1x5x5"], ["groups=2"]),
+    ],
+)
+def test_what_does_not_fit(run: Run, arguments: list[str], words: list[str]) -> None:
+    refused(run("shapes", *arguments), 1, *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("pipeline = [", "TOML"),
+        ("pipelin = 'relu'", "pipeline"),
+        ("pipeline = 3", "pipeline"),
+        ("pipeline = 'rellu'", "relu"),
+        ("pipeline = 'relu'\n[input]\ncolour = 'gray'", "color"),
+        ("pipeline = 'relu'\n[input]\nsize = [0, 3]", "size"),
+        ("pipeline = 'relu'\n[input]\nmean = 'x'", "mean"),
+    ],
+)
+def test_broken_toml(run: Run, content: str, word: str) -> None:
+    Path("s.toml").write_text(content)
+    refused(run("shapes", "s.toml", "--input", "1x5x5"), 2, "s.toml", word)
