@@ -8,9 +8,9 @@ import typer
 
 from cnnviz import __version__
 from cnnviz.cli import convolve, kernels, layers, pipeline, pool, shapes
-from cnnviz.cli.door import command
+from cnnviz.cli.door import App, command
 
-app = typer.Typer(
+app = App(
     name="cnnviz",
     help="See what a convolutional network does to your own picture.",
     epilog=(

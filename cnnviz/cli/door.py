@@ -9,14 +9,49 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import typer
 
 from cnnviz.errors import CnnvizError
+
+
+class App(typer.Typer):
+    """The program. Its streams take any sign; that help cannot be written is told like the rest."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the command line."""
+        _ready_streams()
+        try:
+            return super().__call__(*args, **options)
+        except OSError as error:  # Typer prints help and the version itself
+            tell_error(_unwritable(error))
+            _leave_stdout()
+            sys.exit(1)
+
+
+def _ready_streams() -> None:
+    """Have signs that a terminal does not know replaced; streams that are closed go nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open till the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _leave_stdout() -> None:
+    """Have what is still to be written, at the latest when Python ends, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unwritable(error: OSError) -> CnnvizError:
+    return CnnvizError(f"cannot write the output: {error.strerror or error}")
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -69,13 +104,13 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
         return 130
     except BrokenPipeError:
         # Whoever read our output has had enough (head, less): that is no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return 0
     except MemoryError:
         tell_error(CnnvizError("not enough memory", hint="resize the image with --resize"))
         return 1
     except OSError as error:
-        tell_error(CnnvizError(f"cannot write the output: {error.strerror or error}"))
+        tell_error(_unwritable(error))
         return 1
     return code
 

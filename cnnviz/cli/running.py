@@ -19,6 +19,7 @@ from cnnviz.core.pipeline import statistics_of
 from cnnviz.core.types import Params, Row, Shape, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, load_image, stem
+from cnnviz.files.matrices import display_name
 from cnnviz.files.run import OutputFolder, unique_stems
 from cnnviz.files.spec import Spec
 from cnnviz.files.weights import check_weights, load_weights
@@ -48,7 +49,7 @@ def run_images(
         except CnnvizError as error:
             if len(sources) == 1:
                 raise
-            tell_error(error)
+            tell_error(error if display_name(source) in error.message else error.within(source))
             failed = True
     return int(failed)
 
@@ -83,9 +84,6 @@ def _run_image(source: str, name: str, job: Job) -> None:
     ready = _prepare(source, name, job)
     pipeline, shape = job.spec.pipeline, ready.x.shape
     speaks = not job.output.quiet
-    if speaks and job.table.format == "table":
-        title = f"{source if source != '-' else 'stdin'}  {'×'.join(map(str, shape))}"
-        printing.beside(job.table).print(printable(title), style="bold", **PLAIN)
     with ready.folder as folder:
         outcome = _compute(ready, job)
         predictions = predict(job, ready.rows[-1], outcome.last)
@@ -94,6 +92,8 @@ def _run_image(source: str, name: str, job: Job) -> None:
         )
         folder.write("shapes.csv", records.csv_text(outcome.stages, timing=False).encode())
         folder.finish(repeatable_record(record, job, outcome.written))
+    if not _draws(job):
+        _print_title(job, ready)
     if speaks or job.table.format == "json":
         printing.print_table(outcome.stages, pipeline, shape, job.table, record=record)
     if speaks and predictions:
@@ -105,6 +105,19 @@ def _run_image(source: str, name: str, job: Job) -> None:
         )
     if speaks:
         _tell(job, ready, outcome)
+
+
+def _draws(job: Job) -> bool:
+    """Whether maps or values are printed while the stages run."""
+    return job.output.show or job.output.values
+
+
+def _print_title(job: Job, ready: Prepared) -> None:
+    if job.output.quiet or job.table.format != "table":
+        return
+    name = "stdin" if ready.source == "-" else ready.source
+    title = f"{name}  {'×'.join(map(str, ready.x.shape))}"
+    printing.beside(job.table).print(printable(title), style="bold", **PLAIN)
 
 
 def _prepare(source: str, name: str, job: Job) -> Prepared:
@@ -132,7 +145,10 @@ def _compute(ready: Prepared, job: Job) -> Outcome:
                 picture = job.pictures.draw(
                     stage, ready.names[name], str(job.spec.pipeline), ranges
                 )
+                first = not outcome.written
                 outcome.written[name] = picture.write(ready.folder, array=job.output.save == "npy")
+                if first and _draws(job):
+                    _print_title(job, ready)
                 if job.output.values:
                     printing.print_values(stage, console, heading=len(job.written) > 1)
                 if job.output.show:
@@ -185,8 +201,7 @@ def _progress(job: Job, ready: Prepared) -> Iterator[Callable[[], None]]:
 
     Nor while maps and values are printed, which a bar would run into.
     """
-    drawing = job.output.show or job.output.values
-    if job.output.quiet or drawing or not stderr().is_terminal:
+    if job.output.quiet or _draws(job) or not stderr().is_terminal:
         yield lambda: None
         return
     from rich.markup import escape

@@ -239,10 +239,10 @@ class Pipeline:
         Raises
         ------
         CnnvizError
-            If a stage does not fit, or the tensors alive at once would not fit into memory.
+            If a stage does not fit, or what is alive at once would not fit into memory.
         """
         rows = list(self.rows(x.shape, params))
-        _check_memory(self.totals(x.shape).peak_bytes)
+        _check_memory(self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows))
         tensors: dict[str, Tensor] = {INPUT: x}
         readers = Counter(name for node in self.nodes for name in node.inputs)
         for row, node in zip(rows, self.nodes, strict=True):
@@ -349,7 +349,7 @@ def _check_memory(needed: int) -> None:
         return
     if needed > available:
         raise CnnvizError(
-            f"the stages alive at once take {needed / 2**30:.1f} GiB, this machine has "
-            f"{available / 2**30:.1f} GiB",
+            f"maps and weights alive at once take {needed / 2**30:,.1f} GiB, this machine has "
+            f"{available / 2**30:,.1f} GiB",
             hint="resize the image (--resize), or use a stride or fewer filters",
         )

@@ -242,10 +242,10 @@ class Field:
         if not self.on_grid:
             return None
         return (
-            max(-float(self.rows.lower), 0.0),
-            max(-float(self.columns.lower), 0.0),
-            max(float(self.rows.pad_after), 0.0),
-            max(float(self.columns.pad_after), 0.0),
+            max(0.0, -float(self.rows.lower)),
+            max(0.0, -float(self.columns.lower)),
+            max(0.0, float(self.rows.pad_after)),
+            max(0.0, float(self.columns.pad_after)),
         )
 
     def through(self, window: Window, size: Pair) -> Field:

@@ -64,13 +64,13 @@ _TOKENS = re.compile(
 )
 
 
-def parse_pipeline(text: str, place: str = "pipeline") -> list[WrittenTerm]:
+def parse_pipeline(text: str) -> list[WrittenTerm]:
     """Read a pipeline's text.
 
     >>> [(t.call.name, t.call.values, t.name) for t in parse_pipeline("conv(8, 5) as a -> relu")]
     [('conv', (8, 5), 'a'), ('relu', (), None)]
     """
-    return _Reader(text, place).pipeline()
+    return _Reader(text, "pipeline").pipeline()
 
 
 def parse_call(text: str, place: str) -> Call:

@@ -73,15 +73,15 @@ def _bundle() -> Traversable:
     return resources.files("cnnviz").joinpath("pipelines")
 
 
-def parse(text: str, place: str = "pipeline") -> Pipeline:
+def parse(text: str) -> Pipeline:
     """Read a pipeline's text; ``str(pipeline)`` writes it.
 
     >>> print(parse("conv(sobel_x, padding=SAME_UPPER) as edges->relu  # strong edges"))
     conv(sobel_x, padding=same) as edges -> relu
     """
-    terms = parse_pipeline(text, place)
+    terms = parse_pipeline(text)
     if not terms:
-        raise RequestError(f"{place}: there is no layer in it", hint="write one, such as relu")
+        raise RequestError("the pipeline has no layer", hint="write one, such as relu")
     if len(terms) == 1 and terms[0].call.text == terms[0].call.name:
         _check_single_word(terms[0].call.name)
     return Pipeline.from_terms([Term(layer_of(term.call), term.name) for term in terms])
@@ -199,7 +199,7 @@ def _read(path: Path) -> str:
 def _from_toml(text: str, name: str, place: str, folder: Path | None) -> Spec:
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number without end
         raise RequestError(f"{place} is not TOML: {error}") from None
     for key in document:
         if key not in ("pipeline", "input"):
@@ -211,7 +211,10 @@ def _from_toml(text: str, name: str, place: str, folder: Path | None) -> Spec:
         raise RequestError(
             f"{place} has no pipeline", hint='add pipeline = "conv(8) -> relu" or a list of terms'
         )
-    pipeline = parse(written, f"{place}: pipeline")
+    try:
+        pipeline = parse(written)
+    except CnnvizError as error:
+        raise error.within(place) from None
     return Spec(pipeline, name, _input_settings(document.get("input", {}), place, folder))
 
 
@@ -231,7 +234,10 @@ def _input_settings(table: Any, place: str, folder: Path | None) -> InputSetting
     for key, value in table.items():
         if key not in readers:
             raise unknown(f"key of {where}", key, readers)
-        settings[key] = readers[key](value, f"{where} {key}")
+        try:
+            settings[key] = readers[key](value, f"{where} {key}")
+        except (ValueError, OverflowError) as error:  # a number too long to print or to convert
+            raise RequestError(f"{where} {key}: {error}") from None
     return InputSettings(**settings)
 
 

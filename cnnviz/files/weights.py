@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -54,9 +55,10 @@ class NpzWeights(Mapping[str, Tensor]):
         try:
             with zipfile.ZipFile(self._path) as archive, archive.open(f"{name}.npy") as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
-        except (*_UNREADABLE, MemoryError) as error:
+        except _UNREADABLE as error:
             raise CnnvizError(f"{self._path}: {name} cannot be read: {error}") from None
-        return np.ascontiguousarray(array, np.float32).reshape(array.shape)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            return np.ascontiguousarray(array, np.float32).reshape(array.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -66,7 +68,8 @@ class NpzWeights(Mapping[str, Tensor]):
 
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
-               NotImplementedError, RuntimeError, SyntaxError, RecursionError)  # fmt: skip
+               NotImplementedError, RuntimeError, SyntaxError, RecursionError, TypeError,
+               MemoryError, TokenError)  # fmt: skip
 """What zipfile and numpy's header reader raise on broken or hostile archives."""
 
 

@@ -163,7 +163,8 @@ class _Tile:
             for index in range(start, min(start + abreast, shown)):
                 grid.add_column(width=each)
                 caption = _fit(self.captions[index], each, ascii_only=ascii_only)
-                row.append(Group(Text(caption), half_blocks(self.images[index], width=each)))
+                picture = half_blocks(self.images[index], width=each, height=each)
+                row.append(Group(Text(caption), picture))
             grid.add_row(*row)
             yield grid
         left_out = len(self.images) - shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 SAMPLES = Path(__file__).parents[2] / "sample_images"
@@ -44,6 +46,8 @@ class Result:
 
 Run = Callable[..., Result]
 
+built = functools.cache(typer.main.get_command)  # half of the time of a small run
+
 
 @pytest.fixture(autouse=True)
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -62,9 +66,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     from cnnviz.cli import console
     from cnnviz.cli.app import app
 
-    def call(*arguments: object, stdin: bytes = b"") -> Result:
+    monkeypatch.setattr(typer.main, "get_command", built)
+
+    def call(*arguments: object, stdin: bytes = b"", encoding: str = "utf-8") -> Result:
         words = [str(argument) for argument in arguments]
-        streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for _ in range(2)]
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding, newline="\n") for _ in range(2)]
         console.stdout.cache_clear()
         console.stderr.cache_clear()
         with monkeypatch.context() as patch:
@@ -81,7 +87,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         texts = []
         for stream in streams:
             stream.flush()
-            texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+            texts.append(stream.buffer.getvalue().decode(encoding))  # type: ignore[attr-defined]
         console.stdout.cache_clear()
         console.stderr.cache_clear()
         return Result(code, *texts)
@@ -137,7 +143,7 @@ def refused(result: Result, code: int, *words: str) -> None:
     assert result.out == ""
     assert "Traceback" not in result.err
     messages = [line for line in result.err.splitlines() if line.startswith("error:")]
-    assert len(messages) == 1 or (not messages and "Usage:" in result.err), result.err
+    assert len(messages) == 1 or (not messages and "─ Error ─" in result.err), result.err
     text = " ".join(result.err.replace("│", " ").split())
     for word in words:
         assert word in text, (word, result.err)

@@ -131,7 +131,7 @@ def test_kernels_of_different_sizes_need_same_padding(run: Run) -> None:
     assert result.code == 0
     x = cnnviz.load_image(str(sample("step.png")))
     small = cnnviz.parse("conv(sobel_x, padding=same)")
-    np.testing.assert_allclose(array("step")[:1], list(small.run(x))[0].output, atol=1e-6)
+    np.testing.assert_allclose(array("step")[:1], next(iter(small.run(x))).output, atol=1e-6)
 
 
 def test_files_of_kernels(run: Run) -> None:
@@ -155,8 +155,8 @@ def test_colour_a_2d_kernel_is_the_mean_over_channels(run: Run) -> None:
     run("convolve", sample("chelsea.jpg"), "-k", "sobel_x", "--color", "rgb", "--save", "npy",
         "--only", "grid")  # fmt: skip
     x = cnnviz.load_image(str(sample("chelsea.jpg")), cnnviz.InputOptions(color="rgb"))
-    expected = list(cnnviz.parse("conv(sobel_x)").run(x.mean(axis=0, keepdims=True)))[0].output
-    np.testing.assert_allclose(array("chelsea"), expected, atol=1e-5)
+    (stage,) = cnnviz.parse("conv(sobel_x)").run(x.mean(axis=0, keepdims=True))
+    np.testing.assert_allclose(array("chelsea"), stage.output, atol=1e-5)
 
 
 def test_depthwise_recombines_the_colours(run: Run) -> None:
@@ -238,3 +238,11 @@ def test_random_kernels_follow_their_own_seed(run: Run) -> None:
     one = weights("-k", "random(2, size=3, seed=1)")
     np.testing.assert_array_equal(one, weights("-k", "random(2, size=3, seed=1)"))
     assert not np.array_equal(one, weights("-k", "random(2, size=3, seed=2)"))
+
+
+def test_the_number_of_threads_changes_nothing(run: Run) -> None:
+    options = ["convolve", sample("camera.png"), "-k", "box(7)", "--save", "npy", "-q"]
+    assert run(*options).code == 0
+    before = array("camera")
+    assert run(*options, "--threads", 1).code == 0
+    np.testing.assert_array_equal(array("camera"), before)
