@@ -79,7 +79,7 @@ def correlate_oracle(
     return total, magnitude
 
 
-def pool_oracle(
+def pool_oracle(  # noqa: C901 - every rule of pooling, spelled out
     x, mode, *, kernel_size, stride, pads=(0, 0, 0, 0), dilation=(1, 1), ceil_mode=False,
     padding_mode="zeros", value=0.0, count_include_pad=False, norm=2.0,
 ):  # fmt: skip

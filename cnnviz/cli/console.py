@@ -5,12 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from cnnviz.errors import CnnvizError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_WIDTH = 80
+
+PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How user text is printed: as it is, unwrapped, without Rich's markup."""
 
 
 @cache
@@ -40,6 +45,20 @@ def coloured(console: Console) -> bool:
 
 def note(text: str) -> None:
     """Tell something beside the answer, on stderr."""
-    from cnnviz.cli.door import PLAIN, printable
-
     stderr().print(printable(text), style="dim", **PLAIN)
+
+
+def tell_error(error: CnnvizError) -> None:
+    """Print an error on stderr: what is wrong, then a way out."""
+    console = stderr()
+    console.print("error:", style="bold red", end=" ")
+    console.print(printable(error.message), markup=False, highlight=False, soft_wrap=True)
+    if error.hint:
+        console.print("  " + printable(error.hint), style="dim", **PLAIN)
+
+
+def printable(text: str) -> str:
+    """Return text without control characters, which could act on the terminal."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text
+    )

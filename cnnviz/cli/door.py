@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 import typer
 
+from cnnviz.cli.console import tell_error
 from cnnviz.errors import CnnvizError
 
 
@@ -113,25 +114,3 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
         tell_error(_unwritable(error))
         return 1
     return code
-
-
-def tell_error(error: CnnvizError) -> None:
-    """Print an error on stderr: what is wrong, then a way out."""
-    from cnnviz.cli.console import stderr
-
-    console = stderr()
-    console.print("error:", style="bold red", end=" ")
-    console.print(printable(error.message), markup=False, highlight=False, soft_wrap=True)
-    if error.hint:
-        console.print("  " + printable(error.hint), style="dim", **PLAIN)
-
-
-PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-"""How user text is printed: as it is, unwrapped, without Rich's markup."""
-
-
-def printable(text: str) -> str:
-    """Return text without control characters, which could act on the terminal."""
-    return "".join(
-        sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text
-    )

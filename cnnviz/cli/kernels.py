@@ -93,8 +93,7 @@ def _facts(kernel: Kernel) -> dict[str, Any]:
 
 
 def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) -> None:
-    from cnnviz.cli.console import coloured, stdout
-    from cnnviz.cli.door import PLAIN, printable
+    from cnnviz.cli.console import PLAIN, coloured, printable, stdout
     from cnnviz.cli.printing import print_about, values_text
     from cnnviz.view.render import choose_scale, draw_map, format_number
     from cnnviz.view.terminal import half_blocks

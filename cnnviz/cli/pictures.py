@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
+MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be told apart
 SHOWN = 12  # maps drawn in the terminal
 
 
@@ -169,8 +170,15 @@ class DrawnStage:
         title = f"{self.row.index} {self.row.name}: {self.row.text}  →  {shape}"
         if self.stage.output.ndim == 1:
             return render.draw_vector(self.stage.output, self.scales[0], title=title, labels=None)
+        if len(self.maps) > MOST_IN_GRID:
+            title += f", the first {MOST_IN_GRID:,} maps"
+        kept = slice(MOST_IN_GRID)
         return render.draw_grid(
-            self.maps, self.scales, title=title, labels=self.labels, nrow=self.nrow
+            self.maps[kept],
+            self.scales[kept],
+            title=title,
+            labels=self.labels[kept],
+            nrow=self.nrow,
         )
 
     def _recombined(self) -> Iterator[Image]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from cnnviz.cli.console import stderr, stdout
-from cnnviz.cli.door import PLAIN
+from cnnviz import __version__
+from cnnviz.cli.console import PLAIN, stderr, stdout
 from cnnviz.cli.options import TableOptions
 from cnnviz.core.pipeline import Pipeline
 from cnnviz.core.types import Row, Shape, Stage
@@ -37,7 +37,12 @@ def print_table(
     totals = pipeline.totals(shape)
     match options.format:
         case "json":
-            write(records.json_text(record or shapes_record(entries, pipeline, shape)) + "\n")
+            if record is None:
+                stages = [records.stage_record(entry) for entry in entries]
+                record = records.document(
+                    __version__, None, shape, None, str(pipeline), stages, totals
+                )
+            write(records.json_text(record) + "\n")
         case "csv":
             write(records.csv_text(entries, columns=columns))
         case "md":
@@ -47,22 +52,6 @@ def print_table(
 
             table = render_table(entries, totals, columns=columns)
             stdout().print(table, crop=False)
-
-
-def shapes_record(
-    entries: Sequence[Row | Stage], pipeline: Pipeline, shape: Shape
-) -> dict[str, Any]:
-    """Return the JSON object of a pipeline that was not run."""
-    from cnnviz import __version__
-
-    return {
-        "cnnviz": __version__,
-        "input": {"path": None, "shape": list(shape), "min": None, "max": None},
-        "pipeline": str(pipeline),
-        "stages": [records.stage_record(entry) for entry in entries],
-        "totals": records.totals_record(pipeline.totals(shape)),
-        "predictions": [],
-    }
 
 
 def write(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from cnnviz.cli.pictures import Written
 from cnnviz.core.types import Row, Shape, Stage, Statistics, Tensor
 from cnnviz.view import records
 
+CLASSIFIERS = ("softmax", "log_softmax", "dense")
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -24,11 +27,18 @@ class Prediction:
     probability: float
 
 
+def class_count(last: Row) -> int | None:
+    """Return how many classes a pipeline's last stage tells apart; None if it is no classifier."""
+    shape = last.output_shape
+    per_class = prod(shape[1:]) == 1  # (N,), or (N, 1, 1) after global pooling
+    return shape[0] if per_class and last.layer in CLASSIFIERS else None
+
+
 def predict(job: Job, row: Row, output: Tensor) -> list[Prediction]:
     """Return the likeliest classes where the pipeline ends in a classifier, the likeliest first."""
-    if output.ndim != 1 or row.layer not in ("softmax", "log_softmax", "dense"):
+    if class_count(row) is None:
         return []
-    values = output.astype(np.float64)
+    values = output.reshape(-1).astype(np.float64)
     if row.layer == "log_softmax":
         values = np.exp(values)
     elif row.layer == "dense":
@@ -51,24 +61,19 @@ def run_record(
 ) -> dict[str, Any]:
     """Return the JSON object of section 8 of the contract."""
     pipeline = job.spec.pipeline
-    return {
-        "cnnviz": __version__,
-        "input": {
-            "path": source,
-            "shape": list(shape),
-            "min": statistics.min,
-            "max": statistics.max,
-        },
-        "pipeline": str(pipeline),
-        "stages": [
+    return records.document(
+        __version__,
+        source,
+        shape,
+        statistics,
+        str(pipeline),
+        [
             records.stage_record(stage, written.get(stage.row.name, Written()).files)
             for stage in stages
         ],
-        "totals": records.totals_record(pipeline.totals(shape)),
-        "predictions": [
-            {"label": one.label, "probability": one.probability} for one in predictions
-        ],
-    }
+        pipeline.totals(shape),
+        [{"label": one.label, "probability": one.probability} for one in predictions],
+    )
 
 
 def repeatable_record(

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cnnviz.cli import printing
-from cnnviz.cli.console import coloured, note, stderr
-from cnnviz.cli.door import PLAIN, printable, tell_error
+from cnnviz.cli.console import PLAIN, coloured, note, printable, stderr, tell_error
 from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
 from cnnviz.cli.pictures import Ranges, Written
-from cnnviz.cli.record import predict, repeatable_record, run_record
+from cnnviz.cli.record import class_count, predict, repeatable_record, run_record
 from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.pipeline import statistics_of
 from cnnviz.core.types import Params, Row, Shape, Stage, Tensor
@@ -126,7 +125,7 @@ def _prepare(source: str, name: str, job: Job) -> Prepared:
     folder.check()
     params = _load_params(job, x.shape)
     rows = list(job.spec.pipeline.rows(x.shape, params))
-    _check_labels(job, rows[-1].output_shape)
+    _check_labels(job, class_count(rows[-1]))
     if x.shape[0] == 3 and job.input.color == "rgb":
         channels: tuple[str, ...] = ("red", "green", "blue")
     else:
@@ -184,13 +183,11 @@ def _load_params(job: Job, shape: Shape) -> Params | None:
     return check_weights(load_weights(path), specs, optional, path)
 
 
-def _check_labels(job: Job, shape: Shape) -> None:
-    if job.labels is None:
-        return
-    if len(shape) == 1 and shape[0] != len(job.labels):
+def _check_labels(job: Job, classes: int | None) -> None:
+    if job.labels is not None and classes is not None and classes != len(job.labels):
         whose = job.network.labels or "the pipeline's [input]"
         raise CnnvizError(
-            f"{whose} has {len(job.labels)} labels, the last stage {shape[0]} values",
+            f"{whose} has {len(job.labels)} labels, the last stage {classes} values",
             hint="give one label a line for each class",
         )
 

@@ -124,9 +124,14 @@ def choice(choices: Collection[str]) -> Reader:
     def read(value: Any, name: str) -> str:
         if isinstance(value, str) and value.lower() in choices:
             return value.lower()
-        raise unknown(name, str(value), choices)
+        raise not_among(name, value, choices)
 
     return read
+
+
+def not_among(name: str, value: Any, choices: Collection[str]) -> RequestError:
+    """Build the error for a setting whose value is none of its choices."""
+    return RequestError(f"{name} is {value!r}", hint=unknown(name, str(value), choices).hint)
 
 
 STAGE_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
@@ -163,7 +168,7 @@ class Padding:
         if isinstance(value, str):
             rule = _PADDING_RULES.get(value.lower().replace("_", "-"))
             if rule is None:
-                raise unknown(name, value, set(_PADDING_RULES.values()))
+                raise not_among(name, value, set(_PADDING_RULES.values()))
             return cls(rule)
         amount = whole(0)
         values = value if isinstance(value, (tuple, list)) else (value,)

@@ -13,7 +13,7 @@ import re
 from array import array as packed
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import IO, Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,27 +298,42 @@ def _quoted(cell: str) -> str:
 # NumPy's format: magic, version, length of the header, a Python dict, the numbers.
 
 
+class NpyHeader(NamedTuple):
+    """What an array in NumPy's format says of itself."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+
 def _read_npy(stream: BinaryIO, name: str, limit: int) -> NDArray[np.float64]:
-    shape, fortran, dtype = _npy_header(stream, name)
-    if not 1 <= len(shape) <= 4:
-        raise CnnvizError(f"{name}: an array of shape {shape}", hint="one to four axes are read")
-    count = math.prod(shape)
-    if not count:
-        raise _empty(name, shape)
-    if count > limit:
-        raise _too_many(name, f"{' × '.join(map(str, shape))} = {count:,}", limit)
-    data = stream.read(count * dtype.itemsize)
-    if len(data) < count * dtype.itemsize:
+    header = npy_header(stream, name)
+    if not 1 <= len(header.shape) <= 4:
         raise CnnvizError(
-            f"{name}: ends after {len(data):,} of {count * dtype.itemsize:,} bytes",
-            hint="save or copy it again",
+            f"{name}: an array of shape {header.shape}", hint="one to four axes are read"
         )
-    flat = np.frombuffer(data, dtype=dtype, count=count)
+    count = math.prod(header.shape)
+    if not count:
+        raise _empty(name, header.shape)
+    if count > limit:
+        raise _too_many(name, f"{' × '.join(map(str, header.shape))} = {count:,}", limit)
     with np.errstate(over="ignore", invalid="ignore"):  # long doubles, signalling NaNs
-        return flat.astype(np.float64).reshape(shape, order="F" if fortran else "C")
+        return npy_values(stream, header, name).astype(np.float64)
 
 
-def _npy_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def npy_values(stream: IO[bytes], header: NpyHeader, name: str) -> NDArray[Any]:
+    """Read the numbers that follow a header, which the caller has found not too many."""
+    size = math.prod(header.shape) * header.dtype.itemsize
+    data = stream.read(size)
+    if len(data) < size:
+        raise CnnvizError(
+            f"{name}: ends after {len(data):,} of {size:,} bytes", hint="save or copy it again"
+        )
+    flat = np.frombuffer(data, header.dtype)
+    return flat.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def npy_header(stream: IO[bytes], name: str) -> NpyHeader:
     """Read the header: a dict literal of three known keys, which needs no evaluating."""
     start = stream.read(8)
     if not start:
@@ -335,7 +350,7 @@ def _npy_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.
         raise _bad_header(name, "it is not the dict numpy.save writes")
     descr, order, shape = (field[1] for field in fields if field)
     sizes = tuple(int(size) for size in re.findall(r"[0-9]+", shape))  # Python 2 wrote 3L
-    return sizes, order == "True", _npy_dtype(descr.strip("'\""), name)
+    return NpyHeader(sizes, order == "True", _npy_dtype(descr.strip("'\""), name))
 
 
 def _npy_dtype(descr: str, name: str) -> np.dtype[Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
 from cnnviz.core.layers import ParamSpec
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
+from cnnviz.files.matrices import NpyHeader, npy_header, npy_values
 
 BOOKKEEPING = "num_batches_tracked"  # PyTorch's batch norm counts batches; inference does not care
 
@@ -24,53 +25,52 @@ class NpzWeights(Mapping[str, Tensor]):
         self._path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.endswith(".npy")]
-                self.shapes = {
-                    name.removesuffix(".npy"): self._shape(archive, name) for name in names
+                self._headers = {
+                    name.removesuffix(".npy"): self._header(archive, name)
+                    for name in archive.namelist()
+                    if name.endswith(".npy")
                 }
         except FileNotFoundError:
             raise CnnvizError(f"{path} does not exist", hint="check the path") from None
         except _UNREADABLE as error:
-            raise CnnvizError(
-                f"{path} is not a readable .npz file: {error}", hint="numpy.savez writes one"
-            ) from None
+            raise self._unreadable(error) from None
 
-    def _shape(self, archive: zipfile.ZipFile, name: str) -> Shape:
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The arrays' shapes by name."""
+        return {name: header.shape for name, header in self._headers.items()}
+
+    def _header(self, archive: zipfile.ZipFile, name: str) -> NpyHeader:
         with archive.open(name) as member:
-            version = np.lib.format.read_magic(member)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read is None:
-                raise ValueError(f"{name}: .npy version {version} is not known")
-            shape, _, dtype = read(member)
-        if dtype.kind not in "fiu" or any(length < 0 for length in shape):
-            raise ValueError(f"{name}: {dtype} {shape} holds no weights")
-        return tuple(shape)
+            return npy_header(member, f"{self._path}: {name}")
+
+    def _unreadable(self, error: Exception) -> CnnvizError:
+        return CnnvizError(
+            f"{self._path} is not a readable .npz file: {error}", hint="numpy.savez writes one"
+        )
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self.shapes:
+        if name not in self._headers:
             raise KeyError(name)
         try:
             with zipfile.ZipFile(self._path) as archive, archive.open(f"{name}.npy") as member:
-                array = np.lib.format.read_array(member, allow_pickle=False)
+                where = f"{self._path}: {name}"
+                array = npy_values(member, npy_header(member, where), where)
         except _UNREADABLE as error:
-            raise CnnvizError(f"{self._path}: {name} cannot be read: {error}") from None
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            raise self._unreadable(error) from None
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite
             return np.ascontiguousarray(array, np.float32).reshape(array.shape)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
+        return iter(self._headers)
 
     def __len__(self) -> int:
-        return len(self.shapes)
+        return len(self._headers)
 
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
-               NotImplementedError, RuntimeError, SyntaxError, RecursionError, TypeError,
-               MemoryError, TokenError)  # fmt: skip
-"""What zipfile and numpy's header reader raise on broken or hostile archives."""
+               lzma.LZMAError, NotImplementedError, RuntimeError)  # fmt: skip
+"""What zipfile raises on broken, encrypted or hostile archives."""
 
 
 def load_weights(path: str) -> NpzWeights:

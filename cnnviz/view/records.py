@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnviz.core.types import Stage, Statistics, Totals
+from cnnviz.core.types import Shape, Stage, Statistics, Totals
 from cnnviz.view.columns import ALL, COLUMNS, Entry, finite, resolve_columns, row_of, summary
 
 
@@ -47,6 +47,32 @@ def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
         "zeros": finite(facts.zeros),
         "seconds": finite(stage.seconds) if stage else None,
         "files": list(files),
+    }
+
+
+def document(
+    version: str,
+    source: str | None,
+    shape: Shape,
+    facts: Statistics | None,
+    pipeline: str,
+    stages: Sequence[Mapping[str, object]],
+    totals: Totals,
+    predictions: Sequence[Mapping[str, object]] = (),
+) -> dict[str, Any]:
+    """Return the whole JSON object; without an image `source` and `facts` are None."""
+    return {
+        "cnnviz": version,
+        "input": {
+            "path": source,
+            "shape": list(shape),
+            "min": facts.min if facts else None,
+            "max": facts.max if facts else None,
+        },
+        "pipeline": pipeline,
+        "stages": list(stages),
+        "totals": totals_record(totals),
+        "predictions": list(predictions),
     }
 
 

@@ -335,6 +335,16 @@ def test_average_of_many_keeps_its_digits():
     assert adaptive_pool(x, (1, 1), "avg").item() == np.float32(0.1)
 
 
+@pytest.mark.parametrize("norm", [2.0, 50.0, 200.0, 1000.0])
+@pytest.mark.parametrize("value", [0.1, 1.0, 255.0])
+def test_a_large_norm_nears_the_maximum(norm, value):
+    """As `lppool` promises; |x|^p itself is far beyond any float."""
+    x = np.array([[[value, value / 2], [0, -value]]], np.float32)
+    actual = pool(x, Window((2, 2)), "lp", norm_type=norm).item()
+    expected = value * (2 + 0.5**norm) ** (1 / norm)
+    assert actual == pytest.approx(expected, rel=1e-6)
+
+
 @given(pairs(1, 12), pairs(1, 15), SEEDS, st.sampled_from(["avg", "max"]))
 @settings(max_examples=100)
 def test_adaptive_pool_is_the_visit_of_every_bin(size, output_size, seed, mode):

@@ -555,7 +555,7 @@ def test_dog_is_the_difference_of_scipys_gaussians():
 # --- Gabor
 
 
-def gabor_by_loops(size, theta, wavelength, sigma, gamma, phase):  # noqa: PLR0917
+def gabor_by_loops(size, theta, wavelength, sigma, gamma, phase):
     """Daugman's formula, pixel by pixel, with complex numbers instead of a rotated grid."""
     rows, columns = size
     bell, wave = np.zeros(size), np.zeros(size)
@@ -635,7 +635,7 @@ def test_gabor_phase_turns_a_line_into_an_edge():
     gamma=st.floats(0.2, 2),
     phase=st.floats(-360, 360),
 )
-def test_gabor_properties(size, theta, wavelength, sigma, gamma, phase):  # noqa: PLR0917
+def test_gabor_properties(size, theta, wavelength, sigma, gamma, phase):
     try:
         (kernel,) = build_kernels("gabor", size, theta, wavelength, sigma, gamma, phase)
     except RequestError as error:

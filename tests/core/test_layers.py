@@ -17,9 +17,9 @@ from cnnviz.core.layers.filters import KernelGroup
 from cnnviz.core.options import Padding
 from cnnviz.core.text import layer_text
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.spec import layer_of, parse
 from cnnviz.files.kernels import parse_kernels
 from cnnviz.files.language import parse_call
+from cnnviz.files.spec import layer_of, parse
 from tests.oracles import adaptive_oracle, correlate_oracle, load_torch, noise, pad_maps
 
 STAGES = {name: layer for name, layer in LAYERS.items() if layer.is_stage}
@@ -159,7 +159,7 @@ def test_what_is_computed_is_what_was_promised(name, data):
         promised = layer.output_shape(*shapes)
         specs = layer.param_shapes(*shapes)
     except CnnvizError as error:
-        assert error.message
+        assert error.message  # noqa: PT017
         return
     assert all(isinstance(length, int) and length > 0 for length in promised), promised
     params = layer.initial_params(np.random.default_rng(0), *shapes)
@@ -182,7 +182,7 @@ def test_what_is_computed_is_what_was_promised(name, data):
     for x, was in zip(inputs, before, strict=True):
         np.testing.assert_array_equal(x, was)
     window = layer.window(shapes[0])
-    if window is not None and name not in ("conv_transpose",):
+    if window is not None and name != "conv_transpose":
         assert promised[1:] == window.output_size(shapes[0][1:])
 
 
@@ -432,7 +432,7 @@ def test_any_sizes_stand_where_each_would_alone(sizes, rule):
 
 def test_kernels_of_different_sizes_need_same_padding():
     for padding in ("valid", "full", 1):
-        with pytest.raises(RequestError, match="different sizes.*sobel_x 3×3.*box_5 5×5") as caught:
+        with pytest.raises(RequestError, match=r"different sizes.*_x 3×3.*box_5 5×5") as caught:
             conv_of("sobel_x", "box(5)", padding=padding)
         assert caught.value.hint == "add padding=same"
     with pytest.raises(RequestError, match="kernel_size is given beside kernels"):
@@ -549,7 +549,7 @@ TORCH_ACTIVATIONS = [
     ("softplus", {}, lambda f, x: f.softplus(x)),
     ("softplus", {"beta": 2.0}, lambda f, x: f.softplus(x, beta=2.0)),
     ("softsign", {}, lambda f, x: f.softsign(x)),
-    ("abs", {}, lambda f, x: x.abs()),
+    ("abs", {}, lambda _, x: x.abs()),
 ]
 
 
@@ -569,8 +569,8 @@ def test_activations_are_torchs(name, settings, torchs):
         # torch's formulas give the limit or NaN at −∞ by width of the vector: not compared.
         actual, expected = actual[:-2], expected[:-2]
     if name == "softplus":
-        # torch is the identity where beta·x > 20, which is off by at most 2e-9; so it holds 3e38,
-        # whose double we do not.
+        # torch is the identity where beta·x > 20, off by at most 2e-9; so it holds 3e38, whose
+        # double we do not.
         actual, expected = (values[np.abs(x) < 1e38] for values in (actual, expected))
     with np.errstate(over="ignore"):
         expected = expected.astype(np.float32)
@@ -627,7 +627,8 @@ def test_normalisations_are_torchs():
 def test_batchnorm_by_hand():
     params = {
         "weight": np.array([2, 1], np.float32), "bias": np.array([0.5, -1], np.float32),
-        "running_mean": np.array([1, 10], np.float32), "running_var": np.array([4, 0.25], np.float32),
+        "running_mean": np.array([1, 10], np.float32), "running_var": np.array([4, 0.25],
+        np.float32),
     }  # fmt: skip
     x = np.array([[[3.0]], [[11.0]]], np.float32)
     actual = make_layer("batchnorm", eps=0).apply(x, params=params)

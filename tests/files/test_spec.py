@@ -1,5 +1,7 @@
 """Pipelines as text, TOML and bundled names: any pipeline, written and read, is the same."""
 
+# ruff: noqa: S311 - what is random here is not secret
+
 import dataclasses
 import random
 
@@ -41,9 +43,9 @@ SINGLES = [
 ]  # fmt: skip
 KERNELS = st.one_of(
     st.sampled_from(SINGLES + BANKS),
-    st.lists(
-        st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=2), min_size=1, max_size=3
-    ).map(lambda rows: ";".join(",".join(map(repr, row)) for row in rows)),
+    st.lists(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=2), min_size=1, max_size=3).map(
+        lambda rows: ";".join(",".join(map(repr, row)) for row in rows)
+    ),
 )
 STRATEGIES = {
     "filters": st.one_of(
@@ -55,14 +57,18 @@ STRATEGIES = {
     "bias": st.booleans(), "flip": st.booleans(), "ceil_mode": st.booleans(),
     "count_include_pad": st.booleans(), "seed": st.integers(0, 2**63), "groups": st.integers(1, 9),
     "output_padding": st.integers(0, 3), "num_parameters": st.integers(1, 9),
-    "approximate": st.sampled_from(["none", "tanh"]), "mode": st.sampled_from(["nearest", "BILINEAR"]),
+    "approximate": st.sampled_from(["none", "tanh"]), "mode": st.sampled_from(["nearest",
+    "BILINEAR"]),
     "units": st.integers(1, 10**6), "size": st.integers(1, 9), "p": st.floats(0, 1),
     "eps": POSITIVE, "norm_type": POSITIVE, "celu.alpha": POSITIVE, "softplus.beta": POSITIVE,
-    "negative_slope": NUMBERS, "alpha": NUMBERS, "beta": NUMBERS, "k": NUMBERS, "pad_value": NUMBERS,
+    "negative_slope": NUMBERS, "alpha": NUMBERS, "beta": NUMBERS, "k": NUMBERS,
+    "pad_value": NUMBERS,
 }  # fmt: skip
 NAMES = st.one_of(
     st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,9}\Z"),
-    st.sampled_from(["as", "true", "relu", "relu2", "conv1", "a-", "_", "layer1.0.conv1", "x->"[:2]]),
+    st.sampled_from(
+        ["as", "true", "relu", "relu2", "conv1", "a-", "_", "layer1.0.conv1", "x->"[:2]]
+    ),
 )
 
 
@@ -96,7 +102,7 @@ def pipelines(draw):
         try:
             built = [node.name for node in Pipeline.from_terms(terms).nodes]
         except RequestError as error:
-            assert "taken" in error.message or "image" in error.message, error
+            assert "taken" in error.message or "image" in error.message, error  # noqa: PT017
             assume(False)
     return Pipeline.from_terms(terms)
 
@@ -129,8 +135,8 @@ def test_any_pipeline_has_rows_or_says_why_not(pipeline):
     try:
         seen.extend(rows)
     except CnnvizError as error:
-        assert error.message.startswith("stage ")
-        assert error.hint
+        assert error.message.startswith("stage ")  # noqa: PT017
+        assert error.hint  # noqa: PT017
         return
     for row, node in zip(seen, pipeline.nodes, strict=True):
         assert parse(f"{row.text}") if not row.text.startswith(("add", "concat")) else True
@@ -384,11 +390,6 @@ def test_endless_numbers_are_refused(line, tmp_path):
     refusal(tmp_path, f'pipeline = "relu"\n[input]\n{line}')
 
 
-@pytest.mark.parametrize("line", ["mean = nan", "mean = [0.5, inf]", "std = nan", "std = 0"])
-def test_numbers_that_cannot_normalise_are_refused(line, tmp_path):
-    refusal(tmp_path, f'pipeline = "relu"\n[input]\n{line}')
-
-
 def test_files_that_cannot_be_read(tmp_path):
     for text in ("missing.toml", "a\0b.toml", "x" * 5000 + ".toml", str(tmp_path) + "/.toml"):
         with pytest.raises(CnnvizError) as caught:
@@ -414,9 +415,10 @@ def test_a_file_is_known_by_its_ending(tmp_path, monkeypatch):
 
 def test_toml_fuzz(tmp_path):
     rng = random.Random(23)
-    seed = b'pipeline = ["conv(2) as a", "relu"]\n[input]\ncolor = "rgb"\nsize = [28, 32]\nmean = 0.5\n'
+    seed = b'pipeline = ["conv(2) as a", "relu"]\n[input]\ncolor = "rgb"\nsize = [28, 32]\n'
     pieces = [b"\xff", b"\0", b'"', b"'", b"[", b"]", b"=", b"\n", b"#", b"1e999", b"0x", b"nan",
-              b"1979-05-27", b"{a=1}", b"[input]", b"\\u0000", b"9" * 30, b"relu", b"labels"]  # fmt: skip
+              b"1979-05-27", b"{a=1}", b"[input]", b"\\u0000", b"9" * 30, b"relu",
+              b"labels"]  # fmt: skip
     path = tmp_path / "net.toml"
     for _ in range(1500):
         data = bytearray(seed)

@@ -1,5 +1,7 @@
 """Weights from .npz: what fits, what does not, and what is no weights file at all."""
 
+# ruff: noqa: S311 - what is random here is not secret
+
 import io
 import pickle
 import random
@@ -122,7 +124,7 @@ def test_optional_weights_may_be_missing(tmp_path):
 
 def test_only_npz(tmp_path):
     for name in ("w.pt", "w", "w.npy", "w.npz.txt", ""):
-        with pytest.raises(RequestError, match="not an .npz file"):
+        with pytest.raises(RequestError, match=r"not an \.npz file"):
             load_weights(name)
     path = save(tmp_path, arrays())
     upper = tmp_path / "W.NPZ"
@@ -141,7 +143,13 @@ def test_paths_that_cannot_be_read(tmp_path):
 
 def test_files_that_are_no_archives(tmp_path):
     path = tmp_path / "w.npz"
-    for data in (b"", b"PK", b"not a zip" * 100, b"PK\5\6" + b"\0" * 18 + b"x", bytes(range(256)) * 9):
+    for data in (
+        b"",
+        b"PK",
+        b"not a zip" * 100,
+        b"PK\5\6" + b"\0" * 18 + b"x",
+        bytes(range(256)) * 9,
+    ):
         path.write_bytes(data)
         refusal(str(path))
     buffer = io.BytesIO()
@@ -197,7 +205,8 @@ def test_pickles_are_never_opened(tmp_path):
         header("(" + "1," * 100 + ")"), header("(2.0,)"), header("2"), header("(True, 2)"),
         header("(9" + "9" * 5000 + ",)"), header(descr="'O'"), header(descr="'<f3'"),
         header(descr="[('a', [])]"), header(descr="('<f4', (2,))"), header(order="3"),
-        "", " ", "{}", "[]", "{[]: 1}", "{{}}", "{1: 2, 'a': 3}", "{'descr': ", "{'a", "'''", "((((",
+        "", " ", "{}", "[]", "{[]: 1}", "{{}}", "{1: 2, 'a': 3}", "{'descr': ", "{'a", "'''",
+        "((((",
         "(" * 500, "-" * 9000 + "1", "\0", "x" * 20_000, "{**1}", "b'\\xff'", "\n  x\n y", "1e999",
         "__import__('os').abort()", header("(2L,)"), "{'descr': '<f4', 'shape': (2,)}",
     ],
@@ -207,12 +216,7 @@ def test_pickles_are_never_opened(tmp_path):
 def test_broken_headers(text, version, tmp_path):
     member = npy(text, b"\0" * 64, version)
     path = zipped(tmp_path, {"fc.bias.npy": member})
-    try:
-        refusal(path)
-    except RuntimeWarning:
-        raise
-    except UserWarning:
-        pytest.fail("a warning of numpy's gets out")
+    refusal(path)  # and no warning of numpy's gets out
 
 
 def test_unknown_versions(tmp_path):
@@ -233,7 +237,7 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
         values[f"{name}.npy"] = buffer.getvalue()
     values["c.weight.npy"] = values["c.weight.npy"][:-40]
     path = zipped(tmp_path, values)
-    with pytest.raises(CnnvizError, match="c.weight cannot be read"):
+    with pytest.raises(CnnvizError, match=r"c\.weight cannot be read"):
         read_everything(path)
     # A stage that needs gigabytes by its spec is met by a header alone: still no crash.
     values["c.weight.npy"] = npy(header("(1000000, 1000000)"))
@@ -291,7 +295,9 @@ def flip(folder, count, seed):
             pass
         except Exception as error:
             (folder / "culprit.npz").write_bytes(data)
-            raise AssertionError(f"{type(error).__name__}: {error}: {folder}/culprit.npz") from error
+            raise AssertionError(
+                f"{type(error).__name__}: {error}: {folder}/culprit.npz"
+            ) from error
 
 
 def test_flipped_bytes(tmp_path):
@@ -307,7 +313,8 @@ def test_flipped_headers(tmp_path):
     """The checksum guards a zip's data, so broken headers are packed anew."""
     rng = random.Random(25)
     good = header().encode()
-    pieces = [b"{", b"}", b"[", b"]", b"(", b")", b"'", b'"', b",", b":", b"L", b"-", b"0", b"#", b"\\",
+    pieces = [b"{", b"}", b"[", b"]", b"(", b")", b"'", b'"', b",", b":", b"L", b"-", b"0",
+    b"#", b"\\",
               b"\n", b"\0", b"\xff", b"**", b"True", b"None", b"1e9", b"j", b"f'"]  # fmt: skip
     path = tmp_path / "w.npz"
     for _ in range(1500):

@@ -10,6 +10,7 @@ import numpy as np
 from cnnviz.core.layers.base import Layer, register
 from cnnviz.core.options import option, stage_name
 from cnnviz.core.types import Params, Shape, Tensor
+from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError
 
 
@@ -131,6 +132,10 @@ class Magnitude(Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return one map (or one number for a vector)."""
         return (1, *shapes[0][1:])
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the whole for a vector; each pixel keeps to its own channels."""
+        return fields[0].whole() if len(shapes[0]) == 1 else fields[0]
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002
         """Return what the one map shows."""
