@@ -53,7 +53,7 @@ def test_worked_figures_of_readme(capsys):
         assert figure in text
 
 
-def test_python_example_runs(capsys, monkeypatch):
+def test_python_example_runs(capsys):
     code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert code is not None
     with tour.working_folder() as folder:

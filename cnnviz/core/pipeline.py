@@ -86,12 +86,12 @@ class Pipeline:
             follows or that is given a name.
         """
         terms = list(terms)
-        nodes: list[Node] = []
+        later = Counter(term.name for term in terms if term.name)
+        nodes, names = list[Node](), _Names()
         current, steering = INPUT, False
-        for position, term in enumerate(terms):
-            later = [other.name for other in terms[position:] if other.name]
+        for term in terms:
             layer = term.layer
-            named = tuple(_resolve(name, nodes, later) for name in layer.references())
+            named = tuple(names.resolve(name, later) for name in layer.references())
             if isinstance(layer, From):
                 if term.name:
                     raise RequestError(f"from({layer.stage}) is not a stage and takes no name")
@@ -99,7 +99,9 @@ class Pipeline:
                 continue
             if isinstance(layer, Merge):
                 layer = replace(layer, stages=named)
-            name = term.name or default_name(layer, nodes)
+            name = term.name or names.default(layer)
+            later[name] -= 1
+            names.add(name, layer)
             nodes.append(Node(name, layer, (current, *named)))
             current, steering = name, False
         if steering:
@@ -108,13 +110,13 @@ class Pipeline:
 
     def terms(self) -> Iterator[Term]:
         """Yield the terms that build this pipeline again."""
-        current, built = INPUT, list[Node]()
+        current, names = INPUT, _Names()
         for node in self.nodes:
             if node.inputs[0] != current:
                 yield Term(From(stage=node.inputs[0]))
-            named = None if node.name == default_name(node.layer, built) else node.name
+            named = None if node.name == names.default(node.layer) else node.name
             yield Term(node.layer, named)
-            built.append(node)
+            names.add(node.name, node.layer)
             current = node.name
 
     def __str__(self) -> str:
@@ -261,15 +263,6 @@ class Pipeline:
             del output
 
 
-def default_name(layer: Layer, before: Sequence[Node]) -> str:
-    """Return a stage's name when none is given: the layer's and how many of it there are."""
-    count = 1 + sum(node.layer.name == layer.name for node in before)
-    taken = {node.name for node in before}
-    while f"{layer.name}{count}" in taken:
-        count += 1
-    return f"{layer.name}{count}"
-
-
 def settings_of(layer: Layer) -> dict[str, object]:
     """Return every setting of a layer by name, JSON-ready."""
     return {
@@ -315,23 +308,43 @@ def statistics_of(values: Tensor) -> Statistics:
     )
 
 
-def _resolve(name: str, nodes: Sequence[Node], later: Sequence[str]) -> str:
-    """Return the name of the earlier stage that `name`, or an index, stands for."""
-    known = [INPUT, *(node.name for node in nodes)]
-    if name.isdecimal():
-        if len(name) < 10 and int(name) < len(known):
-            return known[int(name)]
-        raise RequestError(
-            f"stage {name} does not come before this one",
-            hint=f"{len(nodes)} stages do" if nodes else "this is the first stage",
-        )
-    if name not in known and name in later:
-        raise RequestError(
-            f"stage {name!r} comes later", hint="a stage can only read earlier ones: no cycles"
-        )
-    if name not in known:
-        raise unknown("stage", name, known)
-    return name
+class _Names:
+    """The names of the stages so far, in order, and how many of each layer there are."""
+
+    def __init__(self) -> None:
+        self._order = [INPUT]
+        self._known = {INPUT}
+        self._layers = Counter[str]()
+
+    def add(self, name: str, layer: Layer) -> None:
+        self._order.append(name)
+        self._known.add(name)
+        self._layers[layer.name] += 1
+
+    def default(self, layer: Layer) -> str:
+        """Return a stage's name when none is given: the layer's and how many of it there are."""
+        count = 1 + self._layers[layer.name]
+        while f"{layer.name}{count}" in self._known:
+            count += 1
+        return f"{layer.name}{count}"
+
+    def resolve(self, name: str, later: Mapping[str, int]) -> str:
+        """Return the name of the earlier stage that `name`, or an index, stands for."""
+        if name.isdecimal():
+            if len(name) < 10 and int(name) < len(self._order):
+                return self._order[int(name)]
+            before = len(self._order) - 1
+            raise RequestError(
+                f"stage {name} does not come before this one",
+                hint=f"{before} stages do" if before else "this is the first stage",
+            )
+        if name in self._known:
+            return name
+        if later.get(name, 0) > 0:
+            raise RequestError(
+                f"stage {name!r} comes later", hint="a stage can only read earlier ones: no cycles"
+            )
+        raise unknown("stage", name, self._order)
 
 
 def _forgotten(node: Node, readers: Counter[str]) -> list[str]:

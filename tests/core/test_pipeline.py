@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cnnviz.core import pipeline as pipeline_module
 from cnnviz.core.layers import make_layer
-from cnnviz.core.pipeline import Node, Pipeline, Term, default_name, node_params, statistics_of
+from cnnviz.core.pipeline import Node, Pipeline, Term, node_params, statistics_of
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import correlate_oracle, load_torch, noise
@@ -275,7 +275,6 @@ def test_default_names_count_each_layer():
     assert names == ["conv1", "relu1", "conv2", "relu2", "global_avgpool1"]
     taken = [node.name for node in parse("relu as relu2 -> relu -> relu").nodes]
     assert taken == ["relu2", "relu3", "relu4"]
-    assert default_name(make_layer("relu"), ()) == "relu1"
 
 
 @pytest.mark.parametrize(

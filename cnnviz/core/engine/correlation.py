@@ -70,16 +70,21 @@ def correlate(
     matrix = np.ascontiguousarray(weight, np.float32).reshape(groups, filters // groups, taps)
     output = np.empty((filters, rows, columns), np.float32)
     grouped = output.reshape(groups, filters // groups, rows, columns)
-    for first, stop in bands(rows, channels * kh * kw * columns * x.itemsize, BAND_BYTES):
+    window_bytes = channels * kh * kw * x.itemsize
+    for first, stop in bands(rows, window_bytes * columns, BAND_BYTES):
         top = first * window.stride[0]
         bottom = (stop - 1) * window.stride[0] + window.extent[0]
         band = padded_band(x, pads, top, bottom, padding_mode, fill)
-        every = window.views(band)[..., :columns]
-        windows = every.reshape(groups, taps, (stop - first) * columns)
-        product = matrix @ windows
-        if bias is not None:
-            product += bias.reshape(groups, filters // groups, 1)
-        grouped[:, :, first:stop] = product.reshape(*product.shape[:2], stop - first, columns)
+        every = window.views(band)
+        # Almost always the whole width; large kernels on wide images go a piece of it at a time.
+        for left, right in bands(columns, window_bytes * (stop - first), BAND_BYTES):
+            piece = every[..., left:right]
+            product = matrix @ piece.reshape(groups, taps, -1)
+            if bias is not None:
+                product += bias.reshape(groups, filters // groups, 1)
+            grouped[:, :, first:stop, left:right] = product.reshape(
+                *product.shape[:2], *piece.shape[-2:]
+            )
     return output
 
 
