@@ -54,7 +54,7 @@ def kernels(
     about = {"summary": entry.summary, "source": entry.source} if entry else {}
     if format == "json":
         from cnnviz.cli.printing import write
-        from cnnviz.view.records import json_text
+        from cnnviz.core.jsontext import json_text
 
         cards = [_facts(kernel) for kernel in group.kernels]
         write(json_text({"kernel": group.text, **about, "kernels": cards}) + "\n")

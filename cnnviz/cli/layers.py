@@ -31,7 +31,7 @@ def layers(
     layer = find_layer(name)
     if format == "json":
         from cnnviz.cli.printing import write
-        from cnnviz.view.records import json_text
+        from cnnviz.core.jsontext import json_text
 
         write(json_text(card(layer)) + "\n")
     else:

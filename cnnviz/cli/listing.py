@@ -16,7 +16,7 @@ def print_listing(
     from cnnviz.cli.printing import write
 
     if form == "json":
-        from cnnviz.view.records import json_text
+        from cnnviz.core.jsontext import json_text
 
         write("".join(json_text(record) + "\n" for record in records))
     elif form == "md":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cnnviz import __version__
 from cnnviz.cli.console import PLAIN, stderr, stdout
 from cnnviz.cli.options import TableOptions
+from cnnviz.core.jsontext import json_text
 from cnnviz.core.pipeline import Pipeline
 from cnnviz.core.types import Row, Shape, Stage
 from cnnviz.view import records
@@ -42,7 +43,7 @@ def print_table(
                 record = records.document(
                     __version__, None, shape, None, str(pipeline), stages, totals
                 )
-            write(records.json_text(record) + "\n")
+            write(json_text(record) + "\n")
         case "csv":
             write(records.csv_text(entries, columns=columns))
         case "md":

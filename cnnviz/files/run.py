@@ -30,6 +30,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.jsontext import json_text
 from cnnviz.core.types import Row
 from cnnviz.errors import CnnvizError
 
@@ -281,7 +282,7 @@ class OutputFolder:
     ) -> str:
         """Write a file beside its place and rename it; on any failure leave no trace of it."""
         if isinstance(content, Mapping):
-            text = _json_bytes(content)
+            text = (json_text(content, indent=2) + "\n").encode()
             return self._place(name, lambda file: file.write(text))
 
         def fill(file: BinaryIO) -> None:
@@ -375,23 +376,6 @@ def _read_record(path: Path) -> list[str] | None:
     if not isinstance(names, list):
         return None
     return [name for name in names if isinstance(name, str) and _is_plain(name) and name != RECORD]
-
-
-def _json_bytes(record: Mapping[str, object]) -> bytes:
-    # Through text and back: NaN and the infinities are read as null.
-    plain = json.loads(json.dumps(record, default=_plain), parse_constant=lambda _: None)
-    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8", "backslashreplace")  # a file name that is not UTF-8: \udc..
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in {RECORD}")
 
 
 def _not_ours(path: Path) -> CnnvizError:

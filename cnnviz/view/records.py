@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from cnnviz.core.jsontext import json_ready
 from cnnviz.core.types import Shape, Stage, Statistics, Totals
 from cnnviz.view.columns import ALL, COLUMNS, Entry, finite, resolve_columns, row_of, summary
 
@@ -25,7 +22,7 @@ def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
         "index": row.index,
         "name": row.name,
         "layer": row.layer,
-        "settings": _json(row.settings),
+        "settings": json_ready(row.settings),
         "inputs": list(row.inputs),
         "kernel_size": _list(row.kernel_size),
         "stride": _list(row.stride),
@@ -84,17 +81,6 @@ def totals_record(totals: Totals) -> dict[str, object]:
         "memory_bytes": totals.memory_bytes,
         "peak_bytes": totals.peak_bytes,
     }
-
-
-def json_text(record: Mapping[str, object]) -> str:
-    """Return one line of JSON; NaN and the infinities are null.
-
-    >>> json_text({"path": "Föhn.png", "min": float("nan")})
-    '{"path": "Föhn.png", "min": null}'
-    """
-    text = json.dumps(_json(record), ensure_ascii=False, allow_nan=False)
-    # A file name that is not UTF-8 holds lone surrogates, which no pipe takes: escape them.
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def csv_text(
@@ -157,18 +143,3 @@ def _list(values: Iterable[float] | None) -> list[int | float | None] | None:
 
 def _whole(value: float | None) -> int | float | None:
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _json(value: Mapping[str, object]) -> Any:
-    # Through text and back: NaN and the infinities are read as null.
-    return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in JSON")

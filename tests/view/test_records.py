@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnviz.core.jsontext import json_text
 from cnnviz.core.types import Statistics, Totals
 from cnnviz.view.columns import COLUMNS
-from cnnviz.view.records import csv_text, json_text, markdown_text, stage_record, totals_record
+from cnnviz.view.records import csv_text, markdown_text, stage_record, totals_record
 from tests.view.networks import ROWS, RUN, RUN_TOTALS, TOTALS
 
 STAGE_KEYS = [

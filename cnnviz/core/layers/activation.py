@@ -34,7 +34,7 @@ class Activation(Layer):
         """Return the function's value for each of a block of values."""
         raise NotImplementedError
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Apply the curve to every value."""
         return elementwise(self.curve, inputs[0])
 
@@ -144,11 +144,11 @@ class Prelu(Activation):
             )
         return shapes[0]
 
-    def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:  # noqa: ARG002
+    def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the slopes."""
         return {"weight": ParamSpec((self.num_parameters,))}
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:  # noqa: ARG002
+    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
         """Return slopes of 0.25, as in PyTorch."""
         return {"weight": np.full(self.num_parameters, 0.25, np.float32)}
 

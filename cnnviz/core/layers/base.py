@@ -60,23 +60,23 @@ class Layer(ABC):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Compute the output, float32 of ``output_shape``, leaving the inputs as they are."""
 
-    def param_shapes(self, *shapes: Shape) -> Mapping[str, ParamSpec]:  # noqa: ARG002
+    def param_shapes(self, *shapes: Shape) -> Mapping[str, ParamSpec]:
         """Return the parameters the layer needs for inputs of `shapes`, by name."""
         return {}
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:  # noqa: ARG002
+    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
         """Return the parameters used when none are given."""
         return {}
 
-    def macs(self, *shapes: Shape) -> int:  # noqa: ARG002
+    def macs(self, *shapes: Shape) -> int:
         """Return how many multiply-adds the weights take part in, bias not counted."""
         return 0
 
-    def groups_for(self, channels: int) -> int | None:  # noqa: ARG002
+    def groups_for(self, channels: int) -> int | None:
         """Return into how many groups of channels the layer's filters part, if it has any."""
         return None
 
-    def window(self, shape: Shape) -> Window | None:  # noqa: ARG002
+    def window(self, shape: Shape) -> Window | None:
         """Return the window that slides over an input of `shape`, if one does."""
         return None
 

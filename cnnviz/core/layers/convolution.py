@@ -112,15 +112,15 @@ class Convolution(Layer):
         """How many filters the settings name."""
         return self.filters if isinstance(self.filters, int) else len(self.kernels)
 
-    def channels_out(self, channels: int) -> int:  # noqa: ARG002
+    def channels_out(self, channels: int) -> int:
         """Return how many maps come out for that many going in."""
         return self.count
 
-    def groups_for(self, channels: int) -> int:  # noqa: ARG002
+    def groups_for(self, channels: int) -> int:
         """Return the number of groups for an input of `channels`."""
         return 1
 
-    def window(self, shape: Shape) -> Window:  # noqa: ARG002
+    def window(self, shape: Shape) -> Window:
         """Return the sliding window."""
         return Window(self.size, self.stride, self.padding, self.dilation)
 
@@ -151,7 +151,7 @@ class Convolution(Layer):
             params["bias"] = np.zeros(self.channels_out(channels), np.float32)
         return params
 
-    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the kernels' names."""
         return tuple(kernel.name for kernel in self.kernels)
 

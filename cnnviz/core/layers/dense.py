@@ -30,11 +30,11 @@ class Flatten(Layer):
         """Return (C·H·W,)."""
         return (prod(shapes[0]),)
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:  # noqa: ARG002
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the input's field: each value still sees what it saw."""
         return fields[0].off_grid()
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the values as one vector."""
         return inputs[0].reshape(-1)
 
@@ -84,7 +84,7 @@ class Dense(Layer):
         """Return units × inputs."""
         return self.units * shapes[0][0]
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:  # noqa: ARG002
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the whole of what came in."""
         return fields[0].whole().off_grid()
 
@@ -120,7 +120,7 @@ class Softmax(FirstAxis):
     summary: ClassVar[str] = "make scores into probabilities that sum to 1"
     formula: ClassVar[str] = "S(k) = e^x(k) / Σ e^x(n)"
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the probabilities."""
         x = inputs[0]
         powers = np.exp(x - x.max(axis=0))
@@ -137,7 +137,7 @@ class LogSoftmax(FirstAxis):
     summary: ClassVar[str] = "the logarithms of softmax's probabilities"
     formula: ClassVar[str] = "S(k) = x(k) − ln Σ e^x(n)"
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the log-probabilities."""
         x = inputs[0]
         shifted = x - x.max(axis=0)

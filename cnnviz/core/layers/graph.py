@@ -39,7 +39,7 @@ class From(Layer):
         """Return the named stage's shape."""
         return shapes[0]
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the named stage's output."""
         return inputs[0]
 
@@ -83,7 +83,7 @@ class Add(Merge):
                 )
         return shapes[0]
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the sum."""
         total = inputs[0] + inputs[1]
         for other in inputs[2:]:
@@ -114,7 +114,7 @@ class Concat(Merge):
         """Return the inputs' names one behind the other, if all have some."""
         return sum(names, ()) if all(names) else ()
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the inputs one behind the other."""
         return np.concatenate(inputs, axis=0)
 
@@ -137,11 +137,11 @@ class Magnitude(Layer):
         """Return the whole for a vector; each pixel keeps to its own channels."""
         return fields[0].whole() if len(shapes[0]) == 1 else fields[0]
 
-    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return what the one map shows."""
         return ("magnitude",)
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the channels' Euclidean length."""
         # hypot neither overflows nor underflows where squares would.
         return np.hypot.reduce(inputs[0], axis=0, keepdims=True, initial=np.float32(0))

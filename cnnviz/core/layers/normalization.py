@@ -40,7 +40,7 @@ class BatchNorm(Layer):
             "running_var": ParamSpec(shape, trained=False),
         }
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:  # noqa: ARG002
+    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
         """Return what changes nothing: mean 0, variance 1, scale 1, shift 0."""
         zeros, ones = np.zeros(shapes[0][0], np.float32), np.ones(shapes[0][0], np.float32)
         return {"weight": ones, "bias": zeros, "running_mean": zeros, "running_var": ones}
@@ -77,7 +77,7 @@ class Lrn(Layer):
         """Return the input's shape."""
         return require_maps(shapes[0], self.name)
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Divide each channel by its neighbourhood, size//2 before to (size−1)//2 after it."""
         x = inputs[0]
         channels = x.shape[0]
@@ -109,6 +109,6 @@ class Dropout(Layer):
         """Return the input's shape."""
         return shapes[0]
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the input."""
         return inputs[0]

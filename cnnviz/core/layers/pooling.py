@@ -36,7 +36,7 @@ class LocalPool(Bordered, Layer):
     dilation: Pair = option(pair(), "rows,columns from cell to cell of a window", default=1)
     ceil_mode: bool = option(flag, "let a last window hang over the edge", default=False)
 
-    def window(self, shape: Shape) -> Window:  # noqa: ARG002
+    def window(self, shape: Shape) -> Window:
         """Return the sliding window."""
         stride = self.stride or self.kernel_size
         return Window(self.kernel_size, stride, self.padding, self.dilation, self.ceil_mode)
@@ -50,7 +50,7 @@ class LocalPool(Bordered, Layer):
         window.require_pixels(size)
         return (shape[0], *output_size)
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every window."""
         x = inputs[0]
         return pool(
@@ -131,7 +131,7 @@ class GlobalPool(Layer):
         """Return (C, 1, 1)."""
         return (require_maps(shapes[0], self.name)[0], 1, 1)
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every map to one number."""
         return global_pool(inputs[0], self.mode)
 
@@ -196,7 +196,7 @@ class AdaptivePool(Layer):
             axes.append(axis.through(jump, -rounding, jump - 1 + rounding, 0, count))
         return replace(fields[0], rows=axes[0], columns=axes[1])
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every bin."""
         return adaptive_pool(inputs[0], self.output_size, self.mode)
 

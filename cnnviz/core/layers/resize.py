@@ -39,7 +39,7 @@ class Pad(Bordered, Layer):
                 f"pad: padding={self.padding.rule} needs a window", hint="give pixels: pad(1)"
             )
 
-    def window(self, shape: Shape) -> Window:  # noqa: ARG002
+    def window(self, shape: Shape) -> Window:
         """Return a window of one cell, whose padding this is."""
         return Window((1, 1), padding=self.padding)
 
@@ -55,7 +55,7 @@ class Pad(Bordered, Layer):
         self.check_border(window, size)
         return (shape[0], *window.output_size(size))
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the padded maps."""
         x = inputs[0]
         fill = self.pad_value if self.padding_mode == "constant" else 0.0
@@ -118,7 +118,7 @@ class Upsample(Layer):
         # Where the share is 0 only one input counts: not even a NaN may come from the other.
         return low, np.ceil(place).astype(np.intp), place - low
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:  # noqa: ARG002
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the enlarged maps, rows first, then columns."""
         x = inputs[0]
         for axis in (1, 2):
