@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cnnviz.core.engine import adaptive_pool, global_pool, pool
 from cnnviz.core.layers.base import Layer, plane, register, require_maps
@@ -59,9 +59,12 @@ class LocalPool(Bordered, Layer):
             self.mode,
             padding_mode=self.padding_mode,
             pad_value=self.pad_value,
-            count_include_pad=getattr(self, "count_include_pad", False),
-            norm_type=getattr(self, "norm_type", 2.0),
+            **self.own_options(),
         )
+
+    def own_options(self) -> dict[str, Any]:
+        """Return what the engine needs to know for this mode alone."""
+        return {}
 
 
 @register
@@ -90,6 +93,10 @@ class AvgPool(LocalPool):
         default=False,
     )  # fmt: skip
 
+    def own_options(self) -> dict[str, Any]:
+        """Return the divisor's rule."""
+        return {"count_include_pad": self.count_include_pad}
+
 
 @register
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +120,10 @@ class LpPool(LocalPool):
     formula: ClassVar[str] = "S(c,y,x) = (Σ |I(c, y·s+i·d, x·s+j·d)|^p)^(1/p)"
 
     norm_type: float = option(number(above=0), "the p of the norm", default=2.0)
+
+    def own_options(self) -> dict[str, Any]:
+        """Return the norm."""
+        return {"norm_type": self.norm_type}
 
 
 @dataclass(frozen=True, kw_only=True)
