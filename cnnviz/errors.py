@@ -38,8 +38,10 @@ class RequestError(CnnvizError):
     exit_code = 2
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
+def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> RequestError:
     """Build the error for a name that is not registered, with the nearest names.
+
+    Where none is near and there are many, `see` tells where they are listed.
 
     >>> print(unknown("kernel", "sobelx", ["sobel_x", "sobel_y", "box"]))
     unknown kernel 'sobelx' (did you mean sobel_x, sobel_y?)
@@ -53,5 +55,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     elif len(names) <= 12:
         hint = f"choose from {', '.join(names)}"
     else:
-        hint = f"known: {', '.join(names[:8])}, …"
+        hint = see or f"known: {', '.join(names[:8])}, …"
     return RequestError(f"unknown {kind} {name!r}", hint=hint)

@@ -40,7 +40,7 @@ def _console(*, to_stderr: bool) -> Console:
 
 def coloured(console: Console) -> bool:
     """Tell whether a console shows colours, so that red and blue can stand for signs."""
-    return console.color_system is not None and not console.no_color
+    return console.color_system in ("256", "truecolor", "windows") and not console.no_color
 
 
 def note(text: str) -> None:

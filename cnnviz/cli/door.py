@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 import typer
 
-from cnnviz.cli.console import tell_error
+from cnnviz.cli.console import note, tell_error
 from cnnviz.errors import CnnvizError
 
 
@@ -102,6 +102,7 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
         tell_error(error)
         return error.exit_code
     except KeyboardInterrupt:
+        note("interrupted")
         return 130
     except BrokenPipeError:
         # Whoever read our output has had enough (head, less): that is no error of ours.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import getdoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from cnnviz.core.kernels import Kernel
+    from cnnviz.core.kernels import Kernel, KernelEntry
 
 EXAMPLES = (
     "cnnviz kernels",
@@ -43,8 +44,10 @@ def kernels(
             raise RequestError(
                 "--out draws one kernel", hint="name it: cnnviz kernels sobel_x -o ."
             )
-        print_listing(kernel_records(), format, least=("source", "kind"))
+        print_listing("kernels", kernel_records(), format, least=("source", "kind"))
         return
+    if out is not None and (out == "-" or Path(out).suffix.lower() not in ("", ".png")):
+        raise RequestError(f"--out is {out!r}", hint="name a .png file or a folder")
     from cnnviz.files.kernels import parse_kernels
 
     group = parse_kernels(name)
@@ -59,7 +62,23 @@ def kernels(
         cards = [_facts(kernel) for kernel in group.kernels]
         write(json_text({"kernel": group.text, **about, "kernels": cards}) + "\n")
     else:
+        if entry is not None and entry.signature != entry.name:
+            about["options"] = explained(entry)
         _print_cards(group.text, about, group.kernels)
+
+
+def explained(entry: KernelEntry) -> str:
+    """Return what a parametric kernel's options mean: its docstring's own section."""
+    text = getdoc(entry.build) or ""
+    start, stop = text.find("Parameters\n"), text.find("\n\nRaises\n")
+    lines = text[start:stop].splitlines()[2:]
+    # A name stands at the margin, its meaning below it: each becomes one line.
+    joined = "\n".join(line if line.startswith(" ") else f"\0{line}:" for line in lines)
+    meanings = [" ".join(one.split()) for one in joined.split("\0")[1:]]
+    return "\n".join([entry.signature, *meanings])
+
+
+MARK = "cnnviz:kernel"  # the text of every kernel's picture, by which cnnviz knows it again
 
 
 def kernel_records() -> list[dict[str, str]]:
@@ -130,7 +149,8 @@ def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
     names = unique_stems([kernel.name for kernel in kernels])
     for kernel, name in zip(kernels, names, strict=True):
         target = path / f"{name}.png"
-        if path.suffix.lower() == ".png":
+        if path.suffix:
             target = path if len(kernels) == 1 else path.with_stem(f"{path.stem}_{name}")
         image = draw_kernel(kernel.weights, kernel.name)
-        note(f"wrote {write_file(target, png_bytes(image, {}), force=force)}")
+        png = png_bytes(image, {MARK: kernel.name})
+        note(f"wrote {write_file(target, png, mark=MARK.encode(), force=force)}")

@@ -26,7 +26,7 @@ def layers(
     from cnnviz.core.layers import find_layer
 
     if name is None:
-        print_listing(layer_records(), format, least=("formula", "family"))
+        print_listing("layers", layer_records(), format, least=("formula", "family"))
         return
     layer = find_layer(name)
     if format == "json":
@@ -99,4 +99,4 @@ def _print_card(layer: type[Layer], format: str) -> None:  # noqa: A002 - the fl
         records = [
             {**option, "default": option["default"] or "needed"} for option in about["options"]
         ]
-        print_listing(records, format)
+        print_listing("options", records, format)

@@ -1,4 +1,4 @@
-"""Lists of the registries: as a table that fits, Markdown or JSON lines."""
+"""Lists of the registries: as a table that fits, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from cnnviz.cli.console import stdout
 
 
 def print_listing(
+    name: str,
     records: Sequence[Mapping[str, str]],
     form: str,
     least: Sequence[str] = (),
@@ -18,7 +19,7 @@ def print_listing(
     if form == "json":
         from cnnviz.core.jsontext import json_text
 
-        write("".join(json_text(record) + "\n" for record in records))
+        write(json_text({name: records}) + "\n")
     elif form == "md":
         write(markdown(records))
     else:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.console import Group
+from rich.text import Text
 
 from cnnviz.core.types import Row, Stage, Statistics, Tensor
 from cnnviz.files.images import png_bytes
@@ -16,7 +18,6 @@ from cnnviz.view.render import Scale
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from rich.console import RenderableType
 
 MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
 MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be told apart
@@ -191,7 +192,7 @@ class DrawnStage:
             planes = self.maps[kernel::count]
             yield render.draw_colour(planes, self.scales[0])
 
-    def in_terminal(self, width: int, *, colours: bool) -> RenderableType:
+    def in_terminal(self, width: int, *, colours: bool) -> Group:
         """Return the first maps drawn for a terminal of `width` columns.
 
         Without `colours` red and blue would look alike: then from the lowest value, dark, up.
@@ -205,4 +206,16 @@ class DrawnStage:
             labels = [self.row.name]
         else:
             labels = [f"{self.row.name} {self.labels[c]}" for c in shown]
-        return terminal.tile(images, labels, width=width)
+        return Group(
+            Text(_legend(self.scales, colours=colours)), terminal.tile(images, labels, width=width)
+        )
+
+
+def _legend(scales: Sequence[Scale], *, colours: bool) -> str:
+    """Say what the terminal's colours, or its shades, stand for."""
+    if len(scales) > 1:
+        return "each map on its own scale, from the darkest to the brightest"
+    low, high = (render.format_number(end) for end in (scales[0].low, scales[0].high))
+    if colours and scales[0].diverging:
+        return f"blue {low}, white 0, red {high}"
+    return f"dark {low}, bright {high}"

@@ -19,7 +19,7 @@ from cnnviz.errors import RequestError
 
 EXAMPLES = (
     "cnnviz pool photo.jpg --mode max --kernel-size 4",
-    "cnnviz pool photo.jpg --mode avg -s 3,5 --stride 2 --padding same",
+    "cnnviz pool photo.jpg --mode avg -k 3,5 --stride 2 --padding same",
     "cnnviz pool photo.jpg --mode adaptive-avg --output-size 7",
 )
 
@@ -50,7 +50,7 @@ def pool(
     kernel_size: Annotated[
         str | None,
         typer.Option(
-            "--kernel-size", "-s", metavar="N|H,W", help="The window. (default: 2)",
+            "--kernel-size", "-k", metavar="N|H,W", help="The window. (default: 2)",
             rich_help_panel=WINDOW,
         ),
     ] = None,

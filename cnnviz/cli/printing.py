@@ -29,10 +29,13 @@ def print_table(
     options: TableOptions,
     *,
     record: Mapping[str, Any] | None = None,
+    image: str | None = None,
+    header: bool = True,
 ) -> None:
     """Print the table of promised rows or computed stages in the format asked for.
 
-    `record` is the run's JSON object; without one the rows' own is made.
+    `record` is the run's JSON object; without one the rows' own is made. `image` and `header` are
+    for CSV of several images.
     """
     columns = None if options.columns is None else parse_columns(options.columns)
     totals = pipeline.totals(shape)
@@ -45,7 +48,7 @@ def print_table(
                 )
             write(json_text(record) + "\n")
         case "csv":
-            write(records.csv_text(entries, columns=columns))
+            write(records.csv_text(entries, columns=columns, image=image, header=header))
         case "md":
             write(records.markdown_text(entries, totals, columns) + "\n")
         case _:

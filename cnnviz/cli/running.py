@@ -39,10 +39,11 @@ def run_images(
     """Run a pipeline on every image and return the exit code: 1 if any of them failed."""
     job = read_job(spec, inputs, output, table, network or NetworkOptions())
     sources = expand_inputs(arguments)
-    failed = False
+    failed, told = False, 0
     for source, name in zip(sources, unique_stems([stem(s) for s in sources]), strict=True):
         try:
-            _run_image(source, name, job)
+            _run_image(source, name, job, among=len(sources), told=told)
+            told += 1
         except RequestError:
             raise  # wrong for every image
         except CnnvizError as error:
@@ -78,8 +79,8 @@ class Outcome:
     written: dict[str, Written] = field(default_factory=dict)
 
 
-def _run_image(source: str, name: str, job: Job) -> None:
-    """Load, run, write and tell one image."""
+def _run_image(source: str, name: str, job: Job, *, among: int, told: int) -> None:
+    """Load, run, write and tell one image of `among`, of which `told` were told before."""
     ready = _prepare(source, name, job)
     pipeline, shape = job.spec.pipeline, ready.x.shape
     speaks = not job.output.quiet
@@ -94,7 +95,15 @@ def _run_image(source: str, name: str, job: Job) -> None:
     if not _draws(job):
         _print_title(job, ready)
     if speaks or job.table.format == "json":
-        printing.print_table(outcome.stages, pipeline, shape, job.table, record=record)
+        printing.print_table(
+            outcome.stages,
+            pipeline,
+            shape,
+            job.table,
+            record=record,
+            image=source if among > 1 else None,
+            header=not told,
+        )
     if speaks and predictions:
         of_scores = ready.rows[-1].layer == "dense"
         printing.print_predictions(

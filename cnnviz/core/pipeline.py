@@ -243,6 +243,11 @@ class Pipeline:
         CnnvizError
             If a stage does not fit, or what is alive at once would not fit into memory.
         """
+        x = np.asarray(x, np.float32)
+        if x.ndim != 3 or not x.size:
+            raise CnnvizError(
+                f"the input has shape {x.shape}", hint="give (channels, rows, columns): x[None]"
+            )
         rows = list(self.rows(x.shape, params))
         _check_memory(self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows))
         tensors: dict[str, Tensor] = {INPUT: x}
@@ -259,7 +264,7 @@ class Pipeline:
             del inputs, own
             for name in _forgotten(node, readers):
                 del tensors[name]
-            yield Stage(row, output, None, statistics_of(output), seconds)
+            yield Stage(row, output, node.layer.algorithm, statistics_of(output), seconds)
             del output
 
 

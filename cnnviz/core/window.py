@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.options import Padding
 from cnnviz.core.types import Pads, Pair, Tensor
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,10 @@ class Window:
         return tuple(counts)
 
     def require_pixels(self, size: Pair) -> None:
-        """Raise CnnvizError if some window holds no pixel of an image of `size`, only padding."""
+        """Raise CnnvizError if some window holds no pixel of an image of `size`, only padding.
+
+        It is a RequestError where the first window does so on every image.
+        """
         pads, positions = self.pads(size), self.output_size(size)
         for axis in (0, 1):
             length, before = size[axis], pads[axis]
@@ -127,7 +130,8 @@ class Window:
             if not alone and length < self.dilation[axis]:
                 alone = not self.counts(size)[axis].all()
             if alone:
-                raise CnnvizError(
+                error = RequestError if before >= self.extent[axis] else CnnvizError
+                raise error(
                     f"a window would hold padding only: kernel {_by(self.kernel_size)}, "
                     f"padding {','.join(map(str, pads))}, input {_by(size)}",
                     hint="pooling padding must be smaller than the window",

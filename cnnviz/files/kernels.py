@@ -44,6 +44,10 @@ def parse_kernels(text: str) -> KernelGroup:
     if _NUMBERS.match(text):
         rows = [_row(row, text) for row in text.rstrip("; \t\n").split(";")]
         return _inline(rows)
+    if re.fullmatch(r"[A-Za-z_]\w*(\s*[,;]\s*[A-Za-z_]\w*)+", text):
+        raise RequestError(
+            f"{_short(text)} names several kernels", hint="repeat -k: -k sobel_x -k sobel_y"
+        )
     return kernels_of_call(parse_call(text, f"kernel {_short(text)}"))
 
 

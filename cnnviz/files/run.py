@@ -315,15 +315,27 @@ class OutputFolder:
                 raise _failure("remove", path, error) from error
 
 
-def write_file(path: Path, data: bytes, *, force: bool = False) -> str:
-    """Write one whole file outside any run; an existing one only with `force`."""
-    if os.path.lexists(path) and not force:
+def write_file(path: Path, data: bytes, *, mark: bytes, force: bool = False) -> str:
+    """Write one whole file outside any run.
+
+    An existing one is replaced if it bears `mark` in its first bytes, as what cnnviz wrote does,
+    or with `force`.
+    """
+    if os.path.lexists(path) and not force and not _bears(path, mark):
         raise _not_ours(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _failure("create", path.parent, error) from error
     return _write_whole(path, lambda file: file.write(data))
+
+
+def _bears(path: Path, mark: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return path.is_file() and mark in file.read(1 << 16)
+    except OSError:
+        return False
 
 
 def _write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:

@@ -92,7 +92,12 @@ def _check_single_word(name: str) -> None:
     try:
         find_layer(name)
     except RequestError:
-        raise unknown("layer or bundled pipeline", name, [*LAYERS, *bundled()]) from None
+        raise unknown(
+            "layer or bundled pipeline",
+            name,
+            [*LAYERS, *bundled()],
+            see=f"cnnviz layers lists the layers; bundled: {', '.join(bundled())}",
+        ) from None
 
 
 def layer_of(call: Call) -> Layer:
@@ -155,17 +160,18 @@ def parse_size(text: str, name: str) -> tuple[int, int]:
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
-    """Read CxHxW (or HxW, one channel) as ``--input`` takes it.
+    """Read CxHxW (or HxW, one channel; or N, a vector) as ``--input`` takes it.
 
-    >>> parse_shape("3x224x224"), parse_shape("28x28")
-    ((3, 224, 224), (1, 28, 28))
+    >>> parse_shape("3x224x224"), parse_shape("28x28"), parse_shape("784")
+    ((3, 224, 224), (1, 28, 28), (784, 1, 1))
     """
     parts = re.split(r"\s*[x×,]\s*", text.strip().strip("[]()"))
-    if len(parts) not in (2, 3) or not all(re.fullmatch(r"\d{1,7}", p, re.ASCII) for p in parts):
+    if len(parts) > 3 or not all(re.fullmatch(r"\d{1,7}", p, re.ASCII) for p in parts):
         raise RequestError(
             f"--input is {text!r}", hint="write channels x rows x columns: 3x224x224"
         )
-    shape = [1, *map(int, parts)][-3:]
+    sizes = [int(part) for part in parts]
+    shape = [*sizes, 1, 1] if len(sizes) == 1 else [1, *sizes][-3:]
     if not all(shape):
         raise RequestError(f"--input is {text!r}", hint="every size must be at least 1")
     return shape[0], shape[1], shape[2]

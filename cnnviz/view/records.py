@@ -88,20 +88,26 @@ def csv_text(
     *,
     columns: Sequence[str] | None = None,
     timing: bool = True,
+    image: str | None = None,
+    header: bool = True,
 ) -> str:
     r"""Return the table as CSV (RFC 4180): keys in the first line, no totals.
 
     All columns unless some are named; those that only a run fills are left out before one.
     Numbers are for machines: ``64x112x112``, ``3x3``, ``"1,1,1,1"``, exact bytes and seconds.
-    Without timing two runs give the same text, as ``shapes.csv`` must.
+    Without timing two runs give the same text, as ``shapes.csv`` must. With an `image` its name
+    stands in a first column, so that tables of several can follow one another, only the first
+    with a header.
     """
     keys = resolve_columns((ALL,) if columns is None else columns, entries)
     if not timing:
         keys = [key for key in keys if key != "time"]
     file = io.StringIO(newline="")
     writer = csv.writer(file)
-    writer.writerow(keys)
-    writer.writerows([COLUMNS[key].plain(entry) for key in keys] for entry in entries)
+    first = [] if image is None else [image]
+    if header:
+        writer.writerow([*(["image"] if first else []), *keys])
+    writer.writerows([*first, *(COLUMNS[key].plain(entry) for key in keys)] for entry in entries)
     return file.getvalue()
 
 

@@ -92,7 +92,8 @@ class _HalfBlocks:
 
 
 def _colourless(console: Console) -> bool:
-    return console.no_color or console.color_system is None
+    """Tell whether colours are missing, or so few (16) that different ones would look alike."""
+    return console.no_color or console.color_system not in ("256", "truecolor", "windows")
 
 
 def _half_block_lines(pixels: Pixels) -> list[list[Segment]]:

@@ -246,3 +246,25 @@ def test_the_number_of_threads_changes_nothing(run: Run) -> None:
     before = array("camera")
     assert run(*options, "--threads", 1).code == 0
     np.testing.assert_array_equal(array("camera"), before)
+
+
+def test_several_names_in_one_kernel(run: Run) -> None:
+    refused(
+        run("convolve", sample("step.png"), "-k", "sobel_x,sobel_y"),
+        2,
+        "sobel_x,sobel_y",
+        "repeat -k",
+    )
+
+
+def test_csv_of_several_images_names_them(run: Run) -> None:
+    images = [sample("digit_3.png"), sample("digit_4.png")]
+    lines = run("convolve", *images, "--format", "csv", "--columns", "name").out.splitlines()
+    assert lines == ["image,name", *(f"{image},conv1" for image in images)]
+    alone = run("convolve", images[0], "--format", "csv", "--columns", "name").out.splitlines()
+    assert alone == ["name", "conv1"]
+
+
+def test_show_says_what_its_shades_mean(run: Run) -> None:
+    out = run("convolve", sample("step.png"), "--raw", "-k", "sobel_x", "--show", "-q").out
+    assert out.splitlines()[0] == "dark 0, bright 1020"

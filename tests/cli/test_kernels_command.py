@@ -15,7 +15,7 @@ from tests.cli.conftest import Run, files_below, refused
 
 def test_every_kernel_is_listed_in_every_format(run: Run) -> None:
     table, md = run("kernels").out, run("kernels", "--format", "md").out
-    records = run("kernels", "--format", "json").records
+    records = run("kernels", "--format", "json").record["kernels"]
     assert len(records) == len(cnnviz.KERNELS)
     for name, record in zip(cnnviz.KERNELS, records, strict=True):
         assert list(record) == ["kernel", "kind", "what it shows", "source"]
@@ -116,3 +116,27 @@ def test_json_text_is_one_line(run: Run) -> None:
     out = run("kernels", "freichen", "--format", "json").out
     assert out.count("\n") == 1
     assert len(json.loads(out)["kernels"]) == 9
+
+
+def test_its_own_picture_is_replaced_and_no_other(run: Run) -> None:
+    assert run("kernels", "sobel_x", "-o", "k.png").code == 0
+    before = Path("k.png").read_bytes()
+    assert run("kernels", "sobel_y", "-o", "k.png").code == 0
+    assert Path("k.png").read_bytes() != before
+    Path("k.png").write_bytes(b"mine")
+    refused(run("kernels", "sobel_x", "-o", "k.png"), 1, "k.png", "not written by cnnviz")
+    assert Path("k.png").read_bytes() == b"mine"
+    assert run("kernels", "sobel_x", "-o", "k.png", "--force").code == 0
+
+
+@pytest.mark.parametrize("out", ["k.jpg", "-", "k.tar.gz"])
+def test_only_a_png_or_a_folder(run: Run, out: str) -> None:
+    refused(run("kernels", "sobel_x", "-o", out), 2, "--out", out, ".png")
+    assert not Path(out).exists()
+
+
+def test_the_options_of_a_family_are_explained(run: Run) -> None:
+    text = " ".join(run("kernels", "gabor(7)").out.split())
+    for told in ("gabor(size=3", "theta : float:", "wavelength : float, optional:", "phase :"):
+        assert told in text
+    assert "Raises" not in text

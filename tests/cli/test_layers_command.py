@@ -11,7 +11,7 @@ from tests.cli.conftest import Run, refused
 
 def test_every_layer_is_listed_in_every_format(run: Run) -> None:
     table, md = run("layers").out, run("layers", "--format", "md").out
-    records = run("layers", "--format", "json").records
+    records = run("layers", "--format", "json").record["layers"]
     assert len(records) == len(cnnviz.LAYERS)
     for name, record in zip(cnnviz.LAYERS, records, strict=True):
         assert list(record) == ["layer", "family", "what it does", "formula"]

@@ -277,7 +277,7 @@ def test_ctrl_c_before_anything_is_written(run: Run, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Pipeline, "run", interrupted)
     result = run("pipeline", STEP, sample("digit_3.png"), "relu")
-    assert (result.code, result.out, result.err) == (130, "", "")
+    assert (result.code, result.out, result.err) == (130, "", "interrupted\n")
     assert not Path("cnnviz-out").exists()
 
 

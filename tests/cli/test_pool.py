@@ -26,10 +26,10 @@ def values(run: Run, *options: object) -> list[list[float]]:
         (["--mode", "global-avg"], [[3.125]]),
         (["--mode", "adaptive-max", "--output-size", 2], [[6, 8], [3, 4]]),
         (["--mode", "adaptive-avg", "--output-size", "1,2"], [[2.625, 3.625]]),
-        (["-s", 3], [[7]]),
-        (["-s", 3, "--stride", 1], [[7, 8], [7, 8]]),
-        (["-s", 3, "--ceil-mode"], [[7, 8], [3, 4]]),
-        (["-s", "2,4"], [[8], [4]]),
+        (["-k", 3], [[7]]),
+        (["-k", 3, "--stride", 1], [[7, 8], [7, 8]]),
+        (["-k", 3, "--ceil-mode"], [[7, 8], [3, 4]]),
+        (["-k", "2,4"], [[8], [4]]),
         (["--stride", 1, "--dilation", 3], [[4]]),
     ],
 )
@@ -38,14 +38,14 @@ def test_the_pooling_matrix(run: Run, options: list[object], expected: list[list
 
 
 def test_padding_is_not_counted_unless_asked(run: Run) -> None:
-    options = ["--mode", "avg", "-s", 2, "--padding", 1]
+    options = ["--mode", "avg", "-k", 2, "--padding", 1]
     assert values(run, *options)[0][0] == 1
     assert values(run, *options, "--count-include-pad")[0][0] == 0.25
 
 
 def test_max_pooling_pads_with_minus_infinity(run: Run) -> None:
     np.save("negative.npy", np.full((2, 2), -5.0))
-    result = run("pool", "negative.npy", "-s", 2, "--padding", 1, "--values", "-q")
+    result = run("pool", "negative.npy", "-k", 2, "--padding", 1, "--values", "-q")
     assert result.out == "-5 -5\n-5 -5\n"
 
 
@@ -74,14 +74,28 @@ def test_files_and_names(run: Run) -> None:
         (["--mode", "lp", "--norm-type", 0], ["0"]),
         (["--mode", "lp", "--norm-type", "nan"], ["nan"]),
         (["--mode", "median"], ["median", "adaptive-avg"]),
-        (["-s", 0], ["0"]),
-        (["-s", "x"], ["'x'"]),
+        (["-k", 0], ["0"]),
+        (["-k", "x"], ["'x'"]),
     ],
 )
 def test_wrong_requests(run: Run, options: list[object], words: list[str]) -> None:
     refused(run("pool", sample("pooling.csv"), *options), 2, *words)
 
 
-@pytest.mark.parametrize("options", [["-s", 5], ["-s", 2, "--padding", 2]])
-def test_windows_that_do_not_fit(run: Run, options: list[object]) -> None:
-    refused(run("pool", sample("pooling.csv"), *options), 1, "4×4", f"{options[1]}×{options[1]}")
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["-k", 5], 1),  # another image may be larger
+        (["-k", 2, "--padding", 2], 2),  # the first window is padding on every image
+    ],
+)
+def test_windows_that_do_not_fit(run: Run, options: list[object], code: int) -> None:
+    result = run("pool", sample("pooling.csv"), *options)
+    refused(result, code, "4×4", f"{options[1]}×{options[1]}")
+
+
+def test_padding_with_values_may_fill_a_window(run: Run) -> None:
+    result = run("pool", sample("pooling.csv"), "--padding", 2, "--padding-mode", "replicate",
+                 "--values", "-q")  # fmt: skip
+    assert result.code == 0
+    assert result.out == "1 1 4 4\n5 6 8 8\n3 3 4 4\n1 2 4 4\n"

@@ -1,5 +1,7 @@
 """correlate and pool against float64 brute force, scipy and torch."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -494,3 +496,20 @@ def test_a_nonfinite_pixel_of_a_large_image_stays_in_its_windows():
         hit[98:103, 198:203] = True
         np.testing.assert_array_equal(dirty[:, ~hit], clean[:, ~hit])
         assert not np.isfinite(dirty[:, hit]).any()
+
+
+def test_a_kernel_wider_than_the_band_needs_no_more_memory():
+    """One output row's windows would take 3000 × 401² × 4 bytes = 1.9 GB."""
+    x = noise(0, 1, 2, 3000)
+    weight = np.ones((1, 1, 401, 401), np.float32)
+    window = Window((401, 401), (1, 300), Padding("same"))
+    tracemalloc.start()
+    try:
+        output = correlate(x, weight, window)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20
+    starts = np.arange(10) * 300 - window.pads((2, 3000))[1]
+    sums = [x[0, :, max(start, 0) : start + 401].sum(dtype=float) for start in starts]
+    np.testing.assert_allclose(output[0], [sums, sums], rtol=1e-4, atol=1e-3)

@@ -634,3 +634,18 @@ def test_flags_of_the_pipeline_itself():
     assert Counter(node.layer.name for node in pipeline.nodes) == {"conv": 1, "relu": 1}
     assert pipeline.map_names()["relu1"] == ()
     assert parse("conv(sobel) -> relu").map_names()["relu1"] == ("sobel_x", "sobel_y")
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((4, 4)), np.zeros((1, 2, 3, 4)), np.zeros((1, 0, 4)), [1, 2]]
+)
+def test_input_that_is_no_tensor(x):
+    with pytest.raises(CnnvizError, match="the input has shape") as caught:
+        list(parse("relu").run(x))
+    assert caught.value.hint
+
+
+def test_input_is_widened_and_algorithms_are_named():
+    stages = list(parse("conv(sobel) -> maxpool(2) -> relu").run(np.ones((1, 8, 8), np.int16)))
+    assert [stage.output.dtype for stage in stages] == [np.float32] * 3
+    assert [stage.algorithm for stage in stages] == ["windows", "two passes", None]

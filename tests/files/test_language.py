@@ -185,7 +185,7 @@ def test_sizes_and_shapes():
     for wrong in ("", "x", "0", "3x0", "1x2x3", "-1", "1.5", "9999999", "٣"):
         with pytest.raises(RequestError, match="--resize is"):
             parse_size(wrong, "--resize")
-    for wrong in ("", "3", "1x2x3x4", "0x3x3", "3x0x3", "axbxc", "3x-1x3", "1x99999999x1", "٣x3"):
+    for wrong in ("", "1x2x3x4", "0x3x3", "3x0x3", "axbxc", "3x-1x3", "1x99999999x1", "٣x3"):
         with pytest.raises(RequestError, match="--input is"):
             parse_shape(wrong)
 

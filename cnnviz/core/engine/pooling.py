@@ -102,7 +102,8 @@ def pool(
     rows, columns = window.output_size(size)
     pads = window.pads(size)
     check_border(padding_mode, pads, size)
-    window.require_pixels(size)
+    if padding_mode == "zeros":
+        window.require_pixels(size)
     fill = pad_value if padding_mode == "constant" else rule.neutral
     include_pad = count_include_pad or padding_mode != "zeros"
     down, along = window.counts(size, include_pad=include_pad)

@@ -56,7 +56,11 @@ def _register(
     return enter
 
 
-@_register("family", "a soft blur", "the normal density sampled at the pixels; OpenCV's sigma rule")
+@_register(
+    "family",
+    "a soft blur",
+    "the normal density sampled at the pixels; size 3 without sigma is the binomial 1 2 1",
+)
 def gaussian(size: Size = 3, sigma: float | None = None) -> tuple[Kernel, ...]:
     """Blur with a Gaussian: exp(-(x² + y²) / (2 sigma²)), scaled to the sum 1.
 

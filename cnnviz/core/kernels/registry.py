@@ -47,7 +47,7 @@ def build_kernels(name: str, /, *args: object, **options: object) -> tuple[Kerne
     (7, 7)
     """
     if name not in KERNELS:
-        raise unknown("kernel", name, KERNELS)
+        raise unknown("kernel", name, KERNELS, see="cnnviz kernels lists them")
     entry = KERNELS[name]
     parameters = list(inspect.signature(entry.build).parameters)
     if not parameters and (args or options):

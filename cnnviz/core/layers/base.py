@@ -45,6 +45,7 @@ class Layer(ABC):
     order: ClassVar[tuple[str, ...]] = ()  # options that come first by position, before the others
     is_stage: ClassVar[bool] = True  # False for words that only steer the graph
     keeps_maps: ClassVar[bool] = False  # map c comes from map c alone, and may bear its name
+    algorithm: ClassVar[str | None] = None  # how the engine computes it, where it does
     weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
 
     def __post_init__(self) -> None:
@@ -149,7 +150,7 @@ def find_layer(name: str) -> type[Layer]:
     """Return the layer of that name or alias; RequestError with the nearest names if none."""
     known = ALIASES.get(name.lower(), name.lower())
     if known not in LAYERS:
-        raise unknown("layer", name, [*LAYERS, *ALIASES])
+        raise unknown("layer", name, [*LAYERS, *ALIASES], see="cnnviz layers lists them")
     return LAYERS[known]
 
 

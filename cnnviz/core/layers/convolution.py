@@ -53,10 +53,12 @@ class Convolution(Layer):
     """Settings and parameters that all sliding-weight layers share."""
 
     family: ClassVar[str] = "convolution"
+    algorithm: ClassVar[str | None] = "windows"
 
     filters: Filters = option(
         read_filters,
-        "how many filters to draw, or kernels: names, banks, numbers, @files",
+        "how many filters to draw, or kernels: names, banks, numbers, @files; a 2-D kernel "
+        "spans all channels, divided by their number",
         variadic=are_kernels,
     )
     kernel_size: Pair | None = option(
@@ -276,6 +278,7 @@ class ConvTranspose(Grouped, Convolution):
     """Transposed convolution, which decoders enlarge with."""
 
     name: ClassVar[str] = "conv_transpose"
+    algorithm: ClassVar[str | None] = "scatter"
     summary: ClassVar[str] = "the reverse walk of conv: each input value paints a weighted window"
     formula: ClassVar[str] = "S(k, y·s+i·d−p, x·s+j·d−p) += I(c,y,x) · W(c,k,i,j)"
     order: ClassVar[tuple[str, ...]] = (

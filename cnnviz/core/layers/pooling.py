@@ -20,6 +20,7 @@ class LocalPool(Bordered, Layer):
     """Settings that all sliding pooling layers share."""
 
     family: ClassVar[str] = "pooling"
+    algorithm: ClassVar[str | None] = "two passes"
     keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
     order: ClassVar[tuple[str, ...]] = (
@@ -47,7 +48,8 @@ class LocalPool(Bordered, Layer):
         window, size = self.window(shape), plane(shape)
         self.check_border(window, size)
         output_size = window.output_size(size)
-        window.require_pixels(size)
+        if self.padding_mode == "zeros":  # else padding holds values, and may fill a window
+            window.require_pixels(size)
         return (shape[0], *output_size)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
