@@ -92,9 +92,9 @@ class Pipeline:
         for term in terms:
             layer = term.layer
             named = tuple(names.resolve(name, later) for name in layer.references())
-            if isinstance(layer, From):
+            if not layer.is_stage:
                 if term.name:
-                    raise RequestError(f"from({layer.stage}) is not a stage and takes no name")
+                    raise RequestError(f"{layer_text(layer)} is not a stage and takes no name")
                 current, steering = named[0], True
                 continue
             if isinstance(layer, Merge):

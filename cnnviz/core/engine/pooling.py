@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,30 +24,32 @@ BAND_BYTES = 8 << 20
 
 Values = NDArray[np.floating[Any]]
 Counts = NDArray[np.intp] | int
-Join = Callable[[Values, Values], Values]
+Join = Callable[[Values, Values, float], Values]
 
 
 @dataclass(frozen=True)
 class PoolMode:
-    """One way to make a window into a number: combine its cells, then finish."""
+    """One way to make a window into a number: prepare its cells, join them, finish."""
 
-    ufunc: np.ufunc  # combines two cells; see `_join_norms` for lp
+    join: Join  # (joined so far, next cells, norm_type); may write into the first
     neutral: float  # what padding holds, so that it changes nothing
     dtype: type[np.floating[Any]]
-    finish: Callable[[Values, Counts], Values]  # (combined, cells counted)
+    prepare: Callable[[Values], Values]
+    finish: Callable[[Values, Counts], Values]  # (joined, cells counted)
 
 
-POOL_MODES: Mapping[str, PoolMode] = {
-    "max": PoolMode(np.maximum, -np.inf, np.float32, lambda best, _: best),
-    "min": PoolMode(np.minimum, np.inf, np.float32, lambda best, _: best),
-    "avg": PoolMode(np.add, 0.0, np.float64, lambda total, count: total / count),
-    "lp": PoolMode(np.add, 0.0, np.float64, lambda norm, _: norm),
-}
+REDUCTIONS: Mapping[str, np.ufunc] = {"max": np.maximum, "min": np.minimum, "avg": np.add}
+"""The modes that pool whole maps and bins too, and what joins two cells of theirs."""
 
 
-def _join_in_place(ufunc: np.ufunc, one: Values, two: Values) -> Values:
-    joined: Values = ufunc(one, two, out=one)
-    return joined
+def _joining(mode: str) -> Join:
+    ufunc = REDUCTIONS[mode]
+
+    def join(one: Values, two: Values, _norm_type: float) -> Values:
+        joined: Values = ufunc(one, two, out=one)
+        return joined
+
+    return join
 
 
 def _join_norms(one: Values, two: Values, norm_type: float) -> Values:
@@ -58,6 +59,27 @@ def _join_norms(one: Values, two: Values, norm_type: float) -> Values:
     np.divide(smaller, larger, out=share, where=(larger > 0) & (larger < np.inf))
     joined: Values = larger * (1 + share**norm_type) ** (1 / norm_type)
     return joined
+
+
+def _keep(cells: Values) -> Values:
+    return cells
+
+
+def _done(joined: Values, _counted: Counts) -> Values:
+    return joined
+
+
+def _mean(total: Values, counted: Counts) -> Values:
+    return total / counted
+
+
+POOL_MODES: Mapping[str, PoolMode] = {
+    "max": PoolMode(_joining("max"), -np.inf, np.float32, _keep, _done),
+    "min": PoolMode(_joining("min"), np.inf, np.float32, _keep, _done),
+    "avg": PoolMode(_joining("avg"), 0.0, np.float64, _keep, _mean),
+    # A norm of norms is the norm, so it goes in two passes like the others.
+    "lp": PoolMode(_join_norms, 0.0, np.float64, np.abs, _done),
+}
 
 
 def pool(
@@ -119,42 +141,39 @@ def pool(
         band = padded_band(
             x, pads, top, bottom, padding_mode, fill, beyond=rule.neutral, hangs=hangs
         )
-        join: Join = partial(_join_in_place, rule.ufunc)
-        if mode == "lp":  # a norm of norms is the norm: it may go in two passes like the others
-            band, join = np.abs(band), partial(_join_norms, norm_type=norm_type)
-        tall = _combine(join, rule.dtype, band, 1, kh, sh, dh, stop - first)
-        wide = _combine(join, rule.dtype, tall, 2, kw, sw, dw, columns)
+        cells = rule.prepare(band)
+        tall = _combine(rule, cells, 1, (kh, sh, dh), stop - first, norm_type)
+        wide = _combine(rule, tall, 2, (kw, sw, dw), columns, norm_type)
         output[:, first:stop] = rule.finish(wide, down[first:stop, None] * along[None, :])
     return output
 
 
 def _combine(
-    join: Join,
-    dtype: type[np.floating[Any]],
+    rule: PoolMode,
     cells: Values,
     axis: int,
-    taps: int,
-    stride: int,
-    dilation: int,
+    window: tuple[int, int, int],
     count: int,
+    norm_type: float,
 ) -> Values:
-    """Combine `taps` cells along `axis` for each of `count` windows."""
+    """Join the cells of each of `count` windows (taps, stride, dilation) along `axis`."""
+    taps, stride, dilation = window
 
     def tap(index: int) -> Values:
         start = index * dilation
         along = slice(start, start + (count - 1) * stride + 1, stride)
         return cells[:, along] if axis == 1 else cells[:, :, along]
 
-    combined: Values = tap(0).astype(dtype)
+    combined: Values = tap(0).astype(rule.dtype)
     for index in range(1, taps):
-        combined = join(combined, tap(index))
+        combined = rule.join(combined, tap(index), norm_type)
     return combined
 
 
 def global_pool(x: Tensor, mode: str) -> Tensor:
     """Make each whole map into one number: (C, H, W) -> (C, 1, 1)."""
-    rule = POOL_MODES[mode]
-    best = rule.ufunc.reduce(x, axis=(1, 2), keepdims=True, dtype=rule.dtype)
+    rule, ufunc = POOL_MODES[mode], REDUCTIONS[mode]
+    best = ufunc.reduce(x, axis=(1, 2), keepdims=True, dtype=rule.dtype)
     return rule.finish(best, x[0].size).astype(np.float32)
 
 
@@ -169,7 +188,7 @@ def adaptive_bins(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np
 
 def adaptive_pool(x: Tensor, output_size: Pair, mode: str) -> Tensor:
     """Pool to a fixed size: (C, H, W) -> (C, rows, columns), bins as in `adaptive_bins`."""
-    rule = POOL_MODES[mode]
+    rule, ufunc = POOL_MODES[mode], REDUCTIONS[mode]
     _, height, width = x.shape
     row_bins, column_bins = (
         adaptive_bins(height, output_size[0]),
@@ -177,10 +196,10 @@ def adaptive_pool(x: Tensor, output_size: Pair, mode: str) -> Tensor:
     )
     tall = np.empty((x.shape[0], output_size[0], width), rule.dtype)
     for i, (start, stop) in enumerate(zip(*row_bins, strict=True)):
-        rule.ufunc.reduce(x[:, start:stop], axis=1, dtype=rule.dtype, out=tall[:, i])
+        ufunc.reduce(x[:, start:stop], axis=1, dtype=rule.dtype, out=tall[:, i])
     output = np.empty((x.shape[0], *output_size), np.float32)
     rows = row_bins[1] - row_bins[0]
     for j, (start, stop) in enumerate(zip(*column_bins, strict=True)):
-        column = rule.ufunc.reduce(tall[:, :, start:stop], axis=2)
+        column = ufunc.reduce(tall[:, :, start:stop], axis=2)
         output[:, :, j] = rule.finish(column, rows * (stop - start))
     return output
