@@ -21,6 +21,28 @@ Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 """(top, left, bottom, right)."""
 
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """An image as its 8-bit samples: each stands for the float32 nearest to sample / unit.
+
+    A quarter of a tensor's memory, and what exact integer arithmetic can work on.
+    """
+
+    values: NDArray[np.uint8]  # (C, H, W)
+    unit: float = 1.0  # 255 for pixels in 0..1, 1 for raw ones
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W)."""
+        return self.values.shape
+
+    def tensor(self) -> Tensor:
+        """Return the values as float32."""
+        return np.divide(self.values, np.float32(self.unit), dtype=np.float32)
+
+
 Params = Mapping[str, Tensor]
 """Weights by name: ``conv1.weight`` for a pipeline, ``weight`` inside one layer."""
 
