@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 
+from cnnviz.cli import process
+
 
 def main() -> None:
-    """Run the command line; Ctrl-C at any moment ends it with 130, not with a traceback."""
+    """Run the command line and end the process; Ctrl-C at any moment means 130, no traceback."""
     try:
-        from cnnviz.cli.app import app
+        process.set_up()
+        from cnnviz.cli.app import app_for
 
-        app()
+        app_for(sys.argv[1:])()
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as end:
+        process.leave(end.code)
+        raise
 
 
 if __name__ == "__main__":

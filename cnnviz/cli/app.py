@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnviz import __version__
-from cnnviz.cli import convolve, kernels, layers, pipeline, pool, shapes
 from cnnviz.cli.door import App, command
 
-app = App(
-    name="cnnviz",
-    help="See what a convolutional network does to your own picture.",
-    epilog=(
-        "Start with:  cnnviz convolve photo.jpg -k sobel\n\n"
-        "Learn more:  cnnviz COMMAND --help, cnnviz kernels, cnnviz layers"
-    ),
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+COMMANDS = ("convolve", "pool", "pipeline", "shapes", "kernels", "layers")
+"""Each is a module of its name in `cnnviz.cli` with a function of its name."""
 
-for module in (convolve, pool, pipeline, shapes, kernels, layers):
-    name = module.__name__.rpartition(".")[2]
-    app.command(name, epilog="\n\n".join(["Examples:", *module.EXAMPLES]))(
-        command(getattr(module, name))
+if TYPE_CHECKING:
+    app: App
+
+
+def __getattr__(name: str) -> App:
+    """Make ``app``, with all commands, when it is first asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = make_app()
+    return made
+
+
+def app_for(arguments: Sequence[str]) -> App:
+    """Return what runs these words: with the one command they begin with, else with all.
+
+    Making a command takes a millisecond or two, and only one of them is ever run.
+    """
+    first = arguments[0] if arguments else None
+    return make_app([first] if first in COMMANDS else COMMANDS)
+
+
+def make_app(names: Sequence[str] = COMMANDS) -> App:
+    """Make the program with some of its commands."""
+    app = App(
+        name="cnnviz",
+        help="See what a convolutional network does to your own picture.",
+        epilog=(
+            "Start with:  cnnviz convolve photo.jpg -k sobel\n\n"
+            "Learn more:  cnnviz COMMAND --help, cnnviz kernels, cnnviz layers"
+        ),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
+    for name in names:
+        module = import_module(f"cnnviz.cli.{name}")
+        epilog = "\n\n".join(["Examples:", *module.EXAMPLES])
+        app.command(name, epilog=epilog)(command(getattr(module, name)))
+    app.callback()(_root)
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -37,7 +64,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,

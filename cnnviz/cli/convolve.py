@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from cnnviz.cli.job import set_threads
 from cnnviz.cli.options import (
     WINDOW,
     Images,
@@ -55,16 +54,13 @@ def convolve(
 
     The operation is cross-correlation, as in every CNN.
     """
-    set_threads(output.threads)
     from cnnviz.cli.running import run_images
     from cnnviz.core.layers import make_layer
     from cnnviz.core.pipeline import Pipeline, Term
     from cnnviz.files.kernels import parse_kernels
-    from cnnviz.files.spec import Spec
 
     groups = tuple(parse_kernels(text) for text in kernel or ["sobel"])
     layer = make_layer(
         "depthwise" if depthwise else "conv", *groups, flip=flip, **window.settings()
     )
-    spec = Spec(Pipeline.from_terms([Term(layer)]), "convolve")
-    return run_images(images, spec, inputs, output, table)
+    return run_images(images, Pipeline.from_terms([Term(layer)]), inputs, output, table)

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
 from cnnviz.errors import RequestError
 
 if TYPE_CHECKING:
     from cnnviz.cli.pictures import Pictures
+    from cnnviz.core.pipeline import Pipeline
     from cnnviz.files import images
-    from cnnviz.files.spec import Spec
+    from cnnviz.files.spec import InputSettings
 
 
-def set_threads(count: int | None) -> None:
-    """Have the arithmetic use `count` threads; must come before NumPy is imported."""
-    if count is None:
-        return
-    for library in ("OPENBLAS", "OMP", "MKL", "VECLIB"):
-        end = "MAXIMUM_THREADS" if library == "VECLIB" else "NUM_THREADS"
-        os.environ[f"{library}_{end}"] = str(count)
-
-
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """Everything a run needs besides the image: checked before the first one is opened."""
 
-    spec: Spec
+    pipeline: Pipeline
     input: images.InputOptions
     output: OutputOptions
     table: TableOptions
@@ -41,38 +31,38 @@ class Job:
 
 
 def read_job(
-    spec: Spec,
+    pipeline: Pipeline,
     inputs: InputOptions,
     output: OutputOptions,
     table: TableOptions,
     network: NetworkOptions,
+    own: InputSettings | None = None,
 ) -> Job:
-    """Read every option that does not need an image; RequestError for a wrong one."""
-    from pathlib import Path
+    """Read every option that does not need an image; RequestError for a wrong one.
 
+    What the user leaves open is as the pipeline's `own` settings say.
+    """
     from cnnviz.cli.pictures import Pictures
     from cnnviz.files import images
-    from cnnviz.files.spec import parse_size, read_labels
-    from cnnviz.view.columns import parse_columns
 
-    own = spec.input
+    color, size, mean, std = (own.color, own.size, own.mean, own.std) if own else (None,) * 4
     if not output.out:
         raise RequestError("--out names no folder", hint="--out . is the current one")
-    nodes = spec.pipeline.nodes
+    nodes = pipeline.nodes
     if output.stages is None:
         written = [node.name for node in nodes]
     else:
         chosen = [name.strip() for name in output.stages.split(",") if name.strip()]
         if not chosen:
             raise RequestError("--stages names no stage", hint="give names or numbers: --stages 1")
-        written = [nodes[spec.pipeline.find(name)].name for name in chosen]
+        written = [nodes[pipeline.find(name)].name for name in chosen]
     return Job(
-        spec=spec,
+        pipeline=pipeline,
         input=images.InputOptions(
-            color=inputs.color or own.color or "gray",
-            resize=own.size if inputs.resize is None else parse_size(inputs.resize, "--resize"),
-            mean=_numbers(inputs.mean, "--mean") or own.mean,
-            std=_numbers(inputs.std, "--std") or own.std,
+            color=inputs.color or color or "gray",
+            resize=size if inputs.resize is None else _size(inputs.resize),
+            mean=_numbers(inputs.mean, "--mean") or mean,
+            std=_numbers(inputs.std, "--std") or std,
             raw=inputs.raw,
             background=inputs.background,
             max_pixels=inputs.max_pixels,
@@ -80,19 +70,45 @@ def read_job(
         output=output,
         table=table,
         network=replace(
-            network, weights=own.weights if network.weights is None else network.weights
+            network,
+            weights=own.weights if own and network.weights is None else network.weights,
         ),
-        labels=own.labels if network.labels is None else read_labels(Path(network.labels)),
+        labels=_labels(network, own),
         pictures=Pictures(
             scale=output.scale,
             value_range=_range(output.value_range),
             colormap=output.colormap,
             only=output.only,
             nrow=output.nrow,
+            png_level=output.png_level,
         ),
-        columns=None if table.columns is None else parse_columns(table.columns),
+        columns=_columns(table),
         written=frozenset(written),
     )
+
+
+def _size(text: str) -> tuple[int, int]:
+    from cnnviz.files.spec import parse_size
+
+    return parse_size(text, "--resize")
+
+
+def _labels(network: NetworkOptions, own: InputSettings | None) -> tuple[str, ...] | None:
+    if network.labels is None:
+        return own.labels if own else None
+    from pathlib import Path
+
+    from cnnviz.files.spec import read_labels
+
+    return read_labels(Path(network.labels))
+
+
+def _columns(table: TableOptions) -> Sequence[str] | None:
+    if table.columns is None:
+        return None
+    from cnnviz.view.columns import parse_columns
+
+    return parse_columns(table.columns)
 
 
 def _numbers(text: str | None, name: str) -> tuple[float, ...] | None:

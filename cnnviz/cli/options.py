@@ -112,6 +112,14 @@ class OutputOptions:
         Literal["npy"] | None,
         typer.Option(help="Also save each stage's numbers.", rich_help_panel=OUTPUT),
     ] = None
+    png_level: Annotated[
+        int | None,
+        typer.Option(
+            "--png-level", metavar="0..9", min=0, max=9,
+            help="0 writes PNGs fast and large, 9 slowly and small. (default: fast, yet small)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None  # fmt: skip
     nrow: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Maps in a grid's row.", rich_help_panel=OUTPUT),
@@ -141,6 +149,22 @@ class OutputOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = None  # fmt: skip
+    precision: Annotated[
+        Literal["exact", "fast"],
+        typer.Option(
+            help="fast admits sums that are 1e-5 off, where they take less time.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "exact"
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compute with this one wherever it can; --columns algorithm tells which did. "
+            "(default: the quickest)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
     force: Annotated[
         bool,
         typer.Option("--force", help="Overwrite files of others.", rich_help_panel=OUTPUT),
@@ -209,15 +233,18 @@ class WindowOptions:
 
     def settings(self) -> dict[str, Any]:
         """Return what was given, as settings of a layer."""
-        from cnnviz.files.spec import parse_value
-
         given = {
             "stride": self.stride,
             "padding": self.padding,
             "padding_mode": self.padding_mode,
             "dilation": self.dilation,
         }
-        settings = {name: parse_value(text) for name, text in given.items() if text is not None}
+        written = {name: text for name, text in given.items() if text is not None}
+        settings: dict[str, Any] = {}
+        if written:
+            from cnnviz.files.spec import parse_value
+
+            settings = {name: parse_value(text) for name, text in written.items()}
         if self.pad_value is not None:
             settings = {"padding_mode": "constant", **settings, "pad_value": self.pad_value}
         return settings

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from rich.console import Group
-from rich.text import Text
-
+from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Row, Stage, Statistics, Tensor
 from cnnviz.files.images import png_bytes
-from cnnviz.files.run import OutputFolder, array_name, colour_name, grid_name, map_name
-from cnnviz.view import render, terminal
+from cnnviz.files.run import array_name, colour_name, grid_name, map_name
+from cnnviz.view import render
 from cnnviz.view.render import Scale
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from rich.console import Group
+
+    from cnnviz.cli.writing import Writer
 
 MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
 MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be told apart
 SHOWN = 12  # maps drawn in the terminal
 
 
-@dataclass(frozen=True)
-class Ranges:
+class Ranges(NamedTuple):
     """The finite values of several stages, for a scale they share."""
 
     low: float | None = None
@@ -38,8 +38,7 @@ class Ranges:
         return Ranges(min(lows, default=None), max(highs, default=None))
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(NamedTuple):
     """How stages are drawn."""
 
     scale: str  # unit | layer | global
@@ -47,6 +46,7 @@ class Pictures:
     colormap: str
     only: str | None  # maps | grid
     nrow: int | None
+    png_level: int | None
 
     def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ranges) -> DrawnStage:
         """Choose the scales of a stage; its pictures are drawn when they are written."""
@@ -58,8 +58,11 @@ class Pictures:
             f"{channel} {names[channel]}" if len(names) == len(maps) else str(channel)
             for channel in range(len(maps))
         ]
+        # What is drawn on the scale of its own values lies within it.
+        own = self.value_range is None and not stage.statistics.nonfinite
+        within = own or all(scale.covers(stage.statistics) for scale in scales)
         outside = 0
-        if self.value_range is not None:
+        if self.value_range is not None and not within:
             outside = render.count_outside(maps, scales[0])
         # A vector writes one picture: labelled, or one pixel a value when maps are asked for.
         as_maps = self.only != "grid" and not many and (output.ndim == 3 or self.only == "maps")
@@ -71,6 +74,8 @@ class Pictures:
             names=names,
             pipeline=pipeline,
             nrow=self.nrow,
+            png_level=self.png_level,
+            within=within,
             as_maps=as_maps,
             as_grid=self.only != "maps",
             only_grid_for_size=many,
@@ -86,32 +91,22 @@ class Pictures:
             )
 
         if self.scale == "unit":
-            return [choose(*_finite_range(plane)) for plane in maps]
+            return [choose(*finite_range(plane)) for plane in maps]
         if self.scale == "global":
             return [choose(ranges.low, ranges.high)]
         return [choose(stage.statistics.min, stage.statistics.max)]
 
 
-def _finite_range(plane: Tensor) -> tuple[float | None, float | None]:
-    low, high = float(plane.min()), float(plane.max())
-    if np.isfinite(low) and np.isfinite(high):
-        return low, high
-    finite = plane[np.isfinite(plane)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
-
-
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """What is remembered of a stage's pictures once its values are gone."""
 
-    files: tuple[str, ...] = ()  # paths as written
-    pictures: Mapping[str, object] | None = None  # colour map and value ranges, for run.json
+    files: list[str]  # paths, each added when it is written
+    pictures: Mapping[str, object] | None  # colour map and value ranges, for run.json
     only_grid_for_size: bool = False
     outside: int = 0  # values beyond --value-range
 
 
-@dataclass(frozen=True)
-class DrawnStage:
+class DrawnStage(NamedTuple):
     """A stage on its scales: pictures for files and for the terminal."""
 
     stage: Stage
@@ -121,6 +116,8 @@ class DrawnStage:
     names: Sequence[str]
     pipeline: str
     nrow: int | None
+    png_level: int | None
+    within: bool  # whether all values are finite and on their scale
     as_maps: bool
     as_grid: bool
     only_grid_for_size: bool
@@ -131,40 +128,59 @@ class DrawnStage:
         """What the stage promised."""
         return self.stage.row
 
-    def write(self, folder: OutputFolder, *, array: bool) -> Written:
-        """Write the pictures, and with `array` the numbers."""
-        files = [folder.write(name, data) for name, data in self._pictures(folder)]
-        if array:
-            files.append(folder.write_array(array_name(self.row), self.stage.output))
+    def write(self, writer: Writer, *, array: bool) -> Written:
+        """Hand the pictures to a writer, and with `array` the numbers."""
         pictures = {
             "colormap": self.scales[0].colormap,
             "value_ranges": [[scale.low, scale.high] for scale in self.scales],
         }
-        return Written(tuple(files), pictures, self.only_grid_for_size, self.outside)
+        written = Written([], pictures, self.only_grid_for_size, self.outside)
+        names = self._names()
+        writer.folder.plan(names)
+        # One picture is encoded by all threads, several side by side.
+        threads = max(1, writer.threads // max(1, len(names)))
+        for name, (image, scale) in zip(names, self._images(), strict=True):
+            size = image.width * image.height * len(image.getbands())
+            encode = partial(
+                png_bytes, image, self._text(scale), level=self.png_level, threads=threads
+            )
+            writer.add(name, size, encode, written.files.append)
+        if array:
+            writer.add_array(array_name(self.row), self.stage.output, written.files.append)
+        return written
 
-    def _pictures(self, folder: OutputFolder) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, PNG) of each map, each recombined colour picture and the grid."""
-        names = [map_name(self.row, c) for c in range(len(self.maps))] if self.as_maps else []
-        folder.plan(names)
-        for channel, name in enumerate(names):
+    def _names(self) -> list[str]:
+        """Return the file names of each map, each recombined colour picture and the grid."""
+        maps = range(len(self.maps) if self.as_maps else 0)
+        return [
+            *(map_name(self.row, channel) for channel in maps),
+            *(colour_name(self.row, kernel) for kernel in range(self._recombined())),
+            *([grid_name(self.row)] if self.as_grid else []),
+        ]
+
+    def _images(self) -> Iterator[tuple[Image, Scale]]:
+        """Draw the pictures, in the order of their names, each when it is asked for."""
+        for channel in range(len(self.maps) if self.as_maps else 0):
             scale = self._scale(channel)
-            yield name, self._png(render.draw_map(self.maps[channel], scale), scale)
-        for kernel, image in enumerate(self._recombined()):
-            yield colour_name(self.row, kernel), self._png(image, self.scales[0])
+            yield render.draw_map(self.maps[channel], scale, within=self.within), scale
+        count = self._recombined()
+        for kernel in range(count):
+            planes, scale = self.maps[kernel::count], self.scales[0]
+            yield render.draw_colour(planes, scale, within=self.within), scale
         if self.as_grid:
-            yield grid_name(self.row), self._png(self._grid(), self.scales[0])
+            yield self._grid(), self.scales[0]
 
     def _scale(self, channel: int) -> Scale:
         return self.scales[channel] if len(self.scales) > 1 else self.scales[0]
 
-    def _png(self, image: Image, scale: Scale) -> bytes:
-        text = {
+    def _text(self, scale: Scale) -> dict[str, str]:
+        """Return what a PNG says of itself."""
+        return {
             "cnnviz:min": repr(float(scale.low)),
             "cnnviz:max": repr(float(scale.high)),
             "cnnviz:stage": self.row.name,
             "cnnviz:pipeline": self.pipeline,
         }
-        return png_bytes(image, text)
 
     def _grid(self) -> Image:
         shape = "×".join(map(str, self.row.output_shape))
@@ -180,23 +196,29 @@ class DrawnStage:
             title=title,
             labels=self.labels[kept],
             nrow=self.nrow,
+            facts=self.stage.statistics if self.within and len(self.maps) <= MOST_IN_GRID else None,
         )
 
-    def _recombined(self) -> Iterator[Image]:
-        """Yield, for a depthwise stage of a colour picture, each kernel's three maps as one."""
-        colours = [name.partition(" ") for name in self.names]
-        if self.row.layer != "depthwise" or {c[0] for c in colours} != {"red", "green", "blue"}:
-            return
-        count = len(self.maps) // 3
-        for kernel in range(count):
-            planes = self.maps[kernel::count]
-            yield render.draw_colour(planes, self.scales[0])
+    def _recombined(self) -> int:
+        """Count the pictures that recombine three maps: a kernel's, of each colour.
+
+        Those of a depthwise stage of a colour picture; kernel k's are every count-th from k on.
+        """
+        colours = {name.partition(" ")[0] for name in self.names}
+        if self.row.layer != "depthwise" or colours != {"red", "green", "blue"}:
+            return 0
+        return len(self.maps) // 3
 
     def in_terminal(self, width: int, *, colours: bool) -> Group:
         """Return the first maps drawn for a terminal of `width` columns.
 
         Without `colours` red and blue would look alike: then from the lowest value, dark, up.
         """
+        from rich.console import Group
+        from rich.text import Text
+
+        from cnnviz.view import terminal
+
         shown = range(min(len(self.maps), SHOWN))
         scales = [self._scale(channel) for channel in shown]
         if not colours:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from cnnviz.cli.job import set_threads
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
 from cnnviz.errors import RequestError
 
@@ -38,7 +37,6 @@ def pipeline(
 
     Layers are joined by ->; 'as NAME' names a stage, from(NAME) continues from it.
     """
-    set_threads(output.threads)
     from cnnviz.cli.running import run_images
     from cnnviz.core.layers import ALIASES, LAYERS
     from cnnviz.files.spec import bundled, load_spec
@@ -52,4 +50,5 @@ def pipeline(
             f"{missing} is missing: only {text!r} is given",
             hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline photo.jpg edges",
         )
-    return run_images(sources, load_spec(text), inputs, output, table, network)
+    spec = load_spec(text)
+    return run_images(sources, spec.pipeline, inputs, output, table, network, own=spec.input)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cnnviz.cli.job import set_threads
 from cnnviz.cli.options import (
     WINDOW,
     Images,
@@ -79,12 +78,11 @@ def pool(
     ] = False,
 ) -> int:  # fmt: skip
     """Make each window of an image into one number: the largest, the mean, …"""  # noqa: D400
-    set_threads(output.threads)
     from cnnviz.cli.running import run_images
     from cnnviz.core.layers import find_layer, make_layer
     from cnnviz.core.layers.base import options_of
     from cnnviz.core.pipeline import Pipeline, Term
-    from cnnviz.files.spec import Spec, parse_value
+    from cnnviz.files.spec import parse_value
 
     settings: dict[str, Any] = window.settings()
     given = {"kernel_size": kernel_size, "output_size": output_size, "norm_type": norm_type}
@@ -105,8 +103,8 @@ def pool(
             )
     if "output_size" in takes and output_size is None:
         raise RequestError(f"--mode {mode} needs --output-size", hint="such as --output-size 7")
-    spec = Spec(Pipeline.from_terms([Term(make_layer(name, **settings))]), "pool")
-    return run_images(images, spec, inputs, output, table)
+    pipeline = Pipeline.from_terms([Term(make_layer(name, **settings))])
+    return run_images(images, pipeline, inputs, output, table)
 
 
 def _flags(names: list[str]) -> str:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnviz import __version__
 from cnnviz.cli.job import Job
 from cnnviz.cli.pictures import Written
-from cnnviz.core.types import Row, Shape, Stage, Statistics, Tensor
+from cnnviz.core.statistics import Ends
+from cnnviz.core.types import Row, Shape, Stage, Tensor
 from cnnviz.view import records
 
 CLASSIFIERS = ("softmax", "log_softmax", "dense")
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """A class and its probability."""
 
     label: str
@@ -53,22 +52,24 @@ def predict(job: Job, row: Row, output: Tensor) -> list[Prediction]:
 def run_record(
     source: str,
     shape: Shape,
-    statistics: Statistics,
+    ends: Ends,
     job: Job,
     stages: Sequence[Stage],
     written: Mapping[str, Written],
     predictions: Sequence[Prediction],
 ) -> dict[str, Any]:
     """Return the JSON object of section 8 of the contract."""
-    pipeline = job.spec.pipeline
+    pipeline = job.pipeline
     return records.document(
         __version__,
         source,
         shape,
-        statistics,
+        ends,
         str(pipeline),
         [
-            records.stage_record(stage, written.get(stage.row.name, Written()).files)
+            records.stage_record(
+                stage, written[stage.row.name].files if stage.row.name in written else ()
+            )
             for stage in stages
         ],
         pipeline.totals(shape),

@@ -5,39 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from cnnviz.cli import printing
+from cnnviz.cli import process
 from cnnviz.cli.console import PLAIN, coloured, note, printable, stderr, tell_error
 from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
-from cnnviz.cli.pictures import Ranges, Written
-from cnnviz.cli.record import class_count, predict, repeatable_record, run_record
-from cnnviz.core.layers.convolution import Convolution
-from cnnviz.core.pipeline import statistics_of
-from cnnviz.core.types import Params, Row, Shape, Stage, Tensor
+from cnnviz.cli.pictures import DrawnStage, Ranges, Written
+from cnnviz.cli.record import Prediction, class_count, predict, repeatable_record, run_record
+from cnnviz.cli.writing import Writer
+from cnnviz.core.engine import check_algorithm, computing
+from cnnviz.core.pipeline import Pipeline
+from cnnviz.core.statistics import finite_range
+from cnnviz.core.threads import set_threads, thread_count
+from cnnviz.core.types import Params, Row, Samples, Shape, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.images import expand_inputs, load_image, stem
+from cnnviz.files.images import expand_inputs, load_pixels, stem
 from cnnviz.files.matrices import display_name
 from cnnviz.files.run import OutputFolder, unique_stems
-from cnnviz.files.spec import Spec
-from cnnviz.files.weights import check_weights, load_weights
 from cnnviz.view import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cnnviz.files.spec import InputSettings
+
 
 def run_images(
     arguments: Sequence[str],
-    spec: Spec,
+    pipeline: Pipeline,
     inputs: InputOptions,
     output: OutputOptions,
     table: TableOptions,
     network: NetworkOptions | None = None,
+    *,
+    own: InputSettings | None = None,
 ) -> int:
-    """Run a pipeline on every image and return the exit code: 1 if any of them failed."""
-    job = read_job(spec, inputs, output, table, network or NetworkOptions())
+    """Run a pipeline on every image and return the exit code: 1 if any of them failed.
+
+    `own` are the settings that came with the pipeline.
+    """
+    process.start_work()
+    set_threads(output.threads)
+    job = read_job(pipeline, inputs, output, table, network or NetworkOptions(), own)
+    check_algorithm(output.algorithm)
+    with computing(output.precision, output.algorithm):
+        return _run_all(arguments, job)
+
+
+def _run_all(arguments: Sequence[str], job: Job) -> int:
     sources = expand_inputs(arguments)
     failed, told = False, 0
     for source, name in zip(sources, unique_stems([stem(s) for s in sources]), strict=True):
@@ -54,27 +70,26 @@ def run_images(
     return int(failed)
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An image ready to run: all that can fail without computing has not."""
 
     source: str
-    x: Tensor
+    x: Tensor | Samples
     params: Params | None
     rows: Sequence[Row]
     names: Mapping[str, tuple[str, ...]]  # of each stage's maps
     folder: OutputFolder
 
     def stages(self, job: Job) -> Iterator[Stage]:
-        """Compute the pipeline's stages."""
-        return job.spec.pipeline.run(self.x, self.params, seed=job.output.seed)
+        """Compute the pipeline's stages, each to be read before the next is asked for."""
+        return job.pipeline.run(self.x, self.params, seed=job.output.seed, reuse=True)
 
 
 @dataclass
 class Outcome:
-    """What a run leaves behind; of the tensors only the last."""
+    """What a run leaves behind; of the tensors only a classifier's last, for the predictions."""
 
-    last: Tensor
+    scores: Tensor | None = None
     stages: list[Stage] = field(default_factory=list)
     written: dict[str, Written] = field(default_factory=dict)
 
@@ -82,22 +97,24 @@ class Outcome:
 def _run_image(source: str, name: str, job: Job, *, among: int, told: int) -> None:
     """Load, run, write and tell one image of `among`, of which `told` were told before."""
     ready = _prepare(source, name, job)
-    pipeline, shape = job.spec.pipeline, ready.x.shape
+    shape, ends = ready.x.shape, finite_range(ready.x)
     speaks = not job.output.quiet
     with ready.folder as folder:
         outcome = _compute(ready, job)
-        predictions = predict(job, ready.rows[-1], outcome.last)
-        record = run_record(
-            source, shape, statistics_of(ready.x), job, outcome.stages, outcome.written, predictions
-        )
+        predictions = list[Prediction]()
+        if outcome.scores is not None:
+            predictions = predict(job, ready.rows[-1], outcome.scores)
+        record = run_record(source, shape, ends, job, outcome.stages, outcome.written, predictions)
         folder.write("shapes.csv", records.csv_text(outcome.stages, timing=False).encode())
         folder.finish(repeatable_record(record, job, outcome.written))
     if not _draws(job):
         _print_title(job, ready)
     if speaks or job.table.format == "json":
+        from cnnviz.cli import printing
+
         printing.print_table(
             outcome.stages,
-            pipeline,
+            job.pipeline,
             shape,
             job.table,
             record=record,
@@ -105,6 +122,8 @@ def _run_image(source: str, name: str, job: Job, *, among: int, told: int) -> No
             header=not told,
         )
     if speaks and predictions:
+        from cnnviz.cli import printing
+
         of_scores = ready.rows[-1].layer == "dense"
         printing.print_predictions(
             predictions,
@@ -123,49 +142,61 @@ def _draws(job: Job) -> bool:
 def _print_title(job: Job, ready: Prepared) -> None:
     if job.output.quiet or job.table.format != "table":
         return
+    from cnnviz.cli import printing
+
     name = "stdin" if ready.source == "-" else ready.source
     title = f"{name}  {'×'.join(map(str, ready.x.shape))}"
     printing.beside(job.table).print(printable(title), style="bold", **PLAIN)
 
 
 def _prepare(source: str, name: str, job: Job) -> Prepared:
-    x = load_image(source, job.input)
+    x = load_pixels(source, job.input)
     folder = OutputFolder(job.output.out, name, force=job.output.force)
     folder.check()
     params = _load_params(job, x.shape)
-    rows = list(job.spec.pipeline.rows(x.shape, params))
+    rows = list(job.pipeline.rows(x.shape, params))
     _check_labels(job, class_count(rows[-1]))
     if x.shape[0] == 3 and job.input.color == "rgb":
         channels: tuple[str, ...] = ("red", "green", "blue")
     else:
         channels = ("gray",) if x.shape[0] == 1 else tuple(map(str, range(x.shape[0])))
-    return Prepared(source, x, params, rows, job.spec.pipeline.map_names(channels), folder)
+    return Prepared(source, x, params, rows, job.pipeline.map_names(channels), folder)
 
 
 def _compute(ready: Prepared, job: Job) -> Outcome:
     """Run the stages; draw, write and show each while its tensor lives."""
-    ranges, outcome = _shared_ranges(ready, job), Outcome(ready.x)
-    console = printing.beside(job.table)
-    with _progress(job, ready) as advance:
+    ranges, outcome = _shared_ranges(ready, job), Outcome()
+    text = str(job.pipeline)
+    classifies = class_count(ready.rows[-1]) is not None
+    with Writer(ready.folder, thread_count()) as writer, _progress(job, ready) as advance:
         for stage in ready.stages(job):
             name = stage.row.name
             if name in job.written:
-                picture = job.pictures.draw(
-                    stage, ready.names[name], str(job.spec.pipeline), ranges
-                )
+                picture = job.pictures.draw(stage, ready.names[name], text, ranges)
                 first = not outcome.written
-                outcome.written[name] = picture.write(ready.folder, array=job.output.save == "npy")
-                if first and _draws(job):
-                    _print_title(job, ready)
-                if job.output.values:
-                    printing.print_values(stage, console, heading=len(job.written) > 1)
-                if job.output.show:
-                    console.print(picture.in_terminal(console.width, colours=coloured(console)))
+                outcome.written[name] = picture.write(writer, array=job.output.save == "npy")
+                if _draws(job):
+                    if first:
+                        _print_title(job, ready)
+                    _show(job, picture)
                 del picture
             outcome.stages.append(replace(stage, output=stage.output[:0].copy()))
-            outcome.last = stage.output
+            if classifies and len(outcome.stages) == len(ready.rows):
+                outcome.scores = stage.output
+            del stage
             advance()
     return outcome
+
+
+def _show(job: Job, picture: DrawnStage) -> None:
+    """Print a stage's numbers and its maps, as far as asked for."""
+    from cnnviz.cli import printing
+
+    console = printing.beside(job.table)
+    if job.output.values:
+        printing.print_values(picture.stage, console, heading=len(job.written) > 1)
+    if job.output.show:
+        console.print(picture.in_terminal(console.width, colours=coloured(console)))
 
 
 def _shared_ranges(ready: Prepared, job: Job) -> Ranges:
@@ -184,8 +215,10 @@ def _shared_ranges(ready: Prepared, job: Job) -> Ranges:
 def _load_params(job: Job, shape: Shape) -> Params | None:
     if job.network.weights is None:
         return None
-    specs = job.spec.pipeline.param_specs(shape)
-    rows = job.spec.pipeline.rows(shape)
+    from cnnviz.files.weights import check_weights, load_weights
+
+    specs = job.pipeline.param_specs(shape)
+    rows = job.pipeline.rows(shape)
     chosen = {row.name for row in rows if row.weights == "kernels"}
     optional = frozenset(key for key in specs if key.rpartition(".")[0] in chosen)
     path = job.network.weights
@@ -220,8 +253,11 @@ def _progress(job: Job, ready: Prepared) -> Iterator[Callable[[], None]]:
 
 def _tell(job: Job, ready: Prepared, outcome: Outcome) -> None:
     """Tell on stderr what a reader of the pictures should know."""
+    from cnnviz.cli import printing
+    from cnnviz.core.layers.convolution import Convolution
+
     convolutions = [
-        node.layer for node in job.spec.pipeline.nodes if isinstance(node.layer, Convolution)
+        node.layer for node in job.pipeline.nodes if isinstance(node.layer, Convolution)
     ]
     if any(layer.kernels for layer in convolutions):
         flipped = any(layer.flip for layer in convolutions)
@@ -236,6 +272,9 @@ def _tell(job: Job, ready: Prepared, outcome: Outcome) -> None:
     grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
     if grids:
         note(f"more than 64 maps, grid only: {printing.joined(grids)} (--only maps writes each)")
+    forced = job.output.algorithm
+    if forced and not any(forced in (stage.algorithm or "") for stage in outcome.stages):
+        note(f"{forced} can compute none of these stages: others did (--columns algorithm)")
     for name, one in outcome.written.items():
         if one.outside:
             note(f"{name}: {one.outside:,} values outside --value-range are drawn at its ends")

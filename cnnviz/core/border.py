@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.types import Pads, Pair, Tensor
+from cnnviz.core.types import Pads, Pair, Samples, Tensor
 from cnnviz.errors import CnnvizError
 
 Index = NDArray[np.intp]
@@ -75,7 +76,7 @@ def check_border(mode: str, pads: Pads, size: Pair) -> None:
 
 
 def padded_band(
-    x: Tensor,
+    x: Tensor | Samples,
     pads: Pads,
     start: int,
     stop: int,
@@ -84,12 +85,13 @@ def padded_band(
     *,
     beyond: float = 0.0,
     hangs: int = 0,
-) -> Tensor:
+    dtype: type[np.float32 | np.int16] = np.float32,
+) -> NDArray[Any]:
     """Return rows start … stop−1 of the padded tensor, without padding the rest.
 
     Parameters
     ----------
-    x : Tensor
+    x : Tensor or Samples
         (C, H, W).
     pads : Pads
         Top, left, bottom, right.
@@ -103,17 +105,20 @@ def padded_band(
         The value past the padding, where windows of ceil mode reach.
     hangs : int
         How many columns of `beyond` follow on the right.
+    dtype : type
+        float32, or int16 for samples as they are stored, not divided; `fill` is then one too.
 
     Returns
     -------
-    Tensor
+    array
         (C, stop − start, left + W + right + hangs); a view of `x` where nothing had to be added.
     """
-    _, height, width = x.shape
+    channels, height, width = x.shape
     top, left, bottom, right = pads
-    if top <= start and stop <= top + height and left == right == hangs == 0:
+    inside = top <= start and stop <= top + height and left == right == hangs == 0
+    if inside and not isinstance(x, Samples):
         return x[:, start - top : stop - top]
-    band = np.empty((x.shape[0], stop - start, left + width + right + hangs), np.float32)
+    band = np.empty((channels, stop - start, left + width + right + hangs), dtype)
     source = BORDERS[mode].source
     rows = np.arange(start - top, min(stop - top, height + bottom))
     padded = band[:, : rows.size, : left + width + right]
@@ -121,12 +126,53 @@ def padded_band(
     band[:, :, left + width + right :] = beyond
     if source is None:
         # Padding is one number: the image's own rows stand together in the middle.
-        first, last = np.searchsorted(rows, (0, height))
-        padded[...] = fill
+        first, last = (int(at) for at in np.searchsorted(rows, (0, height)))
+        padded[:, :first] = padded[:, last:] = fill
+        padded[:, :, :left] = padded[:, :, left + width :] = fill
         real = slice(int(rows[first]), int(rows[last - 1]) + 1) if first < last else slice(0)
-        padded[:, first:last, left : left + width] = x[:, real]
+        _put(padded[:, first:last, left : left + width], x, real)
     else:
-        padded[:, :, left : left + width] = x[:, source(rows, height)]
+        _put(padded[:, :, left : left + width], x, source(rows, height))
         for columns in (np.arange(-left, 0), np.arange(width, width + right)):
             padded[:, :, left + columns] = padded[:, :, left + source(columns, width)]
     return band
+
+
+def padded_patch(
+    x: Tensor | Samples,
+    pads: Pads,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    mode: str = "zeros",
+    fill: float = 0.0,
+) -> Tensor:
+    """Return some rows and columns (each first, stop) of the padded tensor, as float32.
+
+    Coordinates are the padded image's: (0, 0) is its first padded pixel. For a few columns of
+    many, where `padded_band` would copy all of them.
+    """
+    _, height, width = x.shape
+    down, along = np.arange(*rows) - pads[0], np.arange(*columns) - pads[1]
+    source = BORDERS[mode].source
+    if source is not None:
+        return _values(x, source(down, height), source(along, width))
+    outside = ((down < 0) | (down >= height))[:, None] | ((along < 0) | (along >= width))
+    patch = _values(x, np.clip(down, 0, height - 1), np.clip(along, 0, width - 1))
+    patch[:, outside] = fill
+    return patch
+
+
+def _values(x: Tensor | Samples, rows: Index, columns: Index) -> Tensor:
+    if isinstance(x, Samples):
+        return Samples(x.values[:, rows[:, None], columns], x.unit).tensor()
+    return x[:, rows[:, None], columns]
+
+
+def _put(target: NDArray[Any], x: Tensor | Samples, rows: Index | slice) -> None:
+    """Write some rows of `x`, as values into floats, as samples into integers."""
+    if isinstance(x, Samples):
+        target[...] = x.values[:, rows]
+        if x.unit != 1 and target.dtype == np.float32:
+            target /= np.float32(x.unit)
+    else:
+        target[...] = x[:, rows]

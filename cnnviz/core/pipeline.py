@@ -11,12 +11,14 @@ from math import prod
 
 import numpy as np
 
+from cnnviz.core.engine import noting
 from cnnviz.core.layers import Layer, ParamSpec
-from cnnviz.core.layers.base import ELEMENTS, options_of
+from cnnviz.core.layers.base import Elementwise, options_of
 from cnnviz.core.layers.graph import From, Merge
 from cnnviz.core.options import STAGE_NAME
+from cnnviz.core.statistics import statistics_of
 from cnnviz.core.text import json_value, layer_text
-from cnnviz.core.types import Params, Row, Shape, Stage, Statistics, Tensor, Totals
+from cnnviz.core.types import Params, Row, Samples, Shape, Stage, Tensor, Totals
 from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
@@ -225,47 +227,115 @@ class Pipeline:
                 specs[f"{node.name}.{name}"] = spec
         return specs
 
-    def run(self, x: Tensor, params: Params | None = None, *, seed: int = 0) -> Iterator[Stage]:
+    def run(
+        self,
+        x: Tensor | Samples,
+        params: Params | None = None,
+        *,
+        seed: int = 0,
+        reuse: bool = False,
+    ) -> Iterator[Stage]:
         """Compute and yield one stage after another; each tensor goes after its last reader.
 
         Parameters
         ----------
-        x : Tensor
+        x : Tensor or Samples
             (C, H, W).
         params : Params, optional
             Weights by ``STAGE.name``; stages not in it use their own: chosen kernels, or filters
             drawn from `seed` and the stage's index.
         seed : int
             Any whole number from 0.
+        reuse : bool
+            Let a stage's memory serve later ones: an output is then to be read before the next
+            stage is asked for.
 
         Raises
         ------
         CnnvizError
             If a stage does not fit, or what is alive at once would not fit into memory.
         """
-        x = np.asarray(x, np.float32)
-        if x.ndim != 3 or not x.size:
+        for row, output, algorithm, seconds in self._outputs(x, params, seed, reuse=reuse):
+            yield Stage(row, output, algorithm, statistics_of(output), seconds)
+            del output
+
+    def forward(
+        self, x: Tensor | Samples, params: Params | None = None, *, seed: int = 0
+    ) -> Tensor:
+        """Return the last stage's output alone: nothing is told of the others.
+
+        Parameters and errors are those of `run`.
+        """
+        for _, output, _, _ in self._outputs(x, params, seed, reuse=True):
+            last = output
+            del output
+        return last
+
+    def _outputs(
+        self, x: Tensor | Samples, params: Params | None, seed: int, *, reuse: bool
+    ) -> Iterator[tuple[Row, Tensor, str | None, float]]:
+        """Yield each stage's row, output, algorithm and seconds."""
+        if not isinstance(x, Samples):
+            x = np.asarray(x, np.float32)
+        if len(x.shape) != 3 or not prod(x.shape):
             raise CnnvizError(
                 f"the input has shape {x.shape}", hint="give (channels, rows, columns): x[None]"
             )
         rows = list(self.rows(x.shape, params))
         _check_memory(self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows))
-        tensors: dict[str, Tensor] = {INPUT: x}
-        readers = Counter(name for node in self.nodes for name in node.inputs)
+        live = _Live(x, Counter(name for node in self.nodes for name in node.inputs))
         for row, node in zip(rows, self.nodes, strict=True):
-            inputs = [tensors[name] for name in node.inputs]
+            inputs = [live.tensor(name, samples=node.layer.reads_samples) for name in node.inputs]
             shapes = [tensor.shape for tensor in inputs]
             own = node_params(node, row.index, shapes, params or {}, seed)
+            in_place = reuse and isinstance(node.layer, Elementwise) and live.is_last(node)
             started = time.perf_counter()
-            with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
-                output = node.layer.apply(*inputs, params=own)
+            # NaN and infinities are values here, not accidents.
+            with np.errstate(all="ignore"), noting() as algorithms:
+                if in_place and isinstance(node.layer, Elementwise):
+                    output = node.layer.apply(inputs[0], params=own, out=inputs[0])
+                else:
+                    output = node.layer.apply(*inputs, params=own)
             seconds = time.perf_counter() - started
-            tensors[node.name] = output
             del inputs, own
-            for name in _forgotten(node, readers):
-                del tensors[name]
-            yield Stage(row, output, node.layer.algorithm, statistics_of(output), seconds)
+            live.add(node, output)
+            yield row, output, ", ".join(algorithms) or None, seconds
             del output
+
+
+class _Live:
+    """The tensors that some later stage still reads."""
+
+    def __init__(self, x: Tensor | Samples, readers: Counter[str]) -> None:
+        self._readers = readers
+        self._image = x.values if isinstance(x, Samples) else x
+        self._tensors: dict[str, Tensor | Samples] = {INPUT: x}
+
+    def tensor(self, name: str, *, samples: bool) -> Tensor:
+        """Return a tensor, made of samples where the reader does not take them."""
+        found = self._tensors[name]
+        if isinstance(found, Samples) and not samples:
+            found = self._tensors[name] = found.tensor()
+        return found  # type: ignore[return-value]  # Samples only where the reader takes them
+
+    def is_last(self, node: Node) -> bool:
+        """Whether nobody but `node` reads its one input, nor memory that the input shares.
+
+        Layers such as dropout hand their input on as it is; and the image is the caller's.
+        """
+        (name,) = node.inputs
+        own = self._tensors[name]
+        if isinstance(own, Samples) or self._readers[name] > 1 or not own.flags.c_contiguous:
+            return False
+        others = [tensor for key, tensor in self._tensors.items() if key != name]
+        arrays = [other for other in others if not isinstance(other, Samples)]
+        return not any(np.may_share_memory(own, other) for other in (self._image, *arrays))
+
+    def add(self, node: Node, output: Tensor) -> None:
+        """Keep a node's output for its readers, and forget what it was the last to read."""
+        self._tensors[node.name] = output
+        for name in _forgotten(node, self._readers):
+            del self._tensors[name]
 
 
 def settings_of(layer: Layer) -> dict[str, object]:
@@ -286,31 +356,7 @@ def node_params(
     own = {name: given[key] for name in specs if (key := f"{node.name}.{name}") in given}
     if len(own) == len(specs):
         return own
-    rng = np.random.default_rng([seed, index])
-    return {**node.layer.initial_params(rng, *shapes), **own}
-
-
-def statistics_of(values: Tensor) -> Statistics:
-    """Return facts about the values, a block at a time; the mean is summed in float64."""
-    low, high, total, zeros, finite = np.inf, -np.inf, 0.0, 0, 0
-    flat = values.reshape(-1)
-    for start in range(0, flat.size, ELEMENTS):
-        block = flat[start : start + ELEMENTS]
-        zeros += block.size - int(np.count_nonzero(block))
-        sound = np.isfinite(block)
-        if not sound.all():
-            block = block[sound]
-        if block.size:
-            low, high = min(low, float(block.min())), max(high, float(block.max()))
-            total += float(block.sum(dtype=np.float64))
-            finite += block.size
-    return Statistics(
-        min=low if finite else None,
-        max=high if finite else None,
-        mean=total / finite if finite else None,
-        zeros=zeros / flat.size,
-        nonfinite=flat.size - finite,
-    )
+    return {**node.layer.initial_params((seed, index), *shapes), **own}
 
 
 class _Names:

@@ -18,9 +18,11 @@ Shape = tuple[int, ...]
 Pair = tuple[int, int]
 """(rows, columns)."""
 
+Seed = int | tuple[int, ...]
+"""What random numbers are drawn from, as ``numpy.random.default_rng`` takes it."""
+
 Pads = tuple[int, int, int, int]
 """(top, left, bottom, right)."""
-
 
 
 @dataclass(frozen=True, eq=False)

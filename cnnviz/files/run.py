@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -340,7 +339,7 @@ def _bears(path: Path, mark: bytes) -> bool:
 
 def _write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
     """Fill a file beside `target` and rename it; on any failure leave no trace of it."""
-    temporary = target.parent / f".cnnviz-{secrets.token_hex(8)}.tmp"
+    temporary = target.parent / f".cnnviz-{os.urandom(8).hex()}.tmp"
     try:
         with temporary.open("xb") as file:
             fill(file)

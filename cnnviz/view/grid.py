@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from cnnviz.core.types import Statistics
 from cnnviz.view.maps import block_means, enlarge, rgb
 from cnnviz.view.numbers import format_cell, format_range
 from cnnviz.view.scale import Numbers, Scale
@@ -37,6 +38,7 @@ def draw_grid(
     title: str,
     labels: Sequence[str],
     nrow: int | None = None,
+    facts: Statistics | None = None,
 ) -> Image.Image:
     """Draw all maps of a stage on one sheet, with labels and a colour bar.
 
@@ -55,6 +57,9 @@ def draw_grid(
     nrow : int, optional
         Maps in a row, as for torchvision's ``make_grid``; by default what makes a sheet about
         6 : 5 and at most 1600 wide.
+    facts : Statistics, optional
+        What is known of the values, if all are finite and on their scales: then nobody looks
+        again.
     """
     count = len(maps)
     size = (maps.shape[1], maps.shape[2])
@@ -64,8 +69,8 @@ def draw_grid(
     ranges = [] if shared else [format_range(scale.low, scale.high) for scale in scale_of]
     plan = _plan_grid(size, words, ranges, nrow)
 
-    census = Census.of(maps)
-    outside = outside_note(maps, [scales[0]] if shared else scale_of)
+    census = Census.of(maps) if facts is None else Census(facts.min, facts.max, ())
+    outside = [] if facts is not None else outside_note(maps, [scales[0]] if shared else scale_of)
     many = f"{count:,} maps" if count > 1 else "1 map"
     notes = [
         f"{many} of {size[0]} x {size[1]}, {plan.zoom.text}; values {census.span()}",

@@ -17,6 +17,7 @@ NaN     magenta  255, 0, 255
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -24,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cnnviz.core.statistics import BLOCK, over_blocks
 from cnnviz.view.colormaps import COLORMAPS
-from cnnviz.view.scale import Numbers, Scale, all_finite, bands
+from cnnviz.view.scale import Numbers, Scale, all_finite
 
 Bytes = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -40,42 +42,44 @@ LEVELS = 253
 _NAN, _POSITIVE_INFINITY, _NEGATIVE_INFINITY = 253, 254, 255
 
 
-def draw_map(plane: Numbers, scale: Scale) -> Image.Image:
+def draw_map(plane: Numbers, scale: Scale, *, within: bool = False) -> Image.Image:
     """Draw one map, one pixel a value and no text.
 
     In grey the pixel is round((value - low) / (high - low) * 255) in a grey ("L") picture;
     in every other map, or with NaN or an infinity, the picture is indexed ("P"). Values outside
-    the scale (see `count_outside`) get the colour of the nearer end.
+    the scale (see `count_outside`) get the colour of the nearer end. Who knows that all values
+    are finite and `within` the scale (see `Scale.covers`) says so, and nobody looks again.
 
     >>> draw_map(np.float32([[0, 1], [2, 4]]), Scale(0, 4, "gray")).tobytes().hex()
     '004080ff'
     """
-    indices, palette = _indexed(plane, scale)
+    indices, palette = _indexed(plane, scale, within=within)
     image = Image.fromarray(indices)
     if palette is not None:
         image.putpalette(palette.tobytes())
     return image
 
 
-def draw_colour(planes: Numbers, scale: Scale) -> Image.Image:
+def draw_colour(planes: Numbers, scale: Scale, *, within: bool = False) -> Image.Image:
     """Draw three maps (3, H, W) as the red, green and blue of one picture, low..high as 0..255.
 
     A pixel with a NaN (or, failing that, an infinity) in any of the three has its colour.
+    For `within` see `draw_map`.
     """
     grey = replace(scale, colormap="gray")
-    pixels = np.stack([_quantise(plane, grey, 256) for plane in planes], axis=2)
-    if not all_finite(planes):
+    pixels = np.stack([_quantise(plane, grey, 256, within=within) for plane in planes], axis=2)
+    if not (within or all_finite(planes)):
         pixels[np.isneginf(planes).any(axis=0)] = NEGATIVE_INFINITY_COLOUR
         pixels[np.isposinf(planes).any(axis=0)] = POSITIVE_INFINITY_COLOUR
         pixels[np.isnan(planes).any(axis=0)] = NAN_COLOUR
     return Image.fromarray(pixels)
 
 
-def _indexed(plane: Numbers, scale: Scale) -> tuple[Bytes, Bytes | None]:
+def _indexed(plane: Numbers, scale: Scale, *, within: bool = False) -> tuple[Bytes, Bytes | None]:
     """Return an index for every value, and the palette; None if the indices are the greys."""
-    if scale.colormap == "gray" and all_finite(plane):
-        return _quantise(plane, scale, 256), None
-    return _quantise(plane, scale, LEVELS), _palette(scale.colormap)
+    if scale.colormap == "gray" and (within or all_finite(plane)):
+        return _quantise(plane, scale, 256, within=within), None
+    return _quantise(plane, scale, LEVELS, within=within), _palette(scale.colormap)
 
 
 @lru_cache
@@ -93,52 +97,103 @@ def rgb(plane: Numbers, scale: Scale) -> Bytes:
     return np.repeat(indices[..., None], 3, axis=2) if palette is None else palette[indices]
 
 
-def _quantise(plane: Numbers, scale: Scale, levels: int) -> Bytes:
-    """Return the level of every value, in float64 but never of the whole plane at once."""
-    parts = [_quantise_band(band, scale, levels) for band in bands(plane)]
-    return np.concatenate(parts).reshape(plane.shape)
+def _quantise(plane: Numbers, scale: Scale, levels: int, *, within: bool = False) -> Bytes:
+    """Return the level of every value, a block at a time and each large plane on all threads."""
+    values = np.ascontiguousarray(plane).reshape(-1)
+    indices = np.empty(values.size, np.uint8)
+    dtype, to_levels = _rule(values, scale, levels)
+
+    def make_worker() -> Callable[[slice], None]:
+        buffer = np.empty(min(BLOCK, values.size), dtype)
+
+        def draw(block: slice) -> None:
+            given = values[block]
+            work = buffer[: given.size]
+            with np.errstate(all="ignore"):  # NaN has no level; its index comes after
+                finite = within or all_finite(given)
+                if within:
+                    to_levels(given, work)
+                else:
+                    np.clip(given, dtype(scale.low), dtype(scale.high), out=work)
+                    to_levels(work, work)
+                indices[block] = work
+            if levels == LEVELS and not finite:
+                _mark(given, indices[block])
+
+        return draw
+
+    over_blocks(values.size, make_worker)
+    return indices.reshape(plane.shape)
 
 
-def _quantise_band(band: Numbers, scale: Scale, levels: int) -> Bytes:
-    values = band.astype(np.float64)
-    finite = np.isfinite(values)
-    np.clip(values, scale.low, scale.high, out=values)
-    values[np.isnan(values)] = scale.low
+_LARGE = 1e30  # beyond it, or below its inverse, float32 has no room for the steps between
+
+
+def _rule(
+    values: Numbers, scale: Scale, levels: int
+) -> tuple[type[np.float32] | type[np.float64], Callable[[Numbers, Numbers], None]]:
+    """Return the precision in which levels are worked out, and what does it.
+
+    In float32 a level is off by 1e-4 at most before it is rounded: only a value halfway between
+    two levels may take the other one. Where that does not hold, because of the ends of the scale,
+    and for float64 values it is float64.
+    """
+    start, span, top, shift, half = scale.low, scale.high - scale.low, levels - 1, 0, 1.0
     if scale.diverging:
-        middle = (levels - 1) // 2
-        values /= scale.reach
-        values *= middle
-        np.rint(values, out=values)  # rounds halves to even, so -v mirrors v
-        values += middle
-    else:
-        low, span = scale.low, scale.high - scale.low
-        if math.isinf(span):  # ends near ±1.8e308
-            low, span = low / 2, scale.high / 2 - low / 2
-            values /= 2
-        values -= low
-        values /= span
-        values *= levels - 1
-        np.rint(values, out=values)
-    indices = values.astype(np.uint8)
-    if levels == LEVELS and not finite.all():
-        indices[np.isnan(band)] = _NAN
-        indices[np.isposinf(band)] = _POSITIVE_INFINITY
-        indices[np.isneginf(band)] = _NEGATIVE_INFINITY
-    return indices
+        top = shift = (levels - 1) // 2
+        start, span = 0.0, scale.reach
+    elif math.isinf(span):  # ends near ±1.8e308
+        start, span, half = scale.low / 2, scale.high / 2 - scale.low / 2, 0.5
+    single = values.dtype == np.float32 and 1 / _LARGE < span < _LARGE and abs(start) < _LARGE
+    if single and abs(start) > span:  # its rounding matters
+        single = float(np.float32(start)) == start
+    dtype = np.float32 if single else np.float64
+
+    def to_levels(given: Numbers, out: Numbers) -> None:
+        if half != 1:
+            given = np.multiply(given, half, out=out)
+        if start:
+            given = np.subtract(given, dtype(start), out=out)
+        np.divide(given, dtype(span), out=out)  # first, so that 0 is exactly halfway from -1 to 1
+        np.multiply(out, dtype(top), out=out)
+        np.rint(out, out=out)  # rounds halves to even, so -v mirrors v
+        if shift:
+            np.add(out, dtype(shift), out=out)
+
+    return dtype, to_levels
+
+
+def _mark(values: Numbers, indices: Bytes) -> None:
+    """Give what is no finite number its index."""
+    indices[np.isnan(values)] = _NAN
+    indices[np.isposinf(values)] = _POSITIVE_INFINITY
+    indices[np.isneginf(values)] = _NEGATIVE_INFINITY
 
 
 def block_means(plane: Numbers, down: tuple[int, int]) -> Numbers:
     """Average blocks of (rows, columns) values; blocks at the far edges may be smaller."""
     if down == (1, 1):
         return plane
-    starts = [np.arange(0, size, step) for size, step in zip(plane.shape, down, strict=True)]
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, and is drawn so
-        sums = np.add.reduceat(plane, starts[0], axis=0, dtype=np.float64)
-        sums = np.add.reduceat(sums, starts[1], axis=1)
-    heights, widths = (
-        np.diff(start, append=size) for start, size in zip(starts, plane.shape, strict=True)
-    )
-    return np.asarray(sums / np.outer(heights, widths))
+        sums = _sum_rows(_sum_rows(plane, down[0]).T, down[1]).T
+    sizes = [
+        np.minimum(step, size - np.arange(0, size, step))
+        for size, step in zip(plane.shape, down, strict=True)
+    ]
+    return np.asarray(sums / np.outer(*sizes))
+
+
+def _sum_rows(plane: Numbers, step: int) -> Numbers:
+    """Add up every `step` rows in float64.
+
+    All first ones, then all second ones and so on: several times faster than `np.add.reduceat`,
+    which adds short runs.
+    """
+    sums = plane[::step].astype(np.float64)
+    for row in range(1, min(step, len(plane))):
+        part = plane[row::step]
+        sums[: len(part)] += part
+    return sums
 
 
 def enlarge(pixels: Bytes, up: tuple[int, int]) -> Bytes:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cnnviz.core.jsontext import json_ready
+from cnnviz.core.statistics import Ends
 from cnnviz.core.types import Shape, Stage, Statistics, Totals
 from cnnviz.view.columns import ALL, COLUMNS, Entry, finite, resolve_columns, row_of, summary
 
@@ -51,20 +52,20 @@ def document(
     version: str,
     source: str | None,
     shape: Shape,
-    facts: Statistics | None,
+    ends: Ends | None,
     pipeline: str,
     stages: Sequence[Mapping[str, object]],
     totals: Totals,
     predictions: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, Any]:
-    """Return the whole JSON object; without an image `source` and `facts` are None."""
+    """Return the whole JSON object; without an image `source` and `ends` are None."""
     return {
         "cnnviz": version,
         "input": {
             "path": source,
             "shape": list(shape),
-            "min": facts.min if facts else None,
-            "max": facts.max if facts else None,
+            "min": ends[0] if ends else None,
+            "max": ends[1] if ends else None,
         },
         "pipeline": pipeline,
         "stages": list(stages),

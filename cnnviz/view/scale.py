@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.types import Statistics
 from cnnviz.errors import unknown
 from cnnviz.view.colormaps import COLORMAPS
 
@@ -34,6 +35,16 @@ class Scale:
     def reach(self) -> float:
         """The distance from 0 that has the strongest colour of a diverging map."""
         return max(abs(self.low), abs(self.high))
+
+    def covers(self, facts: Statistics) -> bool:
+        """Tell whether all values of a stage are finite and none is outside."""
+        return (
+            not facts.nonfinite
+            and facts.min is not None
+            and facts.max is not None
+            and self.low <= facts.min
+            and facts.max <= self.high
+        )
 
 
 def choose_scale(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,6 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return what runs ``cnnviz ARGUMENTS`` in this process."""
     from cnnviz.cli import console
     from cnnviz.cli.app import app
+    from cnnviz.core import threads
 
     monkeypatch.setattr(typer.main, "get_command", built)
 
@@ -78,7 +78,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
             patch.setattr(sys, "stdout", streams[0])
             patch.setattr(sys, "stderr", streams[1])
-            patch.setattr(os, "environ", os.environ.copy())  # --threads sets some
             try:
                 app(words, prog_name="cnnviz")
                 code = 0
@@ -90,6 +89,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             texts.append(stream.buffer.getvalue().decode(encoding))  # type: ignore[attr-defined]
         console.stdout.cache_clear()
         console.stderr.cache_clear()
+        threads.set_threads(None)
         return Result(code, *texts)
 
     return call

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -393,21 +392,6 @@ def test_standard_input_can_be_given_once(run: Run) -> None:
     assert result.code == 1
     assert len(result.records) == 1
     assert "standard input" in result.err
-
-
-def test_help_and_version_start_fast() -> None:
-    code = (
-        "import sys\n"
-        "from cnnviz.__main__ import main\n"
-        "sys.argv[:] = ['cnnviz', *sys.argv[1:]]\n"
-        "try:\n    main()\n"
-        "finally:\n    heavy = {'numpy', 'PIL'} & set(sys.modules)\n"
-        "    print('heavy:', *sorted(heavy), file=sys.stderr)\n"
-    )
-    for words in (["--help"], ["--version"], ["convolve", "--help"]):
-        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True,
-                              timeout=60, check=False)  # fmt: skip
-        assert (done.returncode, done.stderr.strip()) == (0, b"heavy:"), words
 
 
 # --- terminals ---------------------------------------------------------------------------------

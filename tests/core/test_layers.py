@@ -162,7 +162,7 @@ def test_what_is_computed_is_what_was_promised(name, data):
         assert error.message  # noqa: PT017
         return
     assert all(isinstance(length, int) and length > 0 for length in promised), promised
-    params = layer.initial_params(np.random.default_rng(0), *shapes)
+    params = layer.initial_params(0, *shapes)
     assert {key: spec.shape for key, spec in specs.items()} == {
         key: value.shape for key, value in params.items()
     }
@@ -195,7 +195,7 @@ def test_a_strided_input_gives_the_same(name):
     view = whole[::2, ::2, ::-3]
     plain = np.ascontiguousarray(view)
     count = layer.arity[0]
-    params = layer.initial_params(np.random.default_rng(0), *[view.shape] * count)
+    params = layer.initial_params(0, *[view.shape] * count)
     np.testing.assert_array_equal(
         layer.apply(*[view] * count, params=params), layer.apply(*[plain] * count, params=params)
     )
@@ -316,7 +316,7 @@ def test_kernel_planes_must_match_the_channels(tmp_path):
     layer = make_layer("conv", parse_kernels(f"@{tmp_path / 'bank.npy'}"))
     assert layer.output_shape((3, 8, 8)) == (2, 6, 6)
     with pytest.raises(CnnvizError, match="3 channels, its input 4"):
-        layer.initial_params(np.random.default_rng(0), (4, 8, 8))
+        layer.initial_params(0, (4, 8, 8))
     with pytest.raises(CnnvizError, match="3 channels"):
         layer.output_shape((4, 8, 8))  # `shapes` must not promise what cannot run
 
@@ -336,7 +336,7 @@ def conv_of(*texts, **settings):
 
 
 def run_layer(layer, *inputs):
-    params = layer.initial_params(np.random.default_rng(0), *(x.shape for x in inputs))
+    params = layer.initial_params(0, *(x.shape for x in inputs))
     return layer.apply(*inputs, params=params)
 
 
@@ -444,7 +444,7 @@ def test_bias_is_on_for_counts_and_off_for_kernels():
     assert set(make_layer("conv", 4).param_shapes((1, 5, 5))) == {"weight", "bias"}
     assert set(conv_of("sobel").param_shapes((1, 5, 5))) == {"weight"}
     assert set(conv_of("sobel", bias=True).param_shapes((1, 5, 5))) == {"weight", "bias"}
-    drawn = make_layer("conv", 4).initial_params(np.random.default_rng(0), (1, 5, 5))
+    drawn = make_layer("conv", 4).initial_params(0, (1, 5, 5))
     assert not drawn["bias"].any()
 
 

@@ -10,12 +10,11 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cnnviz.core import pipeline as pipeline_module
+from cnnviz.core.engine import ALGORITHMS
 from cnnviz.core.layers import make_layer
-from cnnviz.core.pipeline import Node, Pipeline, Term, node_params, statistics_of
+from cnnviz.core.pipeline import Node, Pipeline, Term, node_params
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import correlate_oracle, load_torch, noise
@@ -390,14 +389,14 @@ def test_errors_name_the_stage():
 
 def test_drawn_weights_are_he_normal():
     layer = make_layer("conv", 64, 7)
-    weight = layer.initial_params(np.random.default_rng(0), (32, 9, 9))["weight"]
+    weight = layer.initial_params(0, (32, 9, 9))["weight"]
     fan_in = 32 * 49
     assert abs(weight.mean()) < 5 * math.sqrt(2 / fan_in / weight.size)
     assert weight.std() == pytest.approx(math.sqrt(2 / fan_in), rel=0.02)
     assert weight.dtype == np.float32
-    dense = make_layer("dense", 300).initial_params(np.random.default_rng(0), (500,))["weight"]
+    dense = make_layer("dense", 300).initial_params(0, (500,))["weight"]
     assert dense.std() == pytest.approx(math.sqrt(2 / 500), rel=0.02)
-    depthwise = make_layer("depthwise", 8, 5).initial_params(np.random.default_rng(0), (64, 9, 9))
+    depthwise = make_layer("depthwise", 8, 5).initial_params(0, (64, 9, 9))
     assert depthwise["weight"].std() == pytest.approx(math.sqrt(2 / 25), rel=0.03)
 
 
@@ -575,32 +574,6 @@ def test_absurd_weights_are_refused_too(text):
 # Values -----------------------------------------------------------------------------------------
 
 
-def test_statistics():
-    facts = statistics_of(np.array([0, -0.0, 1, -3, np.nan, np.inf], np.float32))
-    assert (facts.min, facts.max, facts.mean) == (-3, 1, -0.5)
-    assert facts.zeros == pytest.approx(2 / 6)
-    assert facts.nonfinite == 2
-    nothing = statistics_of(np.full((1, 2, 2), np.nan, np.float32))
-    assert (nothing.min, nothing.max, nothing.mean, nothing.nonfinite) == (None, None, None, 4)
-    large = statistics_of(np.full(1_000_000, 0.1, np.float32))
-    assert large.mean == pytest.approx(np.float32(0.1), rel=1e-12)
-
-
-@given(st.lists(st.floats(width=32), min_size=1, max_size=40))
-@settings(max_examples=60)
-def test_statistics_of_anything(values):
-    array = np.array(values, np.float32)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline_module, "ELEMENTS", 7)
-        facts = statistics_of(array)
-    sound = array[np.isfinite(array)].astype(float)
-    assert facts.nonfinite == array.size - sound.size
-    assert facts.zeros == (array == 0).mean()
-    if sound.size:
-        assert (facts.min, facts.max) == (sound.min(), sound.max())
-        assert facts.mean == pytest.approx(sound.mean(), rel=1e-9, abs=1e-30)
-
-
 def test_nonfinite_values_pass_through_quietly():
     x = noise(1, 2, 6, 6)
     x[0, 2, 2], x[1, 4, 4] = np.nan, np.inf
@@ -648,4 +621,5 @@ def test_input_that_is_no_tensor(x):
 def test_input_is_widened_and_algorithms_are_named():
     stages = list(parse("conv(sobel) -> maxpool(2) -> relu").run(np.ones((1, 8, 8), np.int16)))
     assert [stage.output.dtype for stage in stages] == [np.float32] * 3
-    assert [stage.algorithm for stage in stages] == ["windows", "two passes", None]
+    assert stages[0].algorithm in ALGORITHMS
+    assert stages[2].algorithm is None

@@ -13,9 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.images import InputOptions, expand_inputs, load_image, png_bytes, stem
-from cnnviz.files.images.pixels import depth_of, to_tensor
+from cnnviz.files.images import (
+    InputOptions,
+    expand_inputs,
+    load_image,
+    load_pixels,
+    png_bytes,
+    stem,
+)
+from cnnviz.files.images.pixels import depth_of, to_pixels
 from cnnviz.files.matrices import display_name
 
 SAMPLES = Path(__file__).parents[2] / "sample_images"
@@ -71,7 +79,8 @@ def check(tensor, expected):
 
 
 def convert(image, options=GRAY):
-    return to_tensor(image, depth_of(image), options)
+    pixels = to_pixels(image, depth_of(image), options)
+    return pixels.tensor() if isinstance(pixels, Samples) else pixels
 
 
 def chunk(name, data):
@@ -462,6 +471,156 @@ def test_first_frame(tmp_path, rng):
         path = tmp_path / f"a.{ending}"
         frames[0].save(path, save_all=True, append_images=frames[1:])
         check(load_image(str(path), RAW), np.asarray(frames[0])[None])
+
+
+# JPEGs
+
+
+def jpeg(tmp_path, image, **options):
+    return save(tmp_path / "a.jpg", image, **options)
+
+
+def stored_luma(path):
+    """Decode a JPEG's own planes and return the first."""
+    with Image.open(path) as image:
+        image.draft("YCbCr", None)
+        return np.asarray(image)[..., 0]
+
+
+def saturated(height=48, width=64):
+    """Draw small squares of the eight corner colours."""
+    corners = np.random.default_rng(3).integers(0, 2, (height // 4, width // 4, 3)) * 255
+    return Image.fromarray(corners.repeat(4, axis=0).repeat(4, axis=1).astype(np.uint8))
+
+
+def test_gray_of_a_jpeg_is_the_luma_it_stores(tmp_path):
+    for options in ({}, {"quality": 95, "subsampling": 0}, {"progressive": True}):
+        path = jpeg(tmp_path, saturated(), **options)
+        check(load_image(path, RAW), stored_luma(path)[None])
+        check(load_image(path), planes_of(stored_luma(path)))
+        with Image.open(path) as image:
+            rgb = np.asarray(image)
+        check(load_image(path, RAW_RGB), np.moveaxis(rgb, -1, 0))
+        assert np.abs(load_image(path, RAW)[0] - luma(rgb)).max() <= 40
+
+
+def test_gray_of_photographs_is_near_the_luma_of_their_rgb():
+    for name in ("astronaut.jpg", "chelsea.jpg", "coffee.jpg"):
+        path = str(SAMPLES / name)
+        difference = np.abs(
+            load_image(path, RAW)[0] - luma(np.moveaxis(load_image(path, RAW_RGB), 0, -1))
+        )
+        assert difference.max() <= 7
+        assert difference.mean() <= 0.01
+
+
+def test_gray_jpeg(tmp_path, rng):
+    levels = rng.integers(0, 256, SIZE, dtype=np.uint8)
+    path = jpeg(tmp_path, Image.fromarray(levels))
+    with Image.open(path) as image:
+        stored = np.asarray(image)
+    check(load_image(path, RAW), stored[None])
+    check(load_image(path, RAW_RGB), np.stack([stored] * 3))
+
+
+def test_jpegs_that_store_no_luma(tmp_path):
+    path = jpeg(tmp_path, saturated(), keep_rgb=True)
+    with Image.open(path) as image:
+        assert image.info["adobe_transform"] == 0
+        check(load_image(path, RAW), luma(np.asarray(image))[None])
+    path = jpeg(tmp_path, saturated().convert("CMYK"))
+    with Image.open(path) as image:
+        assert image.mode == "CMYK"
+        check(load_image(path, RAW), luma(np.asarray(image.convert("RGB")))[None])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_gray_of_a_jpeg_is_turned(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = jpeg(tmp_path, saturated(), exif=exif)
+    check(load_image(path, RAW), TURNS[orientation](stored_luma(path))[None])
+
+
+def test_gray_of_a_jpeg_is_resized_from_its_full_size(tmp_path):
+    path = jpeg(tmp_path, saturated(160, 240))
+    plane = Image.fromarray(stored_luma(path))
+    for size in ((10, 15), (20, 30), (33, 500)):
+        expected = np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR))
+        check(load_image(path, InputOptions(raw=True, resize=size)), expected[None])
+
+
+def test_the_first_of_several_jpegs(tmp_path):
+    path = tmp_path / "a.mpo"
+    saturated().save(path, save_all=True, append_images=[saturated(80, 80)])
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+    check(load_image(str(path), RAW), stored_luma(path)[None])
+
+
+# Samples
+
+
+def check_samples(source, options=GRAY):
+    """Load as bytes; as floats they are what `load_image` returns, divided once."""
+    samples = load_pixels(str(source), options)
+    assert isinstance(samples, Samples)
+    assert samples.values.dtype == np.uint8
+    assert samples.values.flags.c_contiguous
+    assert samples.unit == (1 if options.raw else 255)
+    tensor = load_image(str(source), options)
+    check(samples.tensor(), tensor)
+    check(tensor, samples.values.astype(np.float32) / np.float32(samples.unit))
+    assert samples.shape == tensor.shape
+    return samples.values
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "HSV", "YCbCr"])
+@pytest.mark.parametrize("options", [GRAY, RGB, RAW, RAW_RGB, InputOptions(resize=(9, 4))])
+def test_8_bit_pictures_stay_bytes(tmp_path, rng, mode, options):
+    levels = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    image = Image.fromarray(levels).convert("RGB" if mode in {"LA", "HSV"} else mode)
+    if mode == "LA":
+        image = Image.fromarray(levels[..., :2])
+    path = save(tmp_path / ("a.tif" if mode in {"CMYK", "YCbCr"} else "a.png"), image)
+    values = check_samples(path, options)
+    assert values.shape == (3 if options.color == "rgb" else 1, *(options.resize or SIZE))
+
+
+def test_samples_of_photographs():
+    for name in ("astronaut.jpg", "camera.png"):
+        for options in (GRAY, RGB, RAW):
+            check_samples(SAMPLES / name, options)
+
+
+def test_a_lone_level_is_rounded_once(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(np.arange(256, dtype=np.uint8)[None]))
+    exact = [np.float32(level / 255) for level in range(256)]
+    assert load_image(path).ravel().tolist() == exact
+    assert load_pixels(path).tensor().ravel().tolist() == exact
+
+
+def test_what_is_not_8_bits_is_a_tensor(tmp_path, deep):
+    np.save(tmp_path / "a.npy", np.zeros(SIZE, np.uint8))
+    (tmp_path / "b.tif").write_bytes(tiff(deep.astype("<u2"), bits=16))
+    (tmp_path / "c.tif").write_bytes(tiff((deep >> 9).astype("i1"), bits=8, sample_format=2))
+    (tmp_path / "d.tif").write_bytes(tiff(deep.astype("<f4"), bits=32, sample_format=3))
+    for path in sorted(tmp_path.iterdir()):
+        for options in (GRAY, RAW_RGB):
+            check(load_pixels(str(path), options), load_image(str(path), options))
+    path = save(tmp_path / "e.png", Image.new("L", (3, 2), 9))
+    for options in (InputOptions(mean=(0.5,)), InputOptions(std=(2,), raw=True)):
+        check(load_pixels(path, options), load_image(path, options))
+
+
+def test_no_memory_for_floats(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", Image.new("L", (4, 3)))
+
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Samples, "tensor", refuse)
+    assert "does not fit in memory" in error_of(path)
 
 
 # Resizing and normalising

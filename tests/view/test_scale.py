@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from cnnviz.core.types import Statistics
 from cnnviz.errors import RequestError
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.scale import Scale, choose_scale, count_outside
@@ -47,6 +48,15 @@ def test_no_value_is_outside_the_scale_chosen_for_it(plane):
         scale = scale_for(plane, colormap=colormap)
         assert scale.low < scale.high
         assert count_outside(plane, scale) == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "nonfinite", "covered"),
+    [(-1, 1, 0, True), (0, 0.5, 0, True), (-1, 1, 1, False), (-1.5, 0, 0, False),
+     (0, 1.5, 0, False), (None, None, 3, False)],
+)  # fmt: skip
+def test_what_a_scale_covers(low, high, nonfinite, covered):
+    assert Scale(-1, 1, "rdbu").covers(Statistics(low, high, None, 0, nonfinite)) is covered
 
 
 def test_count_outside():

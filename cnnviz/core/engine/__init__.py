@@ -1,10 +1,44 @@
 """The two operations everything stands on: correlate and pool.
 
 Each works through the output in bands of rows, so that beside input and output only a few
-megabytes are alive, however large the image.
+megabytes are alive, however large the image; and each is planned: the cheapest of several
+algorithms that is exact enough computes it (`plan`).
 """
 
-from cnnviz.core.engine.correlation import correlate
-from cnnviz.core.engine.pooling import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
+from cnnviz.core.engine.correlation import ALGORITHMS, Correlation, correlate
+from cnnviz.core.engine.plan import PRECISIONS, Plan, choose, computing, note_algorithm, noting
+from cnnviz.core.engine.pooling import (
+    POOL_ALGORITHMS,
+    POOL_MODES,
+    adaptive_bins,
+    adaptive_pool,
+    global_pool,
+    pool,
+)
+from cnnviz.errors import unknown
 
-__all__ = ["POOL_MODES", "adaptive_bins", "adaptive_pool", "correlate", "global_pool", "pool"]
+__all__ = [
+    "ALGORITHMS",
+    "POOL_ALGORITHMS",
+    "POOL_MODES",
+    "PRECISIONS",
+    "Correlation",
+    "Plan",
+    "adaptive_bins",
+    "adaptive_pool",
+    "check_algorithm",
+    "choose",
+    "computing",
+    "correlate",
+    "global_pool",
+    "note_algorithm",
+    "noting",
+    "pool",
+]
+
+
+def check_algorithm(name: str | None) -> None:
+    """Raise RequestError unless `name` is one of ALGORITHMS or POOL_ALGORITHMS, or None."""
+    known = [*ALGORITHMS, *POOL_ALGORITHMS]
+    if name is not None and name not in known:
+        raise unknown("algorithm", name, known)

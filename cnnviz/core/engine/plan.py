@@ -3,29 +3,33 @@
 An `Algorithm` states the work it would do on a problem as a few counted quantities (values passed
 over, multiply-adds of matrix products, calls made…). What one of each costs was fitted to measured
 times by ``python -m tests.benchmarks --fit`` and stands in ``costs.json``: nanoseconds a unit, by
-the kind of BLAS that NumPy brought.
+the kind of processor that NumPy's BLAS has been made for.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cnnviz.core.threads import thread_count
+from cnnviz.core.engine.heap import keep_pages
+from cnnviz.core.threads import available_threads, thread_count
 from cnnviz.errors import RequestError, unknown
 
 P = TypeVar("P")
 
-EXACT, FAST = "exact", "fast"
-PRECISIONS: Mapping[str, float] = {EXACT: 2e-6, FAST: 2e-5}
+EXACT = "exact"
+PRECISIONS: Mapping[str, float] = {EXACT: 2e-6, "fast": 2e-5}
 """The largest error each precision admits, as a share of the sum of the terms' magnitudes."""
 
 SMALL = 4e5  # nanoseconds: below it, handing work to a second thread costs more than it saves
+SERIAL = "serial"  # in costs.json: the share of an algorithm's time that threads do not divide
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,10 @@ class Algorithm(Generic[P]):
     name: str
     summary: str
     supports: Callable[[P], bool]
-    work: Callable[[P], Mapping[str, float]]  # counted quantities, by the names in costs.json
-    run: Callable[..., Any]
-    error: float  # the bound it keeps, as a share of the sum of the terms' magnitudes
+    work: Callable[[P], Mapping[str, float]]  # counted quantities, by their names in costs.json
+    run: Callable[[P, Any, int], None]  # fills an output, with so many threads
+    error: float = 0.0  # the bound it keeps, as a share of the sum of the terms' magnitudes
+    shares_rounding: bool = False  # the largest such sum near a window counts, not the window's own
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,168 @@ class Plan:
 
     algorithm: str
     threads: int
-    seconds: float  # expected, by the cost model
+    seconds: float  # expected of all processors, by the cost model
     error: float  # at most this share of the sum of the terms' magnitudes
 
     def __str__(self) -> str:
-        return (
-            f"{self.algorithm}, {self.threads} thread{'s' if self.threads > 1 else ''}, "
-            f"about {self.seconds * 1e3:.3g} ms, error below {self.error:g} of Σ|terms|"
-        )
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        bound = f"error below {self.error:g} of Σ|terms|" if self.error else "exact"
+        return f"{self.algorithm}, {threads}, about {self.seconds * 1e3:.3g} ms, {bound}"
+
+
+def choose(
+    algorithms: Mapping[str, Algorithm[P]],
+    problem: P,
+    *,
+    precision: str = EXACT,
+    algorithm: str | None = None,
+) -> Plan:
+    """Plan a problem: the cheapest algorithm that supports it and is exact enough.
+
+    Parameters
+    ----------
+    algorithms : Mapping
+        The table to choose from.
+    precision : str
+        One of PRECISIONS.
+    algorithm : str, optional
+        Take this one, however exact or expensive it is.
+
+    Raises
+    ------
+    RequestError
+        If `precision` or `algorithm` is unknown, or it cannot solve the problem.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, list(PRECISIONS))
+    able = [each for each in algorithms.values() if each.supports(problem)]
+    if algorithm is not None:
+        if algorithm not in algorithms:
+            raise unknown("algorithm", algorithm, list(algorithms))
+        able = [each for each in able if each.name == algorithm]
+        if not able:
+            could = ", ".join(n for n, each in algorithms.items() if each.supports(problem))
+            raise RequestError(
+                f"{algorithm} cannot compute this: {algorithms[algorithm].summary}",
+                hint=f"here can: {could}",
+            )
+    else:
+        able = [each for each in able if each.error <= PRECISIONS[precision]]
+    plans = [_plan(each, problem) for each in able]
+    return min(plans, key=lambda plan: plan.seconds)
+
+
+def _plan(algorithm: Algorithm[P], problem: P) -> Plan:
+    alone = nanoseconds(algorithm, problem)
+    large = alone > SMALL
+    threads = thread_count() if large else 1
+    # The choice is that of all processors whatever threads are allowed: so are the results.
+    serial = _costs()[algorithm.name].get(SERIAL, 0.0)
+    expected = alone * (serial + (1 - serial) / (available_threads() if large else 1))
+    return Plan(algorithm.name, threads, expected * 1e-9, algorithm.error)
+
+
+def nanoseconds(algorithm: Algorithm[P], problem: P) -> float:
+    """Return what the cost model expects of one thread."""
+    units = _costs()[algorithm.name]
+    return sum(units[name] * amount for name, amount in algorithm.work(problem).items())
+
+
+@cache
+def _costs() -> Mapping[str, Mapping[str, float]]:
+    """Return nanoseconds a unit by algorithm and quantity, for this process's BLAS."""
+    text = Path(__file__).with_name("costs.json").read_text("utf-8")
+    profiles: dict[str, dict[str, dict[str, float]]] = json.loads(text)
+    return profiles.get(blas_core(), profiles["Haswell"])
+
+
+@cache
+def blas_core() -> str:
+    """Return the kind of processor OpenBLAS works for: Haswell, SkylakeX, …; empty if unknown.
+
+    It decides how quick matrix products are beside everything else.
+    """
+    from numpy.linalg import _umath_linalg
+
+    try:
+        library = ctypes.CDLL(_umath_linalg.__file__)
+    except OSError:
+        return ""
+    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename"):
+        if hasattr(library, name):
+            function = getattr(library, name)
+            function.restype = ctypes.c_char_p
+            return str(function().decode())
+    return ""
+
+
+# --- settings that hold for a while --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How correlate and pool compute."""
+
+    precision: str = EXACT
+    algorithm: str | None = None  # take it wherever it can compute what is asked
+
+
+_settings: ContextVar[Settings] = ContextVar("settings", default=Settings())  # noqa: B039 - frozen
+_noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def computing(precision: str = EXACT, algorithm: str | None = None) -> Iterator[None]:
+    """Have everything inside the with-block computed so.
+
+    Parameters
+    ----------
+    precision : str
+        One of PRECISIONS.
+    algorithm : str, optional
+        Taken for each problem it can solve; the others are planned.
+
+    Examples
+    --------
+    >>> with computing(precision="fast"):
+    ...     pass
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, list(PRECISIONS))
+    token = _settings.set(Settings(precision, algorithm))
+    try:
+        yield
+    finally:
+        _settings.reset(token)
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, None]]:
+    """Yield what fills up with the names of the algorithms used inside the with-block."""
+    names: dict[str, None] = {}
+    token = _noted.set(names)
+    try:
+        yield names
+    finally:
+        _noted.reset(token)
+
+
+def note_algorithm(name: str) -> None:
+    """Remember the use of an algorithm."""
+    names = _noted.get()
+    if names is not None:
+        names[name] = None
+
+
+def plan_for(
+    algorithms: Mapping[str, Algorithm[P]], problem: P, algorithm: str | None = None
+) -> Plan:
+    """Plan a problem by the settings in force, or with the algorithm named."""
+    settings = _settings.get()
+    wanted = algorithms.get(settings.algorithm or "")
+    if algorithm is None and wanted is not None and wanted.supports(problem):
+        algorithm = wanted.name
+    plan = choose(algorithms, problem, precision=settings.precision, algorithm=algorithm)
+    note_algorithm(plan.algorithm)
+    keep_pages()
+    return plan

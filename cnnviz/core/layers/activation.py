@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.layers.base import Layer, ParamSpec, elementwise, register
+from cnnviz.core.layers.base import Elementwise, ParamSpec, elementwise, register
 from cnnviz.core.options import choice, number, option, whole
-from cnnviz.core.types import Params, Shape, Tensor
+from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError
 
 Values = NDArray[np.floating[Any]]
@@ -20,23 +20,18 @@ Values = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activation(Layer):
+class Activation(Elementwise):
     """A function of one number; subclasses give `curve`."""
 
     family: ClassVar[str] = "activation"
-    keeps_maps: ClassVar[bool] = True
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the input's shape."""
-        return shapes[0]
 
     def curve(self, x: Tensor) -> Values:
         """Return the function's value for each of a block of values."""
         raise NotImplementedError
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Apply the curve to every value."""
-        return elementwise(self.curve, inputs[0])
+        return elementwise(self.curve, inputs[0], out)
 
 
 def sigmoid(x: Tensor) -> Values:
@@ -148,15 +143,19 @@ class Prelu(Activation):
         """Return the slopes."""
         return {"weight": ParamSpec((self.num_parameters,))}
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
+    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
         """Return slopes of 0.25, as in PyTorch."""
         return {"weight": np.full(self.num_parameters, 0.25, np.float32)}
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Scale what is negative by its channel's slope."""
         x = inputs[0]
         slope = params["weight"].reshape(-1, *(1,) * (x.ndim - 1))
-        return np.where(x > 0, x, slope * x)
+        bent = np.where(x > 0, x, slope * x)
+        if out is None:
+            return bent
+        out[...] = bent
+        return out
 
 
 @register

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.options import Option
-from cnnviz.core.types import Pair, Params, Shape, Tensor
+from cnnviz.core.threads import share, thread_count
+from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
 from cnnviz.core.window import Field, Window
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
-ELEMENTS = 1 << 18
+ELEMENTS = 1 << 17
 """How many values an elementwise layer computes at a time: they stay in the cache."""
+
+FEW = 4  # blocks of so many values that a second thread would not pay
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Layer(ABC):
     order: ClassVar[tuple[str, ...]] = ()  # options that come first by position, before the others
     is_stage: ClassVar[bool] = True  # False for words that only steer the graph
     keeps_maps: ClassVar[bool] = False  # map c comes from map c alone, and may bear its name
-    algorithm: ClassVar[str | None] = None  # how the engine computes it, where it does
+    reads_samples: ClassVar[bool] = False  # apply takes 8-bit Samples for an input, too
     weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
 
     def __post_init__(self) -> None:
@@ -65,8 +68,8 @@ class Layer(ABC):
         """Return the parameters the layer needs for inputs of `shapes`, by name."""
         return {}
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
-        """Return the parameters used when none are given."""
+    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
+        """Return the parameters used when none are given, those that are drawn from `seed`."""
         return {}
 
     def macs(self, *shapes: Shape) -> int:
@@ -193,10 +196,30 @@ def require_maps(shape: Shape, layer: str) -> Shape:
     return shape
 
 
-def elementwise(function: Callable[[Tensor], NDArray[np.floating[Any]]], x: Tensor) -> Tensor:
+class Elementwise(Layer):
+    """A layer each of whose values comes from the one in its place: it may be computed there."""
+
+    keeps_maps: ClassVar[bool] = True
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the input's shape."""
+        return shapes[0]
+
+    @abstractmethod
+    def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
+        """Compute the output into `out`, contiguous and perhaps the input itself, or a new one."""
+
+
+def elementwise(
+    function: Callable[[Tensor], NDArray[np.floating[Any]]], x: Tensor, out: Tensor | None = None
+) -> Tensor:
     """Apply `function` to every value, a cache-sized block at a time."""
-    output = np.empty(x.shape, np.float32)
+    output = np.empty(x.shape, np.float32) if out is None else out
     source, target = np.ascontiguousarray(x).reshape(-1), output.reshape(-1)
-    for start in range(0, source.size, ELEMENTS):
+
+    def worker(start: int) -> None:
         target[start : start + ELEMENTS] = function(source[start : start + ELEMENTS])
+
+    starts = range(0, source.size, ELEMENTS)
+    share(starts, lambda: worker, thread_count() if len(starts) > FEW else 1)
     return output

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnviz.core.border import BORDERS, check_border
-from cnnviz.core.engine import correlate
+from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.kernels import Kernel
 from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps
 from cnnviz.core.layers.filters import (
@@ -24,7 +24,7 @@ from cnnviz.core.layers.filters import (
     read_filters,
 )
 from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, whole
-from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
+from cnnviz.core.types import Pads, Pair, Params, Seed, Shape, Tensor
 from cnnviz.core.window import Field, Window
 from cnnviz.errors import CnnvizError, RequestError
 
@@ -53,7 +53,6 @@ class Convolution(Layer):
     """Settings and parameters that all sliding-weight layers share."""
 
     family: ClassVar[str] = "convolution"
-    algorithm: ClassVar[str | None] = "windows"
 
     filters: Filters = option(
         read_filters,
@@ -139,15 +138,15 @@ class Convolution(Layer):
             specs["bias"] = ParamSpec((self.channels_out(channels),))
         return specs
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
+    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
         """Return the chosen kernels, or He-normal filters; a bias of zeros."""
         channels = shapes[0][0]
         shape = self.weight_shape(channels)
         if self.kernels:
             weight = self.kernel_weight(shape)
         else:
-            rng = rng if self.seed is None else np.random.default_rng(self.seed)
-            weight = he_normal(rng, shape, prod(shape[1:]))
+            seed = seed if self.seed is None else self.seed
+            weight = he_normal(seed, shape, prod(shape[1:]))
         params = {"weight": weight}
         if self.has_bias:
             params["bias"] = np.zeros(self.channels_out(channels), np.float32)
@@ -185,6 +184,7 @@ class Conv(Grouped, Bordered, Convolution):
     """2-D convolution, as every CNN computes it (cross-correlation)."""
 
     name: ClassVar[str] = "conv"
+    reads_samples: ClassVar[bool] = True
     summary: ClassVar[str] = "slide filters over the maps; each output is a weighted sum"
     formula: ClassVar[str] = "S(k,y,x) = b(k) + Σ I(c, y·s+i·d, x·s+j·d) · W(k,c,i,j)"
     order: ClassVar[tuple[str, ...]] = (
@@ -216,6 +216,7 @@ class Depthwise(Bordered, Convolution):
     """Depthwise convolution: every channel keeps to itself."""
 
     name: ClassVar[str] = "depthwise"
+    reads_samples: ClassVar[bool] = True
     summary: ClassVar[str] = "apply the filters to each channel on its own"
     formula: ClassVar[str] = "S(c·N+n,y,x) = b + Σ I(c, y·s+i·d, x·s+j·d) · W(c·N+n,i,j)"
     order: ClassVar[tuple[str, ...]] = (
@@ -278,7 +279,6 @@ class ConvTranspose(Grouped, Convolution):
     """Transposed convolution, which decoders enlarge with."""
 
     name: ClassVar[str] = "conv_transpose"
-    algorithm: ClassVar[str | None] = "scatter"
     summary: ClassVar[str] = "the reverse walk of conv: each input value paints a weighted window"
     formula: ClassVar[str] = "S(k, y·s+i·d−p, x·s+j·d−p) += I(c,y,x) · W(c,k,i,j)"
     order: ClassVar[tuple[str, ...]] = (
@@ -354,6 +354,7 @@ class ConvTranspose(Grouped, Convolution):
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Add each window cell's product, a whole map at a time, where it belongs."""
+        note_algorithm("scatter")
         x, weight = inputs[0], params["weight"]
         channels, height, width = x.shape
         (rows, columns), (top, left, bottom, right) = self.crop((height, width))

@@ -8,12 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from cnnviz.core.engine.bands import Band, cut
 from cnnviz.core.layers.base import Layer, ParamSpec, register
 from cnnviz.core.layers.filters import he_normal
 from cnnviz.core.options import flag, option, optional, whole
-from cnnviz.core.types import Params, Shape, Tensor
+from cnnviz.core.threads import share, thread_count
+from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError
+
+BAND_BYTES = 4 << 20  # of the weights one thread reads at a time
 
 
 @register
@@ -72,10 +76,10 @@ class Dense(Layer):
             specs["bias"] = ParamSpec((self.units,))
         return specs
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
+    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
         """Return He-normal weights and a bias of zeros."""
-        rng = rng if self.seed is None else np.random.default_rng(self.seed)
-        params = {"weight": he_normal(rng, (self.units, shapes[0][0]), shapes[0][0])}
+        seed = seed if self.seed is None else self.seed
+        params = {"weight": he_normal(seed, (self.units, shapes[0][0]), shapes[0][0])}
         if self.bias:
             params["bias"] = np.zeros(self.units, np.float32)
         return params
@@ -90,9 +94,18 @@ class Dense(Layer):
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Multiply by the weight and add the bias."""
-        output: Tensor = params["weight"] @ inputs[0].reshape(-1)
+        weight, x = params["weight"], inputs[0].reshape(-1)
+        output = np.empty(len(weight), np.float32)
+
+        def worker(band: Band) -> None:
+            # Not matmul, which keeps the GIL while it multiplies a vector.
+            np.dot(weight[slice(*band)], x, out=output[slice(*band)])
+
+        # Reading the weights is all the work there is: two threads read quicker than one.
+        threads = thread_count() if weight.nbytes > BAND_BYTES else 1
+        share(cut(len(weight), 4 * x.size, BAND_BYTES, threads), lambda: worker, threads)
         if self.bias:
-            output = output + params["bias"]
+            output += params["bias"]
         return output
 
 

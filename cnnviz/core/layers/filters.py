@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnviz.core.kernels import Kernel
 from cnnviz.core.options import Padding, whole
-from cnnviz.core.types import Pair, Tensor
+from cnnviz.core.types import Pair, Seed, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
 
@@ -108,8 +108,8 @@ def _before(length: int, padding: Padding) -> int:
     return length // 2 if padding.rule == "same-lower" else (length - 1) // 2
 
 
-def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int) -> Tensor:
+def he_normal(seed: Seed, shape: tuple[int, ...], fan_in: int) -> Tensor:
     """Draw N(0, 2 / fan_in) weights: He et al., "Delving Deep into Rectifiers", ICCV 2015."""
-    drawn = rng.standard_normal(shape, dtype=np.float32)
+    drawn = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     drawn *= np.float32(np.sqrt(2 / fan_in))
     return drawn

@@ -7,28 +7,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.layers.base import Layer, ParamSpec, register, require_maps
+from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps
 from cnnviz.core.options import number, option, whole
-from cnnviz.core.types import Params, Shape, Tensor
+from cnnviz.core.types import Params, Seed, Shape, Tensor
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class BatchNorm(Layer):
+class BatchNorm(Elementwise):
     """Batch normalisation at inference: Ioffe & Szegedy, ICML 2015."""
 
     name: ClassVar[str] = "batchnorm"
     family: ClassVar[str] = "normalization"
-    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "shift and scale each channel by what training measured"
     formula: ClassVar[str] = "(x − running_mean) / √(running_var + eps) · weight + bias"
     weights_from: ClassVar[str | None] = "set"
 
     eps: float = option(number(least=0), "added to the variance", default=1e-5)
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the input's shape."""
-        return shapes[0]
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return scale and shift, and the running statistics, which are not trained."""
@@ -40,19 +35,19 @@ class BatchNorm(Layer):
             "running_var": ParamSpec(shape, trained=False),
         }
 
-    def initial_params(self, rng: np.random.Generator, *shapes: Shape) -> Params:
+    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
         """Return what changes nothing: mean 0, variance 1, scale 1, shift 0."""
         zeros, ones = np.zeros(shapes[0][0], np.float32), np.ones(shapes[0][0], np.float32)
         return {"weight": ones, "bias": zeros, "running_mean": zeros, "running_var": ones}
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Normalise each channel."""
         x = inputs[0]
         variance = params["running_var"].astype(np.float64)
         scale = params["weight"] / np.sqrt(variance + self.eps)
         shift = params["bias"] - params["running_mean"] * scale
         per_channel = (-1, *(1,) * (x.ndim - 1))
-        output = x * scale.astype(np.float32).reshape(per_channel)
+        output = np.multiply(x, scale.astype(np.float32).reshape(per_channel), out=out)
         output += shift.astype(np.float32).reshape(per_channel)
         return output
 

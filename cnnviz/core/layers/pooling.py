@@ -20,7 +20,6 @@ class LocalPool(Bordered, Layer):
     """Settings that all sliding pooling layers share."""
 
     family: ClassVar[str] = "pooling"
-    algorithm: ClassVar[str | None] = "two passes"
     keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
     order: ClassVar[tuple[str, ...]] = (

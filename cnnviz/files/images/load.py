@@ -6,11 +6,11 @@ import io
 import sys
 from typing import BinaryIO
 
-from cnnviz.core.types import Tensor
+from cnnviz.core.types import Samples, Tensor
 from cnnviz.errors import CnnvizError
 from cnnviz.files.images.decode import decode, guarded, upright
 from cnnviz.files.images.options import InputOptions, pixel_limit
-from cnnviz.files.images.pixels import depth_of, normalise, resize_planes, to_tensor
+from cnnviz.files.images.pixels import depth_of, normalise, resize_planes, to_pixels
 from cnnviz.files.matrices import (
     display_name,
     file_error,
@@ -44,24 +44,61 @@ def load_image(source: str, options: InputOptions = _DEFAULTS) -> Tensor:
     CnnvizError
         If it cannot be read, is too large, or ``mean`` and ``std`` do not fit its channels.
     """
+    return _as_tensor(load_pixels(source, options), source)
+
+
+def load_pixels(source: str, options: InputOptions = _DEFAULTS) -> Tensor | Samples:
+    """Load as `load_image` does, but keep an 8-bit picture as the bytes it is made of.
+
+    Parameters
+    ----------
+    source : str
+        As for `load_image`.
+    options : InputOptions
+        As for `load_image`.
+
+    Returns
+    -------
+    Samples
+        Of a picture that is divided by 255, or with ``raw`` by nothing: its bytes (C, H, W),
+        contiguous, with unit 255 or 1. Its `tensor` is what `load_image` returns.
+    Tensor
+        Of everything else (deeper than 8 bits, signed, floats, matrices), and with ``mean`` or
+        ``std``: (C, H, W) float32, contiguous.
+
+    Raises
+    ------
+    CnnvizError
+        As `load_image`.
+    """
     limit = pixel_limit(options)
     data = _read_stdin(limit) if source == "-" else None
+    pixels: Tensor | Samples
     if is_matrix(source, data):
         matrix = read_matrix(source, data, max_pixels=options.max_pixels)
-        tensor = resize_planes(matrix_to_tensor(matrix, source), options.resize)
+        pixels = resize_planes(matrix_to_tensor(matrix, source), options.resize)
     else:
-        tensor = _load_picture(source, data, options, limit)
-    return normalise(tensor, options, source)
+        pixels = _load_picture(source, data, options, limit)
+    if options.mean is None and options.std is None:
+        return pixels
+    return normalise(_as_tensor(pixels, source), options, source)
 
 
 def _load_picture(
     source: str, data: bytes | None, options: InputOptions, limit: int | None
-) -> Tensor:
+) -> Tensor | Samples:
     name = display_name(source)
     with _open(source, data, limit) as stream, guarded(name, limit):
-        image = decode(stream, name, limit)
+        image = decode(stream, name, limit, gray=options.color == "gray")
         depth = depth_of(image)  # which a turned image no longer tells
-        return to_tensor(upright(image), depth, options)
+        return to_pixels(upright(image), depth, options)
+
+
+def _as_tensor(pixels: Tensor | Samples, source: str) -> Tensor:
+    if not isinstance(pixels, Samples):
+        return pixels
+    with guarded(display_name(source), None):  # four times the memory
+        return pixels.tensor()
 
 
 def _read_stdin(limit: int | None) -> bytes:

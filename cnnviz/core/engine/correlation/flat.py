@@ -1,0 +1,181 @@
+"""Flat passes: a kernel of few taps as additions of long shifted lines.
+
+    S(y, X) = scale · Σⱼ b[j] · ( Σᵢ a[i] · x[y + i·d, X + j·d] )       a ⊗ b = the kernel / scale
+            = scale · Σᵢⱼ w[i, j] · x[y + i·d, X + j·d]                 where that is cheaper
+
+Additions run along whole bands of rows as one line (see `passes`), several times quicker than row
+by row. At the end of a row a line runs into the next one: the few outputs whose windows cross the
+left or right edge come out wrong, and are computed anew from their own windows.
+
+Taps of weight 0 are left out, and with them a NaN beneath: the input is watched for it instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.border import padded_band, padded_patch
+from cnnviz.core.engine.bands import Band, cut
+from cnnviz.core.engine.correlation.passes import Line, Recipe
+from cnnviz.core.engine.correlation.planes import Planes, mixed
+from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.engine.correlation.windows import weigh
+from cnnviz.core.threads import share
+
+BAND_BYTES = 1 << 20  # of a line: shorter ones make two threads slower than one
+MOST_PASSES = 48
+EDGE_BYTES = 4 << 20  # of the windows along an edge that are computed anew together
+
+
+def supports(problem: Correlation) -> bool:
+    """One-plane kernels of few taps that move by one pixel over an image wider than they are."""
+    extent, pads = problem.extent, problem.pads
+    return (
+        problem.window.stride == (1, 1)
+        and problem.planes is not None
+        and problem.x.shape[2] >= 2 * extent[1]
+        and max(pads[1], pads[3]) < extent[1]
+        and all(each is None or each.passes <= MOST_PASSES for each in problem.recipes)
+    )
+
+
+def work(problem: Correlation) -> Mapping[str, float]:
+    """Count the values passed over, those copied, and the calls."""
+    assert problem.planes is not None  # noqa: S101 - `supports` said so
+    plane = problem.size[0] * problem.x.shape[2]
+    passes = [each.passes for each in problem.recipes if each is not None]
+    mixes = 0 if problem.planes.mix is None else 2 * len(problem.planes.mix)
+    bands = 4 * plane / BAND_BYTES + 1
+    return {
+        "values": plane * (sum(passes) + mixes),
+        "outputs": problem.outputs,
+        "calls": bands * (sum(passes) + 12 * problem.filters),
+    }
+
+
+def run(
+    problem: Correlation,
+    output: NDArray[Any],
+    threads: int,
+    dtype: type[np.float32 | np.int16] = np.float32,
+    unit: float = 1.0,
+) -> None:
+    """Fill `output` (O, rows, columns), a band of rows at a time.
+
+    The lines are of `dtype`; what they yield is divided by `unit` in the end.
+    """
+    planes = problem.planes
+    assert planes is not None  # noqa: S101 - `supports` said so
+    width, (rows, _) = problem.x.shape[2], problem.size
+    each = problem.filters // problem.groups
+    todo = list(enumerate(problem.recipes))
+    bands = cut(rows, width * np.dtype(dtype).itemsize, BAND_BYTES, threads)
+    longest = (bands[0][1] + problem.extent[0]) * width
+
+    def make_worker() -> Callable[[Band], None]:
+        first_line, second_line, spare = (np.empty(longest, dtype) for _ in range(3))
+
+        def worker(band: Band) -> None:
+            first, stop = band
+            source, channel = _source(problem, planes, band, 0, dtype), 0
+            for index, recipe in todo:
+                target = output[index, first:stop]
+                if recipe is None:
+                    target[...] = 0
+                    continue
+                if planes.mix is None and index // each != channel:
+                    channel = index // each
+                    source = _source(problem, planes, band, channel, dtype)
+                _pass_over(source, recipe, problem, target, (first_line, second_line, spare))
+            if unit != 1:
+                output[:, first:stop] /= np.float32(unit)
+            problem.finish(output[:, first:stop], confined=True)
+
+        return worker
+
+    share(bands, make_worker, threads)
+    _mend_edges(problem, output, threads, unit)
+
+
+def _pass_over(
+    source: Line,
+    recipe: Recipe,
+    problem: Correlation,
+    target: NDArray[Any],
+    spare: tuple[Line, Line, Line],
+) -> None:
+    """Write the sums over `source`, rows as one line, to `target` (rows, columns)."""
+    rows, columns = target.shape
+    width, wide, left = problem.x.shape[2], problem.extent[1], problem.pads[1]
+    shifts = (problem.window.dilation[0] * width, problem.window.dilation[1])
+    size = rows * width
+    last = size - (wide - 1)  # windows that begin later reach beyond the line's end
+    straight = columns == width and target.flags.c_contiguous and target.dtype == source.dtype
+    *before, final = recipe.sums
+    for taps in before:
+        taps.over(source, shifts, spare[0][:size], spare[2][:size])
+        source = spare[0]
+    out = target.reshape(-1)[left : left + last] if straight else spare[1][:last]
+    final.over(source, shifts, out, spare[2][:last])
+    if not straight:
+        inside = width - wide + 1
+        target[:, left : left + inside] = spare[1][:size].reshape(rows, width)[:, :inside]
+    if recipe.scale != 1:
+        target *= target.dtype.type(recipe.scale)
+
+
+def _source(
+    problem: Correlation, planes: Planes, band: Band, channel: int, dtype: type[Any]
+) -> Line:
+    """Return the rows under a band as one line: a view of the input, if it can be one."""
+    top, _, bottom, _ = problem.pads
+    start, stop = band[0], band[1] - 1 + problem.extent[0]
+    channels = slice(channel, channel + 1) if planes.mix is None else slice(None)
+    rows = padded_band(
+        problem.only(channels),
+        (top, 0, bottom, 0),
+        start,
+        stop,
+        problem.padding_mode,
+        problem.fill,
+        dtype=dtype,
+    )
+    if planes.mix is not None:
+        rows = mixed(rows, planes.mix)
+    rows = np.ascontiguousarray(rows)
+    if dtype is np.float32:
+        problem.watch(rows)
+    return rows.reshape(-1)
+
+
+def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int, unit: float) -> None:
+    """Compute the output columns whose windows reach into the padding from those windows."""
+    tall, wide = problem.extent
+    left, (rows, columns) = problem.pads[1], problem.size
+    right = left + problem.x.shape[2] - wide + 1
+    edges = [(first, stop) for first, stop in ((0, left), (right, columns)) if first < stop]
+    window_bytes = 4 * problem.channels * problem.taps * max(left, columns - right)
+    bands = cut(rows, window_bytes, EDGE_BYTES)
+    pieces = [(*band, *edge) for edge in edges for band in bands]
+
+    def worker(piece: tuple[int, int, int, int]) -> None:
+        first, stop, begin, end = piece
+        patch = padded_patch(
+            problem.x,
+            problem.pads,
+            (first, stop - 1 + tall),
+            (begin, end - 1 + wide),
+            problem.padding_mode,
+            problem.fill,
+        )
+        target = output[:, first:stop, begin:end]
+        target[...] = weigh(problem, problem.window.views(patch))
+        if unit != 1:
+            target /= np.float32(unit)
+        problem.finish(target, confined=True)
+
+    share(pieces, lambda: worker, threads if len(pieces) > len(edges) else 1)

@@ -1,0 +1,189 @@
+"""Sums of few taps as passes over long contiguous lines: the recipes of `flat` and `int16`.
+
+An image is one line of numbers, row after row, and the pixel i rows below and j columns to the
+right is i·W + j further on. A weighted sum of taps is then a few additions of whole lines, each
+shifted against the other. Taps of the same strength are added before they are multiplied once:
+
+    5·(a + b + c) − 3·(d + e)         three multiplications less than tap by tap
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Line = NDArray[Any]
+Matrix = NDArray[np.float64]
+
+Tap = tuple[int, int]
+"""(row, column) of a kernel."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Taps of one strength: strength · (Σ plus − Σ minus)."""
+
+    strength: float
+    plus: tuple[Tap, ...]
+    minus: tuple[Tap, ...]
+
+    @property
+    def taps(self) -> int:
+        """How many there are."""
+        return len(self.plus) + len(self.minus)
+
+    @property
+    def passes(self) -> int:
+        """How often a line is passed over, adding the group to another among it."""
+        return self.taps if self.strength == 1 else self.taps + 1
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A weighted sum of taps: one pass over the image's lines."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def passes(self) -> int:
+        """How often a line is passed over."""
+        return max(sum(group.passes for group in self.groups) - 1, 1)
+
+    @property
+    def reach(self) -> float:
+        """The sum of the strengths: how large a sum of taps in 0..1 can get."""
+        return sum(group.strength * group.taps for group in self.groups)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all strengths are whole numbers."""
+        return all(group.strength.is_integer() for group in self.groups)
+
+    def over(self, line: Line, shifts: tuple[int, int], out: Line, spare: Line) -> None:
+        """Write the sums at positions 0 … len(out) − 1 of `line` to `out`.
+
+        Parameters
+        ----------
+        line : array
+            At least as long as `out` and the farthest tap need.
+        shifts : (int, int)
+            How far apart on the line two taps of neighbouring rows, and columns, are.
+        out, spare : arrays
+            Of one length and dtype; `spare` is overwritten.
+        """
+        size = out.size
+
+        def at(tap: Tap) -> Line:
+            start = tap[0] * shifts[0] + tap[1] * shifts[1]
+            return line[start : start + size]
+
+        for index, group in enumerate(self.groups):
+            if index and group.strength == 1:  # straight onto what there is
+                _add(out, map(at, group.plus), map(at, group.minus))
+                continue
+            target = spare if index else out
+            _weigh(target, [at(tap) for tap in group.plus], [at(tap) for tap in group.minus], group)
+            if index:
+                np.add(out, spare, out=out)
+
+
+def _add(out: Line, plus: Iterable[Line], minus: Iterable[Line]) -> None:
+    for line in plus:
+        np.add(out, line, out=out)
+    for line in minus:
+        np.subtract(out, line, out=out)
+
+
+def _weigh(out: Line, plus: list[Line], minus: list[Line], group: Group) -> None:
+    """Write strength · (Σ plus − Σ minus) to `out`."""
+    strength = out.dtype.type(group.strength)
+    if group.taps == 1:
+        (only,) = plus or minus
+        np.multiply(only, strength if plus else -strength, out=out)
+        return
+    # The first two taps in one pass; with none to add, the sum of the others is turned round.
+    if plus and minus:
+        np.subtract(plus.pop(), minus.pop(), out=out)
+        _add(out, plus, minus)
+    else:
+        taps = plus or minus
+        np.add(taps.pop(), taps.pop(), out=out)
+        _add(out, taps, ())
+        strength = strength if plus is taps else -strength
+    if strength != 1:
+        np.multiply(out, strength, out=out)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A kernel as scale · (down ∘ along): sums over rows, then over columns, or one over both."""
+
+    sums: tuple[Sum, ...]
+    scale: float
+
+    @property
+    def passes(self) -> int:
+        """How often lines are passed over."""
+        return sum(each.passes for each in self.sums) + (self.scale != 1)
+
+    @property
+    def reach(self) -> float:
+        """How large the unscaled result of pixels in 0..1 can get."""
+        return float(np.prod([each.reach for each in self.sums]))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the unscaled result of whole numbers is whole."""
+        return all(each.whole for each in self.sums)
+
+
+def recipe_of(kernel: Matrix) -> Recipe | None:
+    """Return the recipe of fewest passes for a kernel (kh, kw); None for one without weights."""
+    if not kernel.any() or not np.isfinite(kernel).all():
+        return None
+    whole, unit = _whole_multiples(kernel)
+    direct = Recipe((_sum_of(whole),), unit)
+    halves = _halves(kernel)
+    if halves is None:
+        return direct
+    (down, unit_down), (along, unit_along) = map(_whole_multiples, halves)
+    sums = _sum_of(down[:, None]), _sum_of(along[None, :])
+    apart = Recipe(sums, unit_down * unit_along)
+    return apart if apart.passes < direct.passes else direct
+
+
+def _sum_of(weights: Matrix) -> Sum:
+    taps: dict[float, tuple[list[Tap], list[Tap]]] = defaultdict(lambda: ([], []))
+    for row, column in np.argwhere(weights).tolist():
+        weight = float(weights[row, column])
+        taps[abs(weight)][weight < 0].append((row, column))
+    # The strength 1 last: its taps need no line of their own once there is something to add to.
+    strengths: Sequence[float] = sorted(taps, key=lambda strength: (strength == 1, strength))
+    return Sum(tuple(Group(s, tuple(taps[s][0]), tuple(taps[s][1])) for s in strengths))
+
+
+def _whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
+    """Return weights as small whole multiples of a unit, as float32 tells them; else as they are.
+
+    >>> _whole_multiples(np.float64([0.25, 0, -0.5]))
+    (array([ 1.,  0., -2.]), 0.25)
+    """
+    unit = float(np.abs(weights[weights != 0]).min())
+    multiples = weights / unit
+    whole = np.rint(multiples)
+    near = np.abs(multiples - whole) <= np.finfo(np.float32).eps * np.abs(whole)
+    return (whole, unit) if near.all() and np.abs(whole).max() <= 128 else (weights, 1.0)
+
+
+def _halves(kernel: Matrix) -> tuple[Matrix, Matrix] | None:
+    """Split a kernel into the column and the row whose product it is, or None."""
+    row, column = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
+    down, along = kernel[:, column] / kernel[row, column], kernel[row]
+    product = np.outer(down, along)
+    exact = np.abs(product - kernel) <= 2 * np.finfo(np.float32).eps * np.abs(kernel)
+    return (down, along) if exact.all() else None

@@ -1,0 +1,51 @@
+"""Filters that are one plane each: what the algorithms of image processing can work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.types import Tensor
+
+MOST = 4096  # planes looked at: beyond it the weights are a network's, not chosen kernels
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Filters W[o, c] = mix[c] · kernels[o]: mix the channels, then slide one plane."""
+
+    kernels: NDArray[np.float64]  # (O, kh, kw)
+    mix: Tensor | None  # (C,) shared by all filters; None where a filter has one channel anyway
+
+
+def planes_of(weight: Tensor) -> Planes | None:
+    """Find the planes of weights (O, depth, kh, kw), or None.
+
+    A 2-D kernel that spans all channels is the same plane over and over: mixing the channels
+    first saves sliding it over each of them.
+    """
+    filters, depth, _, _ = weight.shape
+    if depth == 1:
+        return Planes(weight[:, 0].astype(np.float64), None)
+    if filters * depth > MOST:
+        return None
+    strength = np.abs(weight)
+    strongest = np.unravel_index(int(strength.argmax()), weight.shape)
+    if not strength[strongest]:
+        return None
+    mix = weight[strongest[0], :, strongest[2], strongest[3]] / weight[strongest]
+    kernels = weight[:, strongest[1]]
+    error = np.abs(weight - mix[:, None, None] * kernels[:, None])
+    if not (error <= 2 * np.finfo(np.float32).eps * strength).all():
+        return None
+    return Planes(kernels.astype(np.float64), mix)
+
+
+def mixed(rows: Tensor, mix: Tensor) -> Tensor:
+    """Return Σ mix[c] · rows[c] of (C, rows, columns) as (1, rows, columns)."""
+    total: Tensor = rows[0] * mix[0]
+    for channel in range(1, len(mix)):
+        total += rows[channel] if mix[channel] == 1 else rows[channel] * mix[channel]
+    return np.expand_dims(total, 0)

@@ -1,0 +1,185 @@
+"""One correlation to compute: its input, weights and window, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from cnnviz.core.border import padded_band
+from cnnviz.core.engine.correlation.passes import Recipe, recipe_of
+from cnnviz.core.engine.correlation.planes import Planes, planes_of
+from cnnviz.core.types import Pads, Samples, Tensor
+from cnnviz.core.window import Window
+
+FEW_FILTERS = 4  # whose kernels are looked at in any case
+MOST_FILTERS = 256
+WORTH_A_LOOK = 1 << 16  # outputs of a filter
+
+
+@dataclass(frozen=True, eq=False)
+class Correlation:
+    """A problem all algorithms understand: the arrays, and the sizes that plans are made of."""
+
+    x: Tensor | Samples  # (C, H, W)
+    weight: Tensor  # (O, C / groups, kh, kw), contiguous, not flipped
+    window: Window
+    bias: Tensor | None = None  # (O,)
+    groups: int = 1
+    padding_mode: str = "zeros"
+    pad_value: float = 0.0
+    spills: list[bool] = field(default_factory=list)  # filled by `finish`
+
+    # --- sizes
+
+    @cached_property
+    def channels(self) -> int:
+        """C, of the input."""
+        return int(self.x.shape[0])
+
+    @cached_property
+    def filters(self) -> int:
+        """O, of the output."""
+        filters: int = self.weight.shape[0]
+        return filters
+
+    @cached_property
+    def depth(self) -> int:
+        """C / groups: the channels one filter sees."""
+        depth: int = self.weight.shape[1]
+        return depth
+
+    @cached_property
+    def kernel_size(self) -> tuple[int, int]:
+        """(kh, kw)."""
+        return (self.weight.shape[2], self.weight.shape[3])
+
+    @property
+    def taps(self) -> int:
+        """Kh · kw."""
+        return self.kernel_size[0] * self.kernel_size[1]
+
+    @cached_property
+    def pads(self) -> Pads:
+        """Top, left, bottom, right."""
+        return self.window.pads((self.x.shape[1], self.x.shape[2]))
+
+    @property
+    def fill(self) -> float:
+        """The number that stands in constant padding."""
+        return self.pad_value if self.padding_mode == "constant" else 0.0
+
+    @cached_property
+    def planes(self) -> Planes | None:
+        """The filters as one plane each, if they are and it is worth while to look.
+
+        Looking at a kernel takes as long as sliding it over some 10,000 pixels.
+        """
+        many = self.filters > FEW_FILTERS and self.outputs < WORTH_A_LOOK * self.filters
+        return None if many or self.filters > MOST_FILTERS else planes_of(self.weight)
+
+    @cached_property
+    def recipes(self) -> list[Recipe | None]:
+        """How to add each filter's plane up; empty if the filters are no planes."""
+        if self.planes is None:
+            return []
+        known: dict[bytes, Recipe | None] = {}  # depthwise layers have one kernel many times
+        for kernel in self.planes.kernels:
+            if kernel.tobytes() not in known:
+                known[kernel.tobytes()] = recipe_of(kernel)
+        return [known[kernel.tobytes()] for kernel in self.planes.kernels]
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the output."""
+        return self.window.output_size((self.x.shape[1], self.x.shape[2]))
+
+    @cached_property
+    def padded_width(self) -> int:
+        """Columns of the padded input."""
+        return self.pads[1] + self.x.shape[2] + self.pads[3]
+
+    @cached_property
+    def padded_height(self) -> int:
+        """Rows of the padded input."""
+        return self.pads[0] + self.x.shape[1] + self.pads[2]
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns from a window's first cell to its last, both counted."""
+        return self.window.extent
+
+    @cached_property
+    def outputs(self) -> int:
+        """How many values come out."""
+        return self.filters * self.size[0] * self.size[1]
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of the plain sum."""
+        return self.outputs * self.depth * self.kernel_size[0] * self.kernel_size[1]
+
+    @property
+    def dense_window(self) -> bool:
+        """Whether windows move by one pixel and have no gaps."""
+        return self.window.stride == (1, 1) and self.window.dilation == (1, 1)
+
+    # --- what algorithms do with it
+
+    def band(self, first: int, stop: int, channels: slice = slice(None)) -> Tensor:
+        """Return the padded input rows under output rows first … stop−1.
+
+        Returns
+        -------
+        Tensor
+            (C, (stop − 1 − first)·stride + extent, left + W + right); a view of the input where
+            nothing had to be added.
+        """
+        (stride, _), (extent, _) = self.window.stride, self.window.extent
+        return self.rows(first * stride, (stop - 1) * stride + extent, channels)
+
+    def rows(
+        self, start: int, stop: int, channels: slice = slice(None), *, hangs: int = 0
+    ) -> Tensor:
+        """Return rows start … stop−1 of the padded input, float32.
+
+        Rows past its end, and `hangs` more columns on the right, hold 0.
+        """
+        x, mode = self.only(channels), self.padding_mode
+        return padded_band(x, self.pads, start, stop, mode, self.fill, hangs=hangs)
+
+    def only(self, channels: slice) -> Tensor | Samples:
+        """Return some channels of the input, without copying."""
+        x = self.x
+        return Samples(x.values[channels], x.unit) if isinstance(x, Samples) else x[channels]
+
+    def finish(
+        self, piece: Tensor, filters: slice = slice(None), *, confined: bool = False
+    ) -> None:
+        """Complete a piece (filters, rows, columns) of the output in place, while it is cached.
+
+        Adds the bias. Unless the algorithm is `confined`, that is, no sum of
+        its reaches beyond a window, values that are not finite are noted: they may have spread.
+        """
+        if not confined:
+            self.watch(piece)
+        if self.bias is not None:
+            piece += self.bias[filters, None, None]
+
+    def watch(self, values: Tensor) -> None:
+        """Note values that are not finite, so that a safe algorithm computes it all anew."""
+        if not _is_finite(values):
+            self.spills.append(True)
+
+
+def _is_finite(values: Tensor) -> bool:
+    """Tell whether all values are finite; at worst (overflow) say no where they are.
+
+    A sum or a dot product that met an infinity or a NaN never becomes finite again.
+    """
+    with np.errstate(all="ignore"):
+        if values.flags.c_contiguous:
+            flat = values.reshape(-1)
+            return bool(np.isfinite(np.dot(flat, flat)))  # BLAS's: several times quicker
+        return bool(np.isfinite(np.add.reduce(values, axis=None)))

@@ -1,0 +1,59 @@
+"""Cross-correlation by windows and one matrix product a band: the reference.
+
+    #gijYXyx,gkij -> gkYX        (g group, i channel of the group, j·· window cell, k filter)
+
+Every window of a band of output rows is copied into one column (im2col), and a single matrix
+product weighs them all. Each output value is one dot product over its own window, so NaN and
+infinities reach the outputs whose window covers them and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cnnviz.core.engine.bands import Band, cut
+from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.threads import share
+from cnnviz.core.types import Tensor
+
+BAND_BYTES = 2 << 20  # the columns of one band: large enough for BLAS, small enough for the cache
+
+
+def supports(problem: Correlation) -> bool:
+    """Every problem."""
+    del problem
+    return True
+
+
+def work(problem: Correlation) -> Mapping[str, float]:
+    """Count the columns' values, the products and the calls."""
+    columns = problem.channels * problem.taps * problem.size[0] * problem.size[1]
+    return {"columns": columns, "macs": problem.macs, "bands": 4 * columns / BAND_BYTES + 1}
+
+
+def run(problem: Correlation, output: Tensor, threads: int) -> None:
+    """Fill `output` (O, rows, columns), a band of rows at a time."""
+    rows, columns = problem.size
+    window_bytes = 4 * problem.channels * problem.taps
+    pieces = [
+        (band, left, right)
+        for band in cut(rows, window_bytes * columns, BAND_BYTES, threads)
+        # Almost always the whole width; large kernels on wide images go a piece of it at a time.
+        for left, right in cut(columns, window_bytes * (band[1] - band[0]), BAND_BYTES)
+    ]
+
+    def worker(piece: tuple[Band, int, int]) -> None:
+        (first, stop), left, right = piece
+        every = problem.window.views(problem.band(first, stop))[..., left:right]
+        output[:, first:stop, left:right] = weigh(problem, every)
+        problem.finish(output[:, first:stop, left:right], confined=True)
+
+    share(pieces, lambda: worker, threads)
+
+
+def weigh(problem: Correlation, every: Tensor) -> Tensor:
+    """Weigh windows (C, kh, kw, rows, columns) with all filters: (O, rows, columns)."""
+    groups, each = problem.groups, problem.filters // problem.groups
+    cells = every.reshape(groups, problem.depth * problem.taps, -1)
+    sums: Tensor = problem.weight.reshape(groups, each, -1) @ cells
+    return sums.reshape(problem.filters, *every.shape[3:])

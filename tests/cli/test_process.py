@@ -1,0 +1,152 @@
+"""Starting and ending: what is imported when, and what a process settles for itself."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnviz.cli import process
+from cnnviz.cli.app import COMMANDS, app_for
+from tests.cli.conftest import sample
+
+LINUX = "linux"
+CHOICE = "OPENBLAS_CORETYPE"
+ALL = "avx2 avx512f avx512dq avx512cd avx512bw avx512vl avx512vnni"
+
+
+@pytest.fixture
+def x86_64(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A Linux on x86-64, where nobody has chosen OpenBLAS's kernels."""
+    monkeypatch.setattr(sys, "platform", LINUX)
+    machine = os.uname_result((LINUX, "here", "6", "1", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: machine, raising=False)
+    monkeypatch.delenv(CHOICE, raising=False)
+    return monkeypatch
+
+
+def cpuinfo(folder: Path, flags: str) -> str:
+    path = folder / "cpuinfo"
+    path.write_text(f"processor\t: 0\nmodel name\t: x\nflags\t\t: {flags}\nbugs\t: none\n" * 99)
+    return str(path)
+
+
+@pytest.mark.parametrize("missing", ["", *ALL.split()[1:6]])
+def test_processors_with_all_of_avx512_get_its_kernels(
+    x86_64: pytest.MonkeyPatch, tmp_path: Path, missing: str
+) -> None:
+    flags = " ".join(flag for flag in ALL.split() if flag != missing)
+    process.choose_kernels(cpuinfo(tmp_path, flags))
+    assert os.environ.get(CHOICE) == (None if missing else "SkylakeX")
+    x86_64.delenv(CHOICE, raising=False)
+
+
+def test_kernels_chosen_by_the_user_stay(x86_64: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    x86_64.setenv(CHOICE, "Haswell")
+    process.choose_kernels(cpuinfo(tmp_path, ALL))
+    assert os.environ[CHOICE] == "Haswell"
+
+
+def test_other_machines_are_left_alone(x86_64: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = cpuinfo(tmp_path, ALL)
+    process.choose_kernels(str(tmp_path / "missing"))
+    x86_64.setattr(sys, "platform", "darwin")
+    process.choose_kernels(path)
+    x86_64.setattr(sys, "platform", LINUX)
+    x86_64.setattr(os, "uname", lambda: os.uname_result((LINUX, "", "", "", "aarch64")))
+    process.choose_kernels(path)
+    assert CHOICE not in os.environ
+
+
+def test_a_library_leaves_the_process_alone() -> None:
+    code = "import cnnviz, os, gc, sys; cnnviz.parse; print(gc.isenabled(), *os.environ)"
+    env = {name: value for name, value in os.environ.items() if name != CHOICE}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, check=True)
+    assert done.stdout.startswith(b"True")
+    assert CHOICE.encode() not in done.stdout
+
+
+def test_garbage_is_looked_for_while_working() -> None:
+    process.start_work()  # where it never stopped, nothing changes
+    assert gc.get_freeze_count() == 0
+    gc.disable()
+    try:
+        process.start_work()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def test_an_end_flushes_and_does_what_was_promised() -> None:
+    code = (
+        "import atexit, sys\n"
+        "from cnnviz.cli.process import leave\n"
+        "atexit.register(lambda: print('promised'))\n"
+        "print('answer')\n"
+        "leave('a word is for Python to print')\n"
+        "leave(3)\n"
+        "print('never')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (3, [b"answer", b"promised"])
+
+
+# --- what is imported --------------------------------------------------------------------------
+
+SPY = """
+import atexit, sys
+atexit.register(lambda: print("loaded:", *sys.modules, file=sys.stderr))
+sys.argv[0] = "cnnviz"
+from cnnviz.__main__ import main
+main()
+"""
+
+
+def loaded(*words: object) -> set[str]:
+    """Return the modules a command has imported when it ends."""
+    line = [sys.executable, "-c", SPY, *map(str, words)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stderr.rpartition("loaded:")[2].split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["-h"], ["--version"], ["convolve", "--help"], ["pool", "-h"],
+     ["pipeline", "-h"], ["shapes", "-h"], ["kernels", "-h"], ["layers", "-h"]],
+)  # fmt: skip
+def test_help_and_version_start_at_once(words: list[str]) -> None:
+    modules = loaded(*words)
+    assert not modules & {"numpy", "PIL", "cnnviz.core", "cnnviz.files", "cnnviz.view"}
+    if "--version" in words:
+        assert "rich" not in modules
+    if len(words) == 2:
+        others = {"convolve", "pool", "pipeline", "shapes", "kernels", "layers"} - set(words)
+        assert not modules & {f"cnnviz.cli.{name}" for name in others}
+
+
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [([], COMMANDS), (["pool", "-h"], ("pool",)), (["pol"], COMMANDS), (["--version"], COMMANDS)],
+)
+def test_only_the_command_that_runs_is_made(words: list[str], made: tuple[str, ...]) -> None:
+    names = [command.name for command in app_for(words).registered_commands]
+    assert tuple(names) == made
+
+
+def test_a_quiet_convolution_imports_what_it_needs(work: Path) -> None:
+    words = ["convolve", sample("camera.png"), "-k", "sobel_x", "--only", "maps"]
+    modules = loaded(*words, "-q")
+    assert "cnnviz.core.pipeline" in modules
+    unused = {
+        "rich", "tomllib", "cnnviz.files.spec", "cnnviz.files.weights",
+        "cnnviz.view.tables", "cnnviz.view.terminal", "cnnviz.view.sheet", "cnnviz.cli.printing",
+    }  # fmt: skip
+    assert not modules & unused
+    assert "rich.progress" not in loaded(*words)
+    assert list(work.glob("cnnviz-out/camera/*.png"))

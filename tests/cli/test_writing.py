@@ -1,0 +1,127 @@
+"""Pictures encoded in the background: in order, bounded, and one error if any."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnviz.cli import writing
+from cnnviz.cli.writing import Writer
+from cnnviz.errors import CnnvizError
+from cnnviz.files.run import OutputFolder
+from tests.cli.conftest import Run, files_below, sample, save_plane
+
+LARGE = 1 << 20
+
+
+@pytest.fixture
+def folder(work: Path) -> OutputFolder:
+    return OutputFolder(work, "image")
+
+
+def slowly(data: bytes, seconds: float) -> Callable[[], bytes]:
+    def encode() -> bytes:
+        time.sleep(seconds)
+        return data
+
+    return encode
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("size", [1, LARGE])
+def test_pictures_are_written_in_order(folder: OutputFolder, threads: int, size: int) -> None:
+    written: list[str] = []
+    with Writer(folder, threads) as writer:
+        for index in range(7):
+            encode = slowly(b"%d" % index, (7 - index) / 500)
+            writer.add(f"{index}.png", size, encode, written.append)
+        writer.add_array("last.npy", np.zeros(3), written.append)
+        assert len(written) == 8  # numbers come after the pictures before them
+    names = [f"{index}.png" for index in range(7)]
+    assert written == [str(folder.path / name) for name in [*names, "last.npy"]]
+    assert all((folder.path / name).read_bytes() == name[:1].encode() for name in names)
+
+
+def test_what_waits_is_bounded(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_ROOM", 0)
+    written: list[str] = []
+    go = threading.Event()
+    with Writer(folder, 2) as writer:
+        for index in range(3):
+            writer.add(f"{index}.png", LARGE, lambda: b"x" * go.wait(5), written.append)
+        assert not written
+        threading.Timer(0.05, go.set).start()
+        writer.add("3.png", LARGE, lambda: b"x", written.append)  # waits for the first
+        assert written
+    assert len(written) == 4
+
+
+def test_a_picture_is_encoded_while_the_caller_goes_on(folder: OutputFolder) -> None:
+    go = threading.Event()
+    with Writer(folder, 2) as writer:
+        writer.add("a.png", LARGE, lambda: b"done" * go.wait(5), lambda _: None)
+        go.set()  # reached, though the picture waits for it
+    assert (folder.path / "a.png").read_bytes() == b"done"
+
+
+@pytest.mark.parametrize("size", [1, LARGE])
+def test_an_error_is_raised_once_and_the_rest_is_dropped(folder: OutputFolder, size: int) -> None:
+    def fail() -> bytes:
+        raise CnnvizError("no")
+
+    written: list[str] = []
+    with pytest.raises(CnnvizError, match="no"), Writer(folder, 2) as writer:  # noqa: PT012
+        writer.add("a.png", size, lambda: b"a", written.append)
+        writer.add("b.png", size, fail, written.append)
+        writer.add("c.png", size, lambda: b"c", written.append)
+    assert [Path(path).name for path in written] == ["a.png"]
+
+
+def test_after_an_error_outside_nothing_more_is_written(folder: OutputFolder) -> None:
+    with pytest.raises(KeyboardInterrupt), Writer(folder, 2) as writer:  # noqa: PT012
+        writer.add("a.png", LARGE, slowly(b"a", 0.05), lambda _: None)
+        raise KeyboardInterrupt
+    time.sleep(0.1)
+    assert not folder.path.exists()
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_an_error_of_the_encoder_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("cnnviz.cli.pictures.png_bytes", exhausted)
+    save_plane("large.png", np.arange(300 * 300).reshape(300, 300) % 251)
+    result = run("convolve", "large.png")
+    assert (result.code, result.out, result.err.count("error:")) == (1, "", 1)
+    assert "memory" in result.err
+    assert not Path("cnnviz-out").exists()
+
+
+def test_files_do_not_depend_on_the_threads(run: Run) -> None:
+    found = []
+    for threads in (1, 2, 3):
+        words = ["pipeline", sample("chelsea.jpg"), "relu -> maxpool(2) -> minpool(3)"]
+        assert run(*words, "--threads", threads, "--save", "npy").code == 0
+        files = files_below("cnnviz-out")
+        record = files.pop("chelsea/run.json")
+        found.append((files, record.replace(b'"%d"' % threads, b"")))
+    assert found[0] == found[1] == found[2]
+
+
+def test_png_levels(run: Run) -> None:
+    sizes = {}
+    for level in (None, 0, 9):
+        options = [] if level is None else ["--png-level", level]
+        assert run("convolve", sample("camera.png"), "--only", "maps", *options).code == 0
+        sizes[level] = sum(len(data) for name, data in files_below("cnnviz-out").items()
+                           if name.endswith(".png"))  # fmt: skip
+    assert sizes[9] <= sizes[None] < sizes[0]
+    assert run("convolve", sample("camera.png"), "--png-level", 10).code == 2

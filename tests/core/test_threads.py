@@ -1,0 +1,159 @@
+"""Sharing work: everything once, errors told, BLAS and processors given back."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnnviz.core import threads
+from cnnviz.core.threads import available_threads, set_threads, share, single_threaded_blas
+
+
+@given(st.integers(0, 40), st.integers(1, 5))
+def test_each_item_is_worked_off_once(count, workers):
+    done = []
+    share(range(count), lambda: done.append, workers)
+    assert sorted(done) == list(range(count))
+
+
+def test_each_thread_makes_its_own_worker_and_works():
+    made, who = [], set()
+
+    def make_worker():
+        made.append(threading.get_ident())
+
+        def work(_):
+            who.add(threading.get_ident())
+            time.sleep(0.01)
+
+        return work
+
+    share(range(8), make_worker, 3)
+    assert len(set(made)) == len(made) == 3
+    assert who == set(made)
+    assert threading.get_ident() in who
+
+
+def test_one_thread_is_the_callers():
+    who = []
+    share(range(3), lambda: lambda _: who.append(threading.get_ident()), 1)
+    assert set(who) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_first_error_ends_it_and_later_calls_work(workers):
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        if item == 2:
+            raise ValueError("two")
+        time.sleep(0.002)
+
+    with pytest.raises(ValueError, match="two"):
+        share(range(200), lambda: work, workers)
+    assert len(begun) < 200
+    done = []
+    share(range(9), lambda: done.append, workers)
+    assert sorted(done) == list(range(9))
+
+
+def test_an_error_in_another_thread_is_the_callers():
+    here = threading.get_ident()
+
+    def work(_):
+        if threading.get_ident() != here:
+            raise KeyError("elsewhere")
+        time.sleep(0.01)
+
+    with pytest.raises(KeyError, match="elsewhere"):
+        share(range(20), lambda: work, 2)
+
+
+def test_errstate_holds_in_all_threads():
+    ones, zeros = np.ones(1000), np.zeros(1000)
+    with np.errstate(all="ignore"):  # a warning would be an error here
+        share(range(40), lambda: lambda _: (ones / zeros, time.sleep(0.001)), 4)
+
+
+def test_callers_in_several_threads_do_not_wait_for_each_other():
+    done = []
+
+    def call():
+        share(range(50), lambda: done.append, 3)
+
+    callers = [threading.Thread(target=call) for _ in range(5)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert sorted(done) == sorted([*range(50)] * 5)
+
+
+def test_share_inside_share():
+    done = []
+    share(range(3), lambda: lambda _: share(range(4), lambda: done.append, 2), 2)
+    assert sorted(done) == sorted([*range(4)] * 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not tell")
+def test_processors_are_given_back():
+    before = os.sched_getaffinity(0)
+    share(range(10), lambda: lambda _: None, 3)
+    assert os.sched_getaffinity(0) == before
+    with pytest.raises(ZeroDivisionError):
+        share(range(10), lambda: lambda item: 1 // item, 3)
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_process_works_as_well():
+    share(range(4), lambda: lambda _: None, 3)
+    child = os.fork()
+    if not child:
+        done = []
+        share(range(6), lambda: done.append, 3)
+        os._exit(0 if sorted(done) == list(range(6)) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_blas_is_held_to_one_thread_and_given_back():
+    control = threads._blas()
+    if control is None:
+        pytest.skip("NumPy's BLAS does not tell")
+    get, put = control
+    before = get()
+    put(2)
+    try:
+        with single_threaded_blas():
+            assert get() == 1
+            with single_threaded_blas():
+                assert get() == 1
+            assert get() == 1
+        assert get() == 2
+        with pytest.raises(ValueError, match="x"), single_threaded_blas():
+            raise ValueError("x")
+        assert get() == 2
+    finally:
+        put(before)
+
+
+def test_without_a_blas_that_tells_work_is_shared_all_the_same(monkeypatch):
+    monkeypatch.setattr(threads, "_blas", lambda: None)
+    done = []
+    share(range(5), lambda: done.append, 2)
+    assert sorted(done) == list(range(5))
+
+
+def test_the_limit_holds_until_it_is_lifted():
+    try:
+        set_threads(7)
+        assert threads.thread_count() == 7
+    finally:
+        set_threads(None)
+    assert threads.thread_count() == available_threads() >= 1
