@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cnnviz.core.engine import computing as computing
     from cnnviz.core.engine import correlate as correlate
     from cnnviz.core.engine import pool as pool
     from cnnviz.core.kernels import KERNELS as KERNELS
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from cnnviz.core.pipeline import Node as Node
     from cnnviz.core.pipeline import Pipeline as Pipeline
     from cnnviz.core.pipeline import Term as Term
+    from cnnviz.core.threads import set_threads as set_threads
     from cnnviz.core.types import Row as Row
+    from cnnviz.core.types import Samples as Samples
     from cnnviz.core.types import Stage as Stage
     from cnnviz.core.types import Tensor as Tensor
     from cnnviz.core.types import Totals as Totals
@@ -51,12 +54,13 @@ if TYPE_CHECKING:
     from cnnviz.view.render import draw_map as draw_map
 
 _HOMES = {
-    "cnnviz.core.engine": ("correlate", "pool"),
+    "cnnviz.core.engine": ("computing", "correlate", "pool"),
     "cnnviz.core.kernels": ("KERNELS", "Kernel", "build_kernels"),
     "cnnviz.core.layers": ("LAYERS", "Layer", "make_layer"),
     "cnnviz.core.options": ("Padding",),
     "cnnviz.core.pipeline": ("Node", "Pipeline", "Term"),
-    "cnnviz.core.types": ("Row", "Stage", "Tensor", "Totals"),
+    "cnnviz.core.threads": ("set_threads",),
+    "cnnviz.core.types": ("Row", "Samples", "Stage", "Tensor", "Totals"),
     "cnnviz.core.window": ("Field", "Window"),
     "cnnviz.errors": ("CnnvizError", "RequestError"),
     "cnnviz.files.images": ("InputOptions", "load_image"),

@@ -95,7 +95,7 @@ def test_a_profile_can_be_planned_with(tmp_path):
     assert path.read_text() == first
     profiles = json.loads(first)
     assert profiles["Other"] == {"flat": {"calls": 1.0}}
-    assert profiles["Here"] == fitted
+    assert profiles["Here"] == {**profiles["Other"], **fitted}
     for each in measurements:
         for name in each.work:
             assert fitted[name].keys() == {*each.work[name], "serial"}

@@ -84,9 +84,20 @@ def table(name: str) -> str:
     from cnnviz.cli.kernels import kernel_records
     from cnnviz.cli.layers import layer_records
     from cnnviz.core.border import BORDERS
+    from cnnviz.core.engine import ALGORITHMS, POOL_ALGORITHMS
     from cnnviz.view.columns import COLUMNS
 
     records = {
+        "algorithms": [
+            {
+                "algorithm": each.name,
+                "of": operation,
+                "how": each.summary,
+                "error": f"{each.error:.1g}{' ¹' if each.shares_rounding else ''}",
+            }
+            for operation, algorithms in (("convolution", ALGORITHMS), ("pooling", POOL_ALGORITHMS))
+            for each in algorithms.values()
+        ],
         "borders": [{"mode": b.name, "beyond the edge": b.summary} for b in BORDERS.values()],
         "layers": layer_records(),
         "kernels": kernel_records(),

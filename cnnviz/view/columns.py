@@ -287,7 +287,9 @@ COLUMNS: Mapping[str, Column] = {
     "weights": Column(
         "Weights", "where they come from: kernels, drawn, set, loaded", TEXT, lambda r: r.weights
     ),
-    "algorithm": Column("Algorithm", "which one computed it", TEXT, stage=lambda s: s.algorithm),
+    "algorithm": Column(
+        "Algorithm", "which algorithms computed it", TEXT, stage=lambda s: s.algorithm
+    ),
 }
 
 

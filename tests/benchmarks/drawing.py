@@ -161,7 +161,7 @@ PLANES = {
 
 def drawn(*, quick: bool = False) -> list[Drawn]:
     """Return the problems, always the same: those of a kind, one region after another."""
-    counts = (24, 20, 16) if quick else (130, 120, 70)
+    counts = (24, 20, 16) if quick else (130, 120, 80)
     regions = tuple(
         draw(Random(SEED + number))  # noqa: S311 - always the same, and no secret
         for number, draw in enumerate((_images, _networks, _pools))
@@ -246,6 +246,9 @@ POOLED = [(1, 256, 256), (1, 480, 640), (1, 1000, 1000), (1, 1500, 2000), (3, 48
 
 
 def _pools(random: Random) -> Iterator[Drawn]:
+    for shape in ((512, 7, 7), (512, 14, 14), (64, 56, 56), (3, 480, 640), (1, 1000, 1000)):
+        for mode in ("max", "avg"):  # of whole maps, as networks end
+            yield Drawn("pool", shape, shape[1:], padding=0, kind=mode)
     while True:
         shape = random.choice(POOLED)
         kernel = random.choice([2, 2, 2, 3, 3, 3, 4, 5, 7, 9, 15, 31, 63])

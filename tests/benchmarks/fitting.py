@@ -121,9 +121,13 @@ def profile(fits: Mapping[str, Fit]) -> dict[str, dict[str, float]]:
 
 
 def write(core: str, fitted: Mapping[str, Mapping[str, float]], path: Path = COSTS) -> None:
-    """Replace a processor's costs of the algorithms fitted; all others stay as they are."""
+    """Replace a processor's costs of the algorithms fitted; all others stay as they are.
+
+    A processor's first profile takes what was not fitted from another, so that nothing is missing.
+    """
     profiles = json.loads(path.read_text("utf-8"))
-    profiles[core] = {**profiles.get(core, {}), **fitted}
+    others = next(iter(profiles.values()), {})
+    profiles[core] = {**others, **profiles.get(core, {}), **fitted}
     blocks = []
     for name in sorted(profiles):
         lines = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -65,7 +66,8 @@ class Process:
     def commands(self, folder: Path) -> Iterator[tuple[str, list[str], Path | None]]:
         """Yield each contender that is installed: name, arguments and what it writes."""
         python = sys.executable
-        cnnviz = [python, "-m", "cnnviz"]
+        script = Path(python).with_name("cnnviz")
+        cnnviz = [str(script)] if script.is_file() else [python, "-m", "cnnviz"]
         if self.picture is None:
             yield OURS, [*cnnviz, "--help"], None
             yield "imports", [python, "-c", "import typer, rich.console"], None
@@ -141,9 +143,13 @@ def make_picture(path: Path) -> None:
     Image.fromarray(noisy).save(path, quality=90)
 
 
+# As people have it: packages keep their byte code, ours too.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 def _run(command: list[str]) -> float:
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=ENVIRONMENT)
     return time.perf_counter() - started
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LANES = 8
+"""How many columns of a matrix product cost as much as one: the width of a vector register."""
+
 Band = tuple[int, int]
 """(first, stop) rows."""
 
@@ -16,3 +19,12 @@ def cut(rows: int, row_bytes: int, band_bytes: int, threads: int = 1) -> list[Ba
     """
     step = max(1, min(-(-rows // threads), band_bytes // max(row_bytes, 1)))
     return [(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+
+def rounded_up(count: float, step: int) -> float:
+    """Return the multiple of `step` that holds `count`.
+
+    >>> rounded_up(9, 8)
+    16
+    """
+    return -(-count // step) * step

@@ -26,9 +26,15 @@ P = TypeVar("P")
 
 EXACT = "exact"
 PRECISIONS: Mapping[str, float] = {EXACT: 2e-6, "fast": 2e-5}
-"""The largest error each precision admits, as a share of the sum of the terms' magnitudes."""
+"""The largest error each precision admits, as a share of the sum of the terms' magnitudes.
+
+Algorithms that transform tiles share rounding among the windows of a tile (`shares_rounding`): a
+window that is nearly empty beside full ones then has their error, not a share of its own terms.
+"""
 
 SMALL = 4e5  # nanoseconds: below it, handing work to a second thread costs more than it saves
+HANDING = 1.2e5  # nanoseconds until a second thread works
+AVX512_CORES = frozenset({"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"})
 SERIAL = "serial"  # in costs.json: the share of an algorithm's time that threads do not divide
 
 
@@ -42,7 +48,7 @@ class Algorithm(Generic[P]):
     work: Callable[[P], Mapping[str, float]]  # counted quantities, by their names in costs.json
     run: Callable[[P, Any, int], None]  # fills an output, with so many threads
     error: float = 0.0  # the bound it keeps, as a share of the sum of the terms' magnitudes
-    shares_rounding: bool = False  # the largest such sum near a window counts, not the window's own
+    shares_rounding: bool = False  # of the largest such sum with the values near a window, instead
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,15 @@ def _plan(algorithm: Algorithm[P], problem: P) -> Plan:
     threads = thread_count() if large else 1
     # The choice is that of all processors whatever threads are allowed: so are the results.
     serial = _costs()[algorithm.name].get(SERIAL, 0.0)
-    expected = alone * (serial + (1 - serial) / (available_threads() if large else 1))
+    shared = alone * (serial + (1 - serial) / available_threads()) + HANDING
+    expected = shared if large else alone
     return Plan(algorithm.name, threads, expected * 1e-9, algorithm.error)
 
 
 def nanoseconds(algorithm: Algorithm[P], problem: P) -> float:
     """Return what the cost model expects of one thread."""
     units = _costs()[algorithm.name]
-    return sum(units[name] * amount for name, amount in algorithm.work(problem).items())
+    return sum(units.get(name, 0.0) * amount for name, amount in algorithm.work(problem).items())
 
 
 @cache
@@ -123,7 +130,7 @@ def _costs() -> Mapping[str, Mapping[str, float]]:
     """Return nanoseconds a unit by algorithm and quantity, for this process's BLAS."""
     text = Path(__file__).with_name("costs.json").read_text("utf-8")
     profiles: dict[str, dict[str, dict[str, float]]] = json.loads(text)
-    return profiles.get(blas_core(), profiles["Haswell"])
+    return profiles["SkylakeX" if blas_core() in AVX512_CORES else "Haswell"]
 
 
 @cache

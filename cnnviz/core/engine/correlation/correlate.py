@@ -82,7 +82,7 @@ ALGORITHMS: Mapping[str, Algorithm[Correlation]] = {
             "fft32",
             "Fourier transforms of overlapping tiles, in single precision",
             fft.supports,
-            fft.work,
+            fft.work_single,
             fft.run_single,
             error=1e-5,
             shares_rounding=True,

@@ -8,10 +8,11 @@ Each channel's tile is transformed once for all filters that see it. A stride re
 values and dilation spreads the kernel: neither changes anything else.
 
 Rounding is spread over a tile, and a window much darker than the rest gets the share of the
-brightest. In float64 nothing of that is left once the result is float32. In float32 (`run_single`,
-twice as fast) it measured below 1e-6 of Σ|terms| on normal and uniform noise under kernels from
-7×7 to 101×101, but 3e-5 where half an image is 255 times darker than the other. Windows that hold
-only zeros are looked for and give exactly 0 either way.
+brightest. In float64 nothing of that is left once the result is float32 (unless values nearby are
+10⁸ times larger). In float32 (`run_single`, twice as fast) it measured below 1e-6 of Σ|terms| on
+normal and uniform noise under kernels from 7×7 to 101×101, but 3e-5 where half an image is 255
+times darker than the other. Windows that hold only zeros are looked for and give exactly 0 either
+way.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 FFT: Any = np.fft  # whose annotations know double precision only
 
+DEEPEST = 8  # channels a filter sees: the spectra of more leave the cache, and lose everywhere
 LENGTHS = sorted(base << shift for base in (4, 5, 6) for shift in range(2, 9))  # 16 … 1536
 KERNEL_BYTES = 16 << 20  # spectra of as many filters as are used in one pass over the image
 WORKER_BYTES = 12 << 20  # a thread's padded rows and spectra
@@ -42,13 +44,22 @@ CACHE_BYTES = 2 << 20  # spectra beyond this are slower to walk through
 
 
 def supports(problem: Correlation) -> bool:
-    """Tell whether the kernel fits a tile whose spectra fit in memory."""
-    return _tiling_of(problem, DOUBLE) is not None
+    """Tell whether the layer is no deeper than pictures are, and the kernel fits a tile."""
+    return problem.depth <= DEEPEST and _tiling_of(problem, DOUBLE) is not None
 
 
 def work(problem: Correlation) -> dict[str, float]:
     """Count what takes time: transformed values, products of spectra, and calls."""
-    tiling = _tiling_of(problem, DOUBLE)
+    return _work(problem, DOUBLE)
+
+
+def work_single(problem: Correlation) -> dict[str, float]:
+    """Count the same for transforms in single precision."""
+    return _work(problem, SINGLE)
+
+
+def _work(problem: Correlation, real: Real) -> dict[str, float]:
+    tiling = _tiling_of(problem, real)
     return tiling.work if tiling else {}
 
 

@@ -27,7 +27,6 @@ from cnnviz.core.engine.correlation.windows import weigh
 from cnnviz.core.threads import share
 
 BAND_BYTES = 1 << 20  # of a line: shorter ones make two threads slower than one
-MOST_PASSES = 48
 EDGE_BYTES = 4 << 20  # of the windows along an edge that are computed anew together
 
 
@@ -36,24 +35,28 @@ def supports(problem: Correlation) -> bool:
     extent, pads = problem.extent, problem.pads
     return (
         problem.window.stride == (1, 1)
-        and problem.planes is not None
         and problem.x.shape[2] >= 2 * extent[1]
         and max(pads[1], pads[3]) < extent[1]
-        and all(each is None or each.passes <= MOST_PASSES for each in problem.recipes)
+        and problem.recipes is not None
     )
 
 
 def work(problem: Correlation) -> Mapping[str, float]:
-    """Count the values passed over, those copied, and the calls."""
+    """Count the values passed over, those copied, the bands' calls, and the windows mended."""
     assert problem.planes is not None  # noqa: S101 - `supports` said so
-    plane = problem.size[0] * problem.x.shape[2]
-    passes = [each.passes for each in problem.recipes if each is not None]
+    assert problem.recipes is not None  # noqa: S101
+    rows, width = problem.size[0], problem.x.shape[2]
+    passes = sum(each.passes for each in problem.recipes)
     mixes = 0 if problem.planes.mix is None else 2 * len(problem.planes.mix)
-    bands = 4 * plane / BAND_BYTES + 1
+    mended = problem.size[1] - (width - problem.extent[1] + 1)
+    bands = 4 * rows * width / BAND_BYTES + 1
     return {
-        "values": plane * (sum(passes) + mixes),
+        "values": rows * width * (passes + mixes),
         "outputs": problem.outputs,
-        "calls": bands * (sum(passes) + 12 * problem.filters),
+        "calls": bands * (passes + mixes),
+        "bands": bands * problem.filters,
+        "edges": min(mended, 2),
+        "mended": rows * mended * problem.channels * problem.taps,
     }
 
 
@@ -68,11 +71,11 @@ def run(
 
     The lines are of `dtype`; what they yield is divided by `unit` in the end.
     """
-    planes = problem.planes
+    planes, recipes = problem.planes, problem.recipes
     assert planes is not None  # noqa: S101 - `supports` said so
+    assert recipes is not None  # noqa: S101
     width, (rows, _) = problem.x.shape[2], problem.size
     each = problem.filters // problem.groups
-    todo = list(enumerate(problem.recipes))
     bands = cut(rows, width * np.dtype(dtype).itemsize, BAND_BYTES, threads)
     longest = (bands[0][1] + problem.extent[0]) * width
 
@@ -82,9 +85,9 @@ def run(
         def worker(band: Band) -> None:
             first, stop = band
             source, channel = _source(problem, planes, band, 0, dtype), 0
-            for index, recipe in todo:
+            for index, recipe in enumerate(recipes):
                 target = output[index, first:stop]
-                if recipe is None:
+                if not recipe.sums:
                     target[...] = 0
                     continue
                 if planes.mix is None and index // each != channel:
@@ -121,9 +124,10 @@ def _pass_over(
         source = spare[0]
     out = target.reshape(-1)[left : left + last] if straight else spare[1][:last]
     final.over(source, shifts, out, spare[2][:last])
+    inside = width - wide + 1
     if not straight:
-        inside = width - wide + 1
         target[:, left : left + inside] = spare[1][:size].reshape(rows, width)[:, :inside]
+    target[:, :left] = target[:, left + inside :] = 0  # until they are mended
     if recipe.scale != 1:
         target *= target.dtype.type(recipe.scale)
 

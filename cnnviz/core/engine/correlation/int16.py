@@ -33,8 +33,8 @@ def supports(problem: Correlation) -> bool:
         and problem.planes is not None
         and problem.planes.mix is None
         and all(
-            each is None or (each.whole and each.reach * max(each.scale, 1) <= LARGEST)
-            for each in problem.recipes
+            each.whole and each.reach * max(each.scale, 1) <= LARGEST
+            for each in problem.recipes or ()
         )
     )
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 Line = NDArray[Any]
 Matrix = NDArray[np.float64]
 
+MOST_PASSES = 48  # beyond them a matrix product is quicker anyway
+
 Tap = tuple[int, int]
 """(row, column) of a kernel."""
 
@@ -121,7 +123,10 @@ def _weigh(out: Line, plus: list[Line], minus: list[Line], group: Group) -> None
 
 @dataclass(frozen=True)
 class Recipe:
-    """A kernel as scale · (down ∘ along): sums over rows, then over columns, or one over both."""
+    """A kernel as scale · (down ∘ along): sums over rows, then over columns, or one over both.
+
+    Without any sum it is the kernel of zeros.
+    """
 
     sums: tuple[Sum, ...]
     scale: float
@@ -143,18 +148,22 @@ class Recipe:
 
 
 def recipe_of(kernel: Matrix) -> Recipe | None:
-    """Return the recipe of fewest passes for a kernel (kh, kw); None for one without weights."""
-    if not kernel.any() or not np.isfinite(kernel).all():
+    """Return the recipe of fewest passes for a kernel (kh, kw), or None if that is too many."""
+    if not np.isfinite(kernel).all():
         return None
-    whole, unit = _whole_multiples(kernel)
-    direct = Recipe((_sum_of(whole),), unit)
+    if not kernel.any():
+        return Recipe((), 0.0)
+    recipes = []
+    if np.count_nonzero(kernel) <= MOST_PASSES:
+        whole, unit = _whole_multiples(kernel)
+        recipes.append(Recipe((_sum_of(whole),), unit))
     halves = _halves(kernel)
-    if halves is None:
-        return direct
-    (down, unit_down), (along, unit_along) = map(_whole_multiples, halves)
-    sums = _sum_of(down[:, None]), _sum_of(along[None, :])
-    apart = Recipe(sums, unit_down * unit_along)
-    return apart if apart.passes < direct.passes else direct
+    if halves is not None:
+        (down, unit_down), (along, unit_along) = map(_whole_multiples, halves)
+        sums = _sum_of(down[:, None]), _sum_of(along[None, :])
+        recipes.append(Recipe(sums, unit_down * unit_along))
+    best = min(recipes, key=lambda recipe: recipe.passes, default=None)
+    return best if best is not None and best.passes <= MOST_PASSES else None
 
 
 def _sum_of(weights: Matrix) -> Sum:

@@ -10,12 +10,14 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.bands import Band, cut
+from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
 
 PIECE_BYTES = 1 << 20  # of the input: one thread's second-level cache
+PIXELS = 4096  # in a piece at least, if they fit
+PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS does not copy matrices first
 
 
 def supports(problem: Correlation) -> bool:
@@ -31,7 +33,17 @@ def supports(problem: Correlation) -> bool:
 
 def work(problem: Correlation) -> Mapping[str, float]:
     """Count the multiply-adds and the values read and written."""
-    return {"macs": problem.macs, "values": prod(problem.x.shape) + problem.outputs}
+    pixels = problem.size[0] * problem.size[1]
+    pieces = 4 * problem.channels * pixels / PIECE_BYTES + 1
+    macs = problem.macs * rounded_up(pixels, LANES) / pixels
+    return {
+        "macs": macs,
+        "inner": macs / max(problem.filters // problem.groups, 4),  # what is read for them
+        "values": prod(problem.x.shape) + problem.outputs,
+        "weights": pieces * problem.filters * problem.depth,
+        "products": pieces * problem.groups,
+        "pieces": pieces,
+    }
 
 
 def run(problem: Correlation, output: Tensor, threads: int) -> None:
@@ -44,8 +56,12 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
 
     def worker(piece: Band) -> None:
         first, stop = piece
-        np.matmul(weight, pixels[:, :, first:stop], out=sums[:, :, first:stop])
+        # With one channel there is nothing to sum, and matmul would not use BLAS.
+        multiply = np.multiply if problem.depth == 1 else np.matmul
+        multiply(weight, pixels[:, :, first:stop], out=sums[:, :, first:stop])
         run = output.reshape(problem.filters, 1, -1)[:, :, first:stop]
         problem.finish(run, confined=True)
 
-    share(cut(pixels.shape[2], 4 * problem.channels, PIECE_BYTES, threads), lambda: worker, threads)
+    few = max(PIXELS, PRODUCT // (weight.shape[1] * problem.depth))
+    step = min(PIECE_BYTES, 4 * problem.channels * few)
+    share(cut(pixels.shape[2], 4 * problem.channels, step, threads), lambda: worker, threads)

@@ -80,15 +80,17 @@ class Correlation:
         return None if many or self.filters > MOST_FILTERS else planes_of(self.weight)
 
     @cached_property
-    def recipes(self) -> list[Recipe | None]:
-        """How to add each filter's plane up; empty if the filters are no planes."""
-        if self.planes is None:
-            return []
-        known: dict[bytes, Recipe | None] = {}  # depthwise layers have one kernel many times
-        for kernel in self.planes.kernels:
-            if kernel.tobytes() not in known:
-                known[kernel.tobytes()] = recipe_of(kernel)
-        return [known[kernel.tobytes()] for kernel in self.planes.kernels]
+    def recipes(self) -> list[Recipe] | None:
+        """How to add each filter's plane up in few passes, or None."""
+        recipes: list[Recipe] = []
+        known: dict[bytes, Recipe] = {}  # depthwise layers have one kernel many times
+        for kernel in self.planes.kernels if self.planes else ():
+            recipe = known.get(kernel.tobytes()) or recipe_of(kernel)
+            if recipe is None:
+                return None
+            known[kernel.tobytes()] = recipe
+            recipes.append(recipe)
+        return recipes or None
 
     @cached_property
     def size(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from cnnviz.core.engine.bands import Band, cut
+from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
@@ -31,21 +31,30 @@ TOGETHER = 4  # output rows of a single filter that one product yields
 
 def supports(problem: Correlation) -> bool:
     """Windows without gaps between their rows; rows that fit into a few megabytes."""
-    return problem.window.dilation[0] == 1 and _row_bytes(problem) * problem.extent[0] <= LARGEST
+    shifts = problem.kernel_size != (1, 1) or problem.window.stride != (1, 1)
+    fits = _row_bytes(problem) * problem.extent[0] <= LARGEST
+    return shifts and fits and problem.window.dilation[0] == 1
 
 
 def work(problem: Correlation) -> Mapping[str, float]:
-    """Count copied values, multiply-adds (with those of the band's zeros) and products."""
-    together = _together(problem)
-    inflated = (together - 1) * problem.window.stride[0] + problem.kernel_size[0]
-    rows = problem.size[0]
-    copied = _row_bytes(problem) // 4 * min(rows * problem.window.stride[0], problem.padded_height)
-    each = problem.filters // problem.groups
+    """Count copies, multiply-adds (with those of the band's zeros), and products."""
+    together, each = _together(problem), problem.filters // problem.groups
+    (rows, columns), (kh, kw) = problem.size, problem.kernel_size
+    inflated = ((together - 1) * problem.window.stride[0] + kh) / kh
+    read = min(rows * problem.window.stride[0], problem.padded_height) * problem.channels * kw
+    macs = problem.macs * inflated * rounded_up(columns, LANES) / columns
+    products = rows * problem.groups / together
+    inner = macs / max(each * together, 4)  # what is read for the multiply-adds
+    read_at_once = 4 * problem.depth * problem.taps * inflated * columns
     return {
-        "copied": copied,
-        "macs": problem.macs * inflated / problem.kernel_size[0],
-        "inner": problem.macs * inflated / problem.kernel_size[0] / max(each * together, 4),
-        "products": rows * problem.groups / together,
+        "copied": read * columns,
+        "copies": read,
+        "macs": macs,
+        "inner": inner,
+        "far": inner if read_at_once > BAND_BYTES else 0,  # beyond the cache
+        "weights": products * each * together * problem.depth * problem.taps * inflated,
+        "products": products,
+        "bands": _row_bytes(problem) * problem.window.stride[0] * rows / BAND_BYTES + 1,
     }
 
 

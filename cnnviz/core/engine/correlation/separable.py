@@ -43,7 +43,9 @@ WORKER_BYTES = 12 << 20  # a thread's padded rows and buffers
 
 def supports(problem: Correlation) -> bool:
     """Tell whether the weights are few columns times rows, and a band fits in memory."""
-    return _worker_bytes(problem) <= WORKER_BYTES and _filters(problem) is not None
+    if max(problem.kernel_size) == 1 or _worker_bytes(problem) > WORKER_BYTES:
+        return False
+    return _filters(problem) is not None
 
 
 def work(problem: Correlation) -> dict[str, float]:
@@ -58,6 +60,7 @@ def work(problem: Correlation) -> dict[str, float]:
         "macs": float(terms * rows * (macs_down + macs_along)),
         "values": float(rows * (terms * (width + columns) + channels * width)),
         "calls": float(terms * blocks),
+        "bands": float(-(-rows // step) * problem.groups + 1),
     }
 
 

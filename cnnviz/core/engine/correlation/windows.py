@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cnnviz.core.engine.bands import Band, cut
+from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
@@ -27,8 +27,21 @@ def supports(problem: Correlation) -> bool:
 
 def work(problem: Correlation) -> Mapping[str, float]:
     """Count the columns' values, the products and the calls."""
-    columns = problem.channels * problem.taps * problem.size[0] * problem.size[1]
-    return {"columns": columns, "macs": problem.macs, "bands": 4 * columns / BAND_BYTES + 1}
+    rows, columns = problem.size
+    copies = problem.channels * problem.taps * rows
+    bands = 4 * copies * columns / BAND_BYTES + 1
+    width = rows * columns / bands
+    macs = problem.macs * rounded_up(width, LANES) / width
+    return {
+        "columns": copies * columns,
+        "copies": copies,
+        "macs": macs,
+        "inner": macs / max(problem.filters // problem.groups, 4),  # what is read for them
+        "weights": bands * problem.filters * problem.depth * problem.taps,
+        "outputs": problem.outputs,
+        "products": bands * problem.groups,
+        "bands": bands,
+    }
 
 
 def run(problem: Correlation, output: Tensor, threads: int) -> None:

@@ -88,11 +88,13 @@ def _flat_work(problem: PoolProblem, down: Down) -> Mapping[str, float]:
     along = len(list(doublings(taps[1], repeats=problem.rule.repeats)))
     cells, tall = cut.cells, maps * rows * width
     values = (copies + flat) * cells + apart * tall + along * (tall if apart else cells)
+    cells_prepared = cells if problem.rule.prepare is not None else 0  # powers and roots, say
     blocks = len(cut.pieces) * prod(
         -(-length // step) for length, step in zip(problem.output_shape, cut.block, strict=True)
     )
     return {
         "values": blocks * (values + maps * rows * columns) * np.dtype(dtype).itemsize / 4,
+        "prepared": blocks * cells_prepared,
         "rows": blocks * maps * (copies * height + (apart + 1) * rows),
         "calls": blocks * (copies + flat + apart + along + 1),
     }
