@@ -9,15 +9,20 @@ Band = tuple[int, int]
 """(first, stop) rows."""
 
 
-def cut(rows: int, row_bytes: int, band_bytes: int, threads: int = 1) -> list[Band]:
+def cut(
+    rows: int, row_bytes: int, band_bytes: int, threads: int = 1, *, multiple: int = 1
+) -> list[Band]:
     """Cut `rows` into bands of about `band_bytes`: one row at least, a band for every thread.
+
+    All but the last have a multiple of `multiple` rows.
 
     >>> cut(10, 100, 400)
     [(0, 4), (4, 8), (8, 10)]
     >>> cut(10, 100, 4000, threads=2)
     [(0, 5), (5, 10)]
     """
-    step = max(1, min(-(-rows // threads), band_bytes // max(row_bytes, 1)))
+    step = min(-(-rows // threads), band_bytes // max(row_bytes, 1))
+    step = max(step // multiple, 1) * multiple
     return [(first, min(first + step, rows)) for first in range(0, rows, step)]
 
 

@@ -26,7 +26,7 @@ from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.engine.correlation.windows import weigh
 from cnnviz.core.threads import share
 
-BAND_BYTES = 1 << 20  # of a line: shorter ones make two threads slower than one
+BAND_BYTES = 1 << 21  # of a line: shorter ones make two threads slower than one
 EDGE_BYTES = 4 << 20  # of the windows along an edge that are computed anew together
 
 

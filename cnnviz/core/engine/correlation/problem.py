@@ -129,27 +129,36 @@ class Correlation:
 
     # --- what algorithms do with it
 
-    def band(self, first: int, stop: int, channels: slice = slice(None)) -> Tensor:
+    def band(
+        self, first: int, stop: int, channels: slice = slice(None), *, sides: bool = True
+    ) -> Tensor:
         """Return the padded input rows under output rows first … stop−1.
 
         Returns
         -------
         Tensor
-            (C, (stop − 1 − first)·stride + extent, left + W + right); a view of the input where
-            nothing had to be added.
+            (C, (stop − 1 − first)·stride + extent, left + W + right), or without `sides` only the
+            W; a view of the input where nothing had to be added.
         """
         (stride, _), (extent, _) = self.window.stride, self.window.extent
-        return self.rows(first * stride, (stop - 1) * stride + extent, channels)
+        return self.rows(first * stride, (stop - 1) * stride + extent, channels, sides=sides)
 
     def rows(
-        self, start: int, stop: int, channels: slice = slice(None), *, hangs: int = 0
+        self,
+        start: int,
+        stop: int,
+        channels: slice = slice(None),
+        *,
+        hangs: int = 0,
+        sides: bool = True,
     ) -> Tensor:
-        """Return rows start … stop−1 of the padded input, float32.
+        """Return rows start … stop−1 of the padded input, float32; `sides` as in `band`.
 
         Rows past its end, and `hangs` more columns on the right, hold 0.
         """
         x, mode = self.only(channels), self.padding_mode
-        return padded_band(x, self.pads, start, stop, mode, self.fill, hangs=hangs)
+        pads = self.pads if sides else (self.pads[0], 0, self.pads[2], 0)
+        return padded_band(x, pads, start, stop, mode, self.fill, hangs=hangs)
 
     def only(self, channels: slice) -> Tensor | Samples:
         """Return some channels of the input, without copying."""

@@ -19,12 +19,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from cnnviz.core.border import BORDERS
 from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
 
-BAND_BYTES = 1 << 20  # of B: one thread's second-level cache
+BAND_BYTES = 3 << 19  # of B: about the size of a second-level cache
 LARGEST = 16 << 20  # of B for a single output row; wider images are for `windows`
 TOGETHER = 4  # output rows of a single filter that one product yields
 
@@ -66,7 +67,7 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
     together = _together(problem)
     matrices = {count: band_matrix(problem, count) for count in {together, 1}}
     grouped = output.reshape(groups, -1, rows, columns)
-    bands = cut(rows, _row_bytes(problem) * stride, BAND_BYTES, threads)
+    bands = cut(rows, _row_bytes(problem) * stride, BAND_BYTES, threads, multiple=together)
     tallest = (bands[0][1] - 1) * stride + kh
 
     def make_worker() -> Callable[[Band], None]:
@@ -127,13 +128,26 @@ def _row_bytes(problem: Correlation) -> int:
 
 
 def _copy_shifted(problem: Correlation, first: int, stop: int, copies: Tensor) -> None:
-    """Write B for output rows first … stop−1 to the front of `copies`."""
+    """Write B for output rows first … stop−1 to the front of `copies`.
+
+    Columns beyond the image are filled in here: a padded copy of the rows would cost as much as
+    one of B's.
+    """
     groups, _, depth, kw, columns = copies.shape
     stride, dilation = problem.window.stride[1], problem.window.dilation[1]
-    band = problem.band(first, stop)
-    rows = band.reshape(groups, depth, *band.shape[1:]).swapaxes(1, 2)
+    band = problem.band(first, stop, sides=False)
+    width, height = band.shape[2], band.shape[1]
+    rows = band.reshape(groups, depth, height, width).swapaxes(1, 2)
+    source = BORDERS[problem.padding_mode].source
     for tap in range(kw):
-        start = tap * dilation
-        copies[:, : band.shape[1], :, tap] = rows[
-            ..., start : start + (columns - 1) * stride + 1 : stride
-        ]
+        target, shift = copies[:, :height, :, tap], tap * dilation - problem.pads[1]
+        # Column X reads pixel X·stride + shift; these are the columns whose pixel there is.
+        begin = min(max(-(shift // stride), 0), columns)
+        end = min(max((width - 1 - shift) // stride + 1, begin), columns)
+        start = begin * stride + shift
+        target[..., begin:end] = rows[..., start : start + (end - begin - 1) * stride + 1 : stride]
+        for beyond in (np.arange(begin), np.arange(end, columns)):
+            if beyond.size and source is None:
+                target[..., beyond] = problem.fill
+            elif beyond.size and source is not None:
+                target[..., beyond] = rows[..., source(beyond * stride + shift, width)]
