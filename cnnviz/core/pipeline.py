@@ -266,10 +266,10 @@ class Pipeline:
 
         Parameters and errors are those of `run`.
         """
-        for _, output, _, _ in self._outputs(x, params, seed, reuse=True):
-            last = output
-            del output
-        return last
+        outputs = self._outputs(x, params, seed, reuse=True)
+        for _ in self.nodes[:-1]:
+            next(outputs)
+        return next(outputs)[1]
 
     def _outputs(
         self, x: Tensor | Samples, params: Params | None, seed: int, *, reuse: bool

@@ -11,7 +11,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -90,7 +90,8 @@ class _Helper:
     def begin(self, work: Callable[[], object], processors: set[int]) -> None:
         """Start on something that raises nothing, on one of some processors; if empty, any."""
         if processors and self._thread.native_id:
-            os.sched_setaffinity(self._thread.native_id, processors)
+            with suppress(OSError):  # not everyone may ask for it
+                os.sched_setaffinity(self._thread.native_id, processors)
         self._work = work
         self._called.release()
 
@@ -100,8 +101,13 @@ class _Helper:
 
 
 _idle: list[_Helper] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # threads do not follow into a child
+
+
+def _hire() -> _Helper:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Helper()
 
 
 @contextmanager
@@ -119,11 +125,13 @@ def _apart() -> Iterator[set[int]]:
     if not others or others == allowed:
         yield set()
         return
-    try:
+    with suppress(OSError):
         os.sched_setaffinity(0, allowed - others)
+    try:
         yield others
     finally:
-        os.sched_setaffinity(0, allowed)
+        with suppress(OSError):
+            os.sched_setaffinity(0, allowed)
 
 
 @cache
@@ -156,9 +164,10 @@ def _share(rest: Iterator[Any], make_worker: Callable[[], Worker[Any]], count: i
     try:
         with _apart() as others:
             for _ in range(count):
-                helpers.append(_idle.pop() if _idle else _Helper())
+                helper = _hire()
                 # NumPy's errstate is part of the context, which threads do not inherit.
-                helpers[-1].begin(partial(copy_context().run, work), others)
+                helper.begin(partial(copy_context().run, work), others)
+                helpers.append(helper)  # only now: who has not begun must not be waited for
             work()
     except BaseException as error:  # Ctrl-C between two lines: the others stop at their next item
         errors.append(error)
@@ -201,6 +210,20 @@ def single_threaded_blas() -> Iterator[None]:
             _held -= 1
             if not _held:
                 put(_before)
+
+
+def _start_over() -> None:
+    """Forget, in a child process, the threads of its parent and what they held."""
+    global _lock, _held
+    _idle.clear()
+    control, held = _blas(), _held
+    _lock, _held = threading.Lock(), 0
+    if held and control is not None:
+        control[1](_before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_over)
 
 
 @cache

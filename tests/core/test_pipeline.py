@@ -15,6 +15,7 @@ from cnnviz.core import pipeline as pipeline_module
 from cnnviz.core.engine import ALGORITHMS
 from cnnviz.core.layers import make_layer
 from cnnviz.core.pipeline import Node, Pipeline, Term, node_params
+from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import correlate_oracle, load_torch, noise
@@ -623,3 +624,48 @@ def test_input_is_widened_and_algorithms_are_named():
     assert [stage.output.dtype for stage in stages] == [np.float32] * 3
     assert stages[0].algorithm in ALGORITHMS
     assert stages[2].algorithm is None
+
+
+NETWORKS = (
+    "conv(sobel, padding=same) -> relu -> maxpool(2)",
+    "relu -> abs -> sigmoid",
+    "dropout -> relu -> tanh",
+    "conv(4, padding=same) as a -> dropout -> relu -> conv(4, padding=same) -> add(a) -> relu",
+    "conv(4, padding=same) as a -> relu -> from(a) -> sigmoid -> concat(relu1, a) -> abs",
+    "conv(3) -> batchnorm -> prelu -> flatten -> relu -> dense(5) -> softmax",
+    "from(input) -> leaky_relu -> add(input) -> relu",
+    "gap -> relu -> elu",
+)
+
+
+@pytest.mark.parametrize("text", NETWORKS)
+def test_memory_is_used_again_only_where_nobody_reads_it(text):
+    pipeline, x = parse(text), noise(3, 2, 12, 11)
+    before = x.copy()
+    apart = [stage.output for stage in pipeline.run(x)]
+    reused = [stage.output.copy() for stage in pipeline.run(x, reuse=True)]
+    for one, other in zip(apart, reused, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(pipeline.forward(x), apart[-1])
+    np.testing.assert_array_equal(x, before)
+
+
+def test_elementwise_layers_work_in_place_where_they_may():
+    outputs = [
+        stage.output
+        for stage in parse("conv(2) -> relu -> tanh").run(noise(1, 1, 9, 9), reuse=True)
+    ]
+    assert np.shares_memory(outputs[0], outputs[1])
+    assert np.shares_memory(outputs[1], outputs[2])
+    kept = [stage.output for stage in parse("conv(2) -> relu").run(noise(1, 1, 9, 9))]
+    assert not np.shares_memory(*kept)
+
+
+@pytest.mark.parametrize("text", [*NETWORKS, "depthwise(sobel) -> relu", "pad(1) -> conv(box)"])
+@pytest.mark.parametrize("unit", [1.0, 255.0])
+def test_samples_are_the_values_they_stand_for(text, unit):
+    values = np.random.default_rng(4).integers(0, 256, (2, 12, 11)).astype(np.uint8)
+    samples = Samples(values, unit)
+    pipeline = parse(text)
+    for one, other in zip(pipeline.run(samples), pipeline.run(samples.tensor()), strict=True):
+        np.testing.assert_allclose(one.output, other.output, rtol=1e-5, atol=2e-5 * 255 / unit)
