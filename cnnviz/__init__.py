@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cnnviz.errors import RequestError as RequestError
     from cnnviz.files.images import InputOptions as InputOptions
     from cnnviz.files.images import load_image as load_image
+    from cnnviz.files.images import load_pixels as load_pixels
     from cnnviz.files.kernels import parse_kernels as parse_kernels
     from cnnviz.files.spec import Spec as Spec
     from cnnviz.files.spec import load_spec as load_spec
@@ -63,7 +64,7 @@ _HOMES = {
     "cnnviz.core.types": ("Row", "Samples", "Stage", "Tensor", "Totals"),
     "cnnviz.core.window": ("Field", "Window"),
     "cnnviz.errors": ("CnnvizError", "RequestError"),
-    "cnnviz.files.images": ("InputOptions", "load_image"),
+    "cnnviz.files.images": ("InputOptions", "load_image", "load_pixels"),
     "cnnviz.files.kernels": ("parse_kernels",),
     "cnnviz.files.spec": ("Spec", "load_spec", "parse"),
     "cnnviz.files.weights": ("load_weights",),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.types import Pads, Pair, Samples, Tensor
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, unknown
 
 Index = NDArray[np.intp]
 
@@ -66,6 +66,8 @@ BORDERS: Mapping[str, Border] = {
 
 def check_border(mode: str, pads: Pads, size: Pair) -> None:
     """Raise CnnvizError when a mirror or wrap would reach past the image it copies from."""
+    if mode not in BORDERS:
+        raise unknown("padding mode", mode, list(BORDERS))
     for axis, word in ((0, "rows"), (1, "columns")):
         largest, reach = max(pads[axis], pads[axis + 2]), BORDERS[mode].reach(size[axis])
         if reach is not None and largest > reach:

@@ -16,6 +16,8 @@ from contextvars import copy_context
 from functools import cache, partial
 from typing import Any, TypeVar
 
+from cnnviz.errors import RequestError
+
 Item = TypeVar("Item")
 Worker = Callable[[Item], object]
 
@@ -32,6 +34,10 @@ def available_threads() -> int:
 
 def set_threads(count: int | None) -> None:
     """Let calls use at most `count` threads from now on; None: as many as there are processors."""
+    if count is not None and (not isinstance(count, int) or count < 1):
+        raise RequestError(
+            f"the number of threads is {count!r}", hint="give a whole number from 1, or None"
+        )
     global _limit  # noqa: PLW0603 - a setting of the process, like BLAS's own
     _limit = count
 

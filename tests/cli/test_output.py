@@ -131,7 +131,7 @@ def test_out_may_be_absolute_deep_or_a_link(run: Run, work: Path) -> None:
 
 def test_saved_arrays_are_what_the_python_interface_computes(run: Run) -> None:
     run("pipeline", sample("digit_3.png"), CHAIN, "--save", "npy", "--only", "grid")
-    x = cnnviz.load_image(str(sample("digit_3.png")))
+    x = cnnviz.load_pixels(str(sample("digit_3.png")))
     for stage in cnnviz.parse(CHAIN).run(x):
         name = f"{stage.row.index:02d}_{stage.row.layer}_{stage.row.name}.npy"
         saved = np.load(f"cnnviz-out/digit_3/{name}", allow_pickle=False)

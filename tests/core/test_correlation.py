@@ -14,6 +14,7 @@ from cnnviz.core.engine import ALGORITHMS, PRECISIONS, Correlation, choose, comp
 from cnnviz.core.engine.correlation import flat, pointwise, rows
 from cnnviz.core.engine.correlation import windows as windows_module
 from cnnviz.core.engine.correlation.passes import recipe_of
+from cnnviz.core.engine.correlation.whole import as_whole
 from cnnviz.core.options import Padding
 from cnnviz.core.types import Samples
 from cnnviz.core.window import Window
@@ -137,17 +138,18 @@ def test_correlate_is_torchs(case):
 
 def check(name, problem, pads, count):
     """Compare an algorithm with the oracle, if it can compute the problem at all."""
-    algorithm = ALGORITHMS[name]
+    algorithm, asked = ALGORITHMS[name], problem
+    problem = as_whole(problem)
     assume(algorithm.supports(problem))
-    x = problem.x.tensor() if isinstance(problem.x, Samples) else problem.x
+    x = asked.x.tensor() if isinstance(asked.x, Samples) else asked.x
     expected = oracle(
-        x, problem.weight, problem.window, pads, problem.padding_mode, problem.groups,
-        problem.bias, problem.fill,
+        x, asked.weight, asked.window, pads, asked.padding_mode, asked.groups,
+        asked.bias, asked.fill,
     )  # fmt: skip
     values, magnitude = expected
     if algorithm.shares_rounding:
-        weights = np.abs(problem.weight).sum(axis=(1, 2, 3), dtype=float)
-        largest = max(np.abs(x).max(), abs(problem.fill))
+        weights = np.abs(asked.weight).sum(axis=(1, 2, 3), dtype=float)
+        largest = max(np.abs(x).max(), abs(asked.fill))
         magnitude = np.maximum(magnitude, (weights * largest)[:, None, None])
     assert_within(run(name, problem, count), values, magnitude, error=algorithm.error)
 
@@ -193,8 +195,7 @@ def test_plane_algorithms_sum_small_kernels(name, kernel, drawn, channels, unit,
     else:
         x = Samples(rng.integers(0, 256, (channels, *size)).astype(np.uint8), unit)
     bias = noise(seed + 1, 2) if seed % 2 else None
-    problem = Correlation(x, weight, window, bias, 1, mode)
-    check(name, problem, pads, count)
+    check(name, Correlation(x, weight, window, bias, 1, mode), pads, count)
 
 
 @pytest.mark.parametrize("name", OF_TENSORS)
@@ -260,6 +261,7 @@ def test_threads_do_not_show(name):
         Correlation(image, noise(3, 1, 1, 15, 17), Window((15, 17), padding=same)),
         Correlation(noise(1, 16, 70, 90), noise(2, 16, 16, 3, 3), Window((3, 3), padding=same)),
     ]
+    problems = [as_whole(problem) for problem in problems]
     problem = next(each for each in problems if ALGORITHMS[name].supports(each))
     first, *others = (run(name, problem, count) for count in (1, 2, 3, 5))
     scale = np.abs(first).max()
@@ -294,6 +296,20 @@ def test_values_of_samples_are_rounded_once():
     whole = oracle(x, sobel, window, (0, 0, 0, 0))[0]
     actual = correlate(Samples(x, 255.0), sobel, window, algorithm="int16")
     np.testing.assert_array_equal(actual, (whole / 255).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["windows", "rows", "flat", "int16", "separable"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whole_numbers_cancel_exactly(name, channels):
+    """A constant image has no edges, whatever adds it up."""
+    constant = Samples(np.full((channels, 40, 60), 77, np.uint8), 255.0)
+    for kernel in SMALL_KERNELS[:2] + SMALL_KERNELS[3:4] + SMALL_KERNELS[5:6]:
+        plane = np.float32(kernel)[None, None] / np.float32(channels)
+        weight, window = plane.repeat(channels, 1), Window(plane.shape[2:])
+        problem = as_whole(Correlation(constant, weight, window))
+        if plane.sum() == 0 and ALGORITHMS[name].supports(problem):
+            assert not run(name, problem, 1).any()
+            assert not correlate(constant, weight, window).any()
 
 
 def test_int16_never_overflows():
@@ -430,6 +446,7 @@ def test_extra_memory_is_bounded(name):
             Samples(np.ones((1, 1500, 4000), np.uint8), 255.0), sobel, Window((3, 3), padding=same)
         ),
     ]
+    problems = [as_whole(problem) for problem in problems]
     able = [problem for problem in problems if ALGORITHMS[name].supports(problem)]
     assert able
     for problem in able:
@@ -492,6 +509,41 @@ def test_errors():
         correlate(
             x, noise(2, 1, 2, 3, 3), Window((3, 3), padding=Padding.read(4)), padding_mode="reflect"
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": noise(1, 4, 5)}, "x has shape"),
+        ({"weight": noise(1, 3, 3)}, "weight"),
+        ({"weight": noise(1, 3, 1, 3, 3)}, "do not fit 2 channels"),
+        ({"weight": noise(1, 3, 4, 3, 3)}, "do not fit 2 channels"),
+        ({"groups": 2}, "do not fit"),
+        ({"groups": 0}, "do not fit"),
+        ({"window": Window((3, 2))}, "the window's"),
+        ({"window": Window((5, 5))}, "the window's"),
+        ({"bias": np.zeros(1)}, "bias has shape"),
+        ({"bias": np.zeros(4)}, "bias has shape"),
+        ({"padding_mode": "mirror"}, "unknown padding mode"),
+        ({"algorithm": "magic"}, "unknown algorithm"),
+        ({"out": np.empty((3, 5, 7), np.float64)}, "out has shape"),
+        ({"out": [1]}, "out has shape"),
+    ],
+)
+@pytest.mark.parametrize("algorithm", [None, "fft", "rows"])
+def test_what_does_not_go_together_is_told(changes, message, algorithm):
+    given = {
+        "x": noise(1, 2, 7, 9), "weight": noise(2, 3, 2, 3, 3), "window": Window((3, 3)),
+        "algorithm": algorithm, **changes,
+    }  # fmt: skip
+    with pytest.raises(CnnvizError, match=message):
+        correlate(**given)
+
+
+def test_out_may_not_be_the_input():
+    x = noise(1, 1, 9, 9)
+    with pytest.raises(CnnvizError, match="overlaps"):
+        correlate(x, noise(2, 1, 1, 3, 3), Window((3, 3), padding=Padding("same")), out=x)
 
 
 def test_a_nonfinite_pixel_of_a_large_image_stays_in_its_windows():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cnnviz.core import threads
 from cnnviz.core.threads import available_threads, set_threads, share, single_threaded_blas
+from cnnviz.errors import RequestError
 
 
 @given(st.integers(0, 40), st.integers(1, 5))
@@ -148,6 +149,12 @@ def test_without_a_blas_that_tells_work_is_shared_all_the_same(monkeypatch):
     done = []
     share(range(5), lambda: done.append, 2)
     assert sorted(done) == list(range(5))
+
+
+@pytest.mark.parametrize("count", [0, -1, "2", 1.5])
+def test_no_such_number_of_threads(count):
+    with pytest.raises(RequestError, match="the number of threads"):
+        set_threads(count)
 
 
 def test_the_limit_holds_until_it_is_lifted():

@@ -5,8 +5,19 @@ megabytes are alive, however large the image; and each is planned: the cheapest 
 algorithms that is exact enough computes it (`plan`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from cnnviz.core.engine.correlation import ALGORITHMS, Correlation, correlate
-from cnnviz.core.engine.plan import PRECISIONS, Plan, choose, computing, note_algorithm, noting
+from cnnviz.core.engine.plan import (
+    EXACT,
+    PRECISIONS,
+    Plan,
+    choose,
+    note_algorithm,
+    noting,
+    settings,
+)
 from cnnviz.core.engine.pooling import (
     POOL_ALGORITHMS,
     POOL_MODES,
@@ -35,6 +46,33 @@ __all__ = [
     "noting",
     "pool",
 ]
+
+
+@contextmanager
+def computing(precision: str = EXACT, algorithm: str | None = None) -> Iterator[None]:
+    """Have everything inside the with-block computed so.
+
+    Parameters
+    ----------
+    precision : str
+        One of PRECISIONS.
+    algorithm : str, optional
+        One of ALGORITHMS or POOL_ALGORITHMS, taken for each problem it can solve; the others are
+        planned.
+
+    Raises
+    ------
+    RequestError
+        If there is no such precision or algorithm.
+
+    Examples
+    --------
+    >>> with computing(precision="fast"):
+    ...     pass
+    """
+    check_algorithm(algorithm)
+    with settings(precision, algorithm):
+        yield
 
 
 def check_algorithm(name: str | None) -> None:

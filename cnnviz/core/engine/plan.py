@@ -99,7 +99,7 @@ def choose(
         if not able:
             could = ", ".join(n for n, each in algorithms.items() if each.supports(problem))
             raise RequestError(
-                f"{algorithm} cannot compute this: {algorithms[algorithm].summary}",
+                f"{algorithm} cannot compute this; it is for {algorithms[algorithm].summary}",
                 hint=f"here can: {could}",
             )
     else:
@@ -169,23 +169,10 @@ _noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
-def computing(precision: str = EXACT, algorithm: str | None = None) -> Iterator[None]:
-    """Have everything inside the with-block computed so.
-
-    Parameters
-    ----------
-    precision : str
-        One of PRECISIONS.
-    algorithm : str, optional
-        Taken for each problem it can solve; the others are planned.
-
-    Examples
-    --------
-    >>> with computing(precision="fast"):
-    ...     pass
-    """
+def settings(precision: str, algorithm: str | None) -> Iterator[None]:
+    """Have everything inside the with-block computed so; see `engine.computing`."""
     if precision not in PRECISIONS:
-        raise unknown("precision", precision, list(PRECISIONS))
+        raise unknown("precision", str(precision), list(PRECISIONS))
     token = _settings.set(Settings(precision, algorithm))
     try:
         yield
@@ -215,11 +202,11 @@ def plan_for(
     algorithms: Mapping[str, Algorithm[P]], problem: P, algorithm: str | None = None
 ) -> Plan:
     """Plan a problem by the settings in force, or with the algorithm named."""
-    settings = _settings.get()
-    wanted = algorithms.get(settings.algorithm or "")
+    now = _settings.get()
+    wanted = algorithms.get(now.algorithm or "")
     if algorithm is None and wanted is not None and wanted.supports(problem):
         algorithm = wanted.name
-    plan = choose(algorithms, problem, precision=settings.precision, algorithm=algorithm)
+    plan = choose(algorithms, problem, precision=now.precision, algorithm=algorithm)
     note_algorithm(plan.algorithm)
     keep_pages()
     return plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from cnnviz.core.engine.correlation import (
     winograd,
 )
 from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.engine.correlation.whole import as_whole
 from cnnviz.core.engine.plan import Algorithm, plan_for
 from cnnviz.core.types import Samples, Tensor
 from cnnviz.core.window import Window
@@ -150,8 +152,8 @@ def correlate(
     algorithm : str, optional
         One of ALGORITHMS; else the plan's choice, by the settings of ``engine.computing``.
     out : array, optional
-        (O, rows, columns) C-contiguous, to be filled: float32; or int16 for Samples, with the
-        exact sums of their integers.
+        (O, rows, columns) C-contiguous, apart from `x`, to be filled: float32; or int16 for
+        Samples, with the exact sums of their integers.
 
     Returns
     -------
@@ -166,27 +168,75 @@ def correlate(
     RequestError
         If `algorithm` is unknown or cannot compute this.
     """
-    weight = np.ascontiguousarray(weight, np.float32)
+    problem = _checked(x, weight, window, bias, groups, padding_mode, pad_value)
+    shape = (problem.filters, *problem.size)
     exact = isinstance(x, Samples) and bias is None and out is not None and out.dtype == np.int16
     if exact and isinstance(x, Samples):
-        x, algorithm = Samples(x.values), "int16"
-    problem = Correlation(x, weight, window, bias, groups, padding_mode, pad_value)
-    check_border(padding_mode, problem.pads, (x.shape[1], x.shape[2]))
-    shape = (problem.filters, *problem.size)
+        problem, algorithm = replace(problem, x=Samples(x.values)), "int16"
+    else:
+        problem = as_whole(problem)
     if out is None:
         out = np.empty(shape, np.float32)
-    elif (
-        out.shape != shape
-        or not out.flags.c_contiguous
-        or out.dtype != (np.int16 if exact else np.float32)
-    ):
+    else:
+        _check_out(out, shape, x, np.int16 if exact else np.float32)
+    plan = plan_for(ALGORITHMS, problem, algorithm)
+    with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+        ALGORITHMS[plan.algorithm].run(problem, out, plan.threads)
+        if problem.spills and plan.algorithm != REFERENCE:
+            # NaN and infinities may stand where no window saw one: the reference confines them.
+            ALGORITHMS[REFERENCE].run(problem, out, plan.threads)
+    return out
+
+
+def _checked(
+    x: Tensor | Samples,
+    weight: Tensor,
+    window: Window,
+    bias: Tensor | None,
+    groups: int,
+    padding_mode: str,
+    pad_value: float,
+) -> Correlation:
+    """State the problem, or say what does not go together."""
+    if not isinstance(x, Samples):
+        x = np.asarray(x, np.float32)
+    weight = np.ascontiguousarray(weight, np.float32)
+    if len(x.shape) != 3 or weight.ndim != 4:
         raise CnnvizError(
-            f"out has shape {out.shape} of {out.dtype}",
+            f"x has shape {tuple(x.shape)}, weight {weight.shape}",
+            hint="give x as (channels, rows, columns), weight as (filters, channels, kh, kw)",
+        )
+    filters, depth, *kernel_size = weight.shape
+    if groups < 1 or x.shape[0] != depth * groups or not filters or filters % groups or not depth:
+        raise CnnvizError(
+            f"{filters} filters over {depth} channels in {groups} groups do not fit "
+            f"{x.shape[0]} channels",
+            hint="weight is (filters, channels / groups, kh, kw); groups divides both",
+        )
+    if tuple(kernel_size) != tuple(window.kernel_size):
+        raise CnnvizError(
+            f"the weight's kernels are {tuple(kernel_size)}, the window's {window.kernel_size}",
+            hint="make the window of the weight's last two sizes",
+        )
+    if bias is not None:
+        bias = np.asarray(bias, np.float32)
+        if bias.shape != (filters,):
+            raise CnnvizError(
+                f"bias has shape {bias.shape} for {filters} filters", hint="give one a filter"
+            )
+    problem = Correlation(x, weight, window, bias, groups, padding_mode, float(pad_value))
+    check_border(padding_mode, problem.pads, (x.shape[1], x.shape[2]))
+    return problem
+
+
+def _check_out(
+    out: NDArray[Any], shape: tuple[int, ...], x: Tensor | Samples, dtype: type[Any]
+) -> None:
+    sound = isinstance(out, np.ndarray) and out.flags.c_contiguous and out.flags.writeable
+    if not sound or out.shape != shape or out.dtype != dtype:
+        raise CnnvizError(
+            f"out has shape {np.shape(out)} of {getattr(out, 'dtype', type(out).__name__)}",
             hint=f"give a contiguous {shape} of float32; of int16 for samples without a bias",
         )
-    plan = plan_for(ALGORITHMS, problem, algorithm)
-    ALGORITHMS[plan.algorithm].run(problem, out, plan.threads)
-    if problem.spills and plan.algorithm != REFERENCE:
-        # NaN and infinities may stand where no window saw one: the reference confines them.
-        ALGORITHMS[REFERENCE].run(problem, out, plan.threads)
-    return out
+    if np.may_share_memory(out, x.values if isinstance(x, Samples) else x):
+        raise CnnvizError("out overlaps x", hint="give it memory of its own")

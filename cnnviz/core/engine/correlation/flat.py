@@ -65,12 +65,8 @@ def run(
     output: NDArray[Any],
     threads: int,
     dtype: type[np.float32 | np.int16] = np.float32,
-    unit: float = 1.0,
 ) -> None:
-    """Fill `output` (O, rows, columns), a band of rows at a time.
-
-    The lines are of `dtype`; what they yield is divided by `unit` in the end.
-    """
+    """Fill `output` (O, rows, columns), a band of rows at a time, by lines of `dtype`."""
     planes, recipes = problem.planes, problem.recipes
     assert planes is not None  # noqa: S101 - `supports` said so
     assert recipes is not None  # noqa: S101
@@ -94,14 +90,12 @@ def run(
                     channel = index // each
                     source = _source(problem, planes, band, channel, dtype)
                 _pass_over(source, recipe, problem, target, (first_line, second_line, spare))
-            if unit != 1:
-                output[:, first:stop] /= np.float32(unit)
             problem.finish(output[:, first:stop], confined=True)
 
         return worker
 
     share(bands, make_worker, threads)
-    _mend_edges(problem, output, threads, unit)
+    _mend_edges(problem, output, threads)
 
 
 def _pass_over(
@@ -156,7 +150,7 @@ def _source(
     return rows.reshape(-1)
 
 
-def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int, unit: float) -> None:
+def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int) -> None:
     """Compute the output columns whose windows reach into the padding from those windows."""
     tall, wide = problem.extent
     left, (rows, columns) = problem.pads[1], problem.size
@@ -178,8 +172,6 @@ def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int, unit: 
         )
         target = output[:, first:stop, begin:end]
         target[...] = weigh(problem, problem.window.views(patch))
-        if unit != 1:
-            target /= np.float32(unit)
         problem.finish(target, confined=True)
 
     share(pieces, lambda: worker, threads if len(pieces) > len(edges) else 1)

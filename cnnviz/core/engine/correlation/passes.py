@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 Line = NDArray[Any]
 Matrix = NDArray[np.float64]
 
+MOST_PARTS = 12  # of the smallest weight that may be the unit of all
+LARGEST_MULTIPLE = 128
 MOST_PASSES = 48  # beyond them a matrix product is quicker anyway
 
 Tap = tuple[int, int]
@@ -155,11 +157,11 @@ def recipe_of(kernel: Matrix) -> Recipe | None:
         return Recipe((), 0.0)
     recipes = []
     if np.count_nonzero(kernel) <= MOST_PASSES:
-        whole, unit = _whole_multiples(kernel)
+        whole, unit = whole_multiples(kernel)
         recipes.append(Recipe((_sum_of(whole),), unit))
     halves = _halves(kernel)
     if halves is not None:
-        (down, unit_down), (along, unit_along) = map(_whole_multiples, halves)
+        (down, unit_down), (along, unit_along) = map(whole_multiples, halves)
         sums = _sum_of(down[:, None]), _sum_of(along[None, :])
         recipes.append(Recipe(sums, unit_down * unit_along))
     best = min(recipes, key=lambda recipe: recipe.passes, default=None)
@@ -176,17 +178,25 @@ def _sum_of(weights: Matrix) -> Sum:
     return Sum(tuple(Group(s, tuple(taps[s][0]), tuple(taps[s][1])) for s in strengths))
 
 
-def _whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
+def whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
     """Return weights as small whole multiples of a unit, as float32 tells them; else as they are.
 
-    >>> _whole_multiples(np.float64([0.25, 0, -0.5]))
+    >>> whole_multiples(np.float64([0.25, 0, -0.5]))
     (array([ 1.,  0., -2.]), 0.25)
+    >>> whole_multiples(np.float32([5 / 3, -1]).astype(float))[0]
+    array([ 5., -3.])
     """
-    unit = float(np.abs(weights[weights != 0]).min())
-    multiples = weights / unit
+    smallest = float(np.abs(weights[weights != 0]).min())
+    units = smallest / np.arange(1, MOST_PARTS + 1).reshape(-1, *(1,) * weights.ndim)
+    multiples = weights / units
     whole = np.rint(multiples)
-    near = np.abs(multiples - whole) <= np.finfo(np.float32).eps * np.abs(whole)
-    return (whole, unit) if near.all() and np.abs(whole).max() <= 128 else (weights, 1.0)
+    errors = np.abs(multiples - whole) - np.finfo(np.float32).eps * np.abs(whole)
+    axes = tuple(range(1, multiples.ndim))
+    fits = (errors.max(axes) <= 0) & (np.abs(whole).max(axes) <= LARGEST_MULTIPLE)
+    if not fits.any():
+        return weights, 1.0
+    first = int(fits.argmax())
+    return whole[first], float(units[first].item())
 
 
 def _halves(kernel: Matrix) -> tuple[Matrix, Matrix] | None:

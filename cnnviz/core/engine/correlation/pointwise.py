@@ -16,7 +16,7 @@ from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
 
 PIECE_BYTES = 1 << 20  # of the input: one thread's second-level cache
-PIXELS = 4096  # in a piece at least, if they fit
+PIXELS = 2048  # in a piece at least, if they fit
 PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS does not copy matrices first
 
 

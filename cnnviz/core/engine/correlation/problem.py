@@ -29,6 +29,8 @@ class Correlation:
     groups: int = 1
     padding_mode: str = "zeros"
     pad_value: float = 0.0
+    scales: Tensor | None = None  # (O,), what the sums of each filter are multiplied by, and
+    unit: float = 1.0  # divided by, in the end
     spills: list[bool] = field(default_factory=list)  # filled by `finish`
 
     # --- sizes
@@ -170,11 +172,15 @@ class Correlation:
     ) -> None:
         """Complete a piece (filters, rows, columns) of the output in place, while it is cached.
 
-        Adds the bias. Unless the algorithm is `confined`, that is, no sum of
+        Scales it and adds the bias. Unless the algorithm is `confined`, that is, no sum of
         its reaches beyond a window, values that are not finite are noted: they may have spread.
         """
         if not confined:
             self.watch(piece)
+        if self.scales is not None and (self.scales[filters] != 1).any():
+            piece *= self.scales[filters, None, None]
+        if self.unit != 1:
+            piece /= np.float32(self.unit)
         if self.bias is not None:
             piece += self.bias[filters, None, None]
 

@@ -17,6 +17,7 @@ from cnnviz.core.engine.pooling.sliding import doublings
 from cnnviz.core.engine.pooling.whole import global_pool
 from cnnviz.core.types import Tensor
 from cnnviz.core.window import Window
+from cnnviz.errors import CnnvizError
 
 
 def pool(
@@ -66,13 +67,22 @@ def pool(
         If the window does not fit, or some window lies on padding alone. It is a RequestError if
         the algorithm is unknown or cannot do this.
     """
+    x = np.asarray(x, np.float32)
     problem = PoolProblem(
         x.shape, window, mode, padding_mode, pad_value, count_include_pad, norm_type
     )
     problem.check()
-    plan = plan_for(POOL_ALGORITHMS, problem, algorithm)
     output = np.empty(problem.output_shape, np.float32) if out is None else out
-    POOL_ALGORITHMS[plan.algorithm].run(problem, Maps(x, output), plan.threads)
+    if output.shape != problem.output_shape or output.dtype != np.float32:
+        raise CnnvizError(
+            f"out has shape {output.shape} of {output.dtype}",
+            hint=f"give {problem.output_shape} of float32",
+        )
+    if np.may_share_memory(x, output):
+        raise CnnvizError("out overlaps x", hint="give it memory of its own")
+    plan = plan_for(POOL_ALGORITHMS, problem, algorithm)
+    with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+        POOL_ALGORITHMS[plan.algorithm].run(problem, Maps(x, output), plan.threads)
     return output
 
 

@@ -14,6 +14,7 @@ from cnnviz.core.border import check_border
 from cnnviz.core.engine.pooling.modes import POOL_MODES, Counts, PoolMode
 from cnnviz.core.types import Pads, Pair, Shape
 from cnnviz.core.window import Window
+from cnnviz.errors import CnnvizError, RequestError, unknown
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,16 @@ class PoolProblem:
     norm_type: float = 2.0
 
     def check(self) -> None:
-        """Raise CnnvizError if the window does not fit, or some window holds padding alone."""
+        """Raise CnnvizError if the window does not fit, or some window holds padding alone.
+
+        It is a RequestError if there is no such mode or norm.
+        """
+        if self.mode not in POOL_MODES:
+            raise unknown("pooling mode", self.mode, list(POOL_MODES))
+        if not self.norm_type > 0:
+            raise RequestError(f"norm_type is {self.norm_type}", hint="give a number above 0")
+        if len(self.shape) != 3 or not min(self.shape):
+            raise CnnvizError(f"x has shape {self.shape}", hint="give (channels, rows, columns)")
         check_border(self.padding_mode, self.pads, self.size)
         if self.padding_mode == "zeros":
             self.window.require_pixels(self.size)

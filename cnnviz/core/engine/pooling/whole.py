@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 
+from cnnviz.core.engine.plan import note_algorithm
 from cnnviz.core.engine.pooling.modes import REDUCTIONS, Values
 from cnnviz.core.engine.pooling.scratch import scratch
 from cnnviz.core.threads import share, thread_count
@@ -37,6 +38,7 @@ def global_pool(x: Tensor, mode: str, *, out: Tensor | None = None) -> Tensor:
     Tensor
         (C, 1, 1).
     """
+    note_algorithm("whole")
     ufunc, adds = REDUCTIONS[mode], mode == "avg"
     channels, height, width = x.shape
     together = max(min(channels, BLOCK // (height * width)), 1)
