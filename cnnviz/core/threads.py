@@ -47,6 +47,19 @@ def thread_count() -> int:
     return available_threads() if _limit is None else _limit
 
 
+MEMORY = 64 << 20
+"""Bytes that the threads of one call may take together, beside its input and output."""
+
+
+def that_fit(threads: int, bytes_each: int, *, kept: int = 0) -> int:
+    """Return how many of `threads` may work at once if each takes so much memory, all `kept`.
+
+    >>> that_fit(64, 10 << 20), that_fit(64, 10 << 20, kept=50 << 20)
+    (6, 1)
+    """
+    return max(1, min(threads, (MEMORY - kept) // max(bytes_each, 1)))
+
+
 def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], threads: int) -> None:
     """Work off `items` with up to `threads` threads, the calling one among them.
 

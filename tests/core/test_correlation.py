@@ -454,7 +454,7 @@ def test_extra_memory_is_bounded(name):
             continue  # minutes of a plain algorithm show nothing new
         output = np.empty((problem.filters, *problem.size), np.float32)
         tracemalloc.start()
-        ALGORITHMS[name].run(problem, output, 2)
+        ALGORITHMS[name].run(problem, output, 16)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 64 << 20, f"{problem.x.shape} {problem.weight.shape}: {peak >> 20} MB"

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.engine.correlation.problem import Correlation
-from cnnviz.core.threads import share
+from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Pair, Tensor
 
 Spectra = NDArray[Any]  # complex64 or complex128
@@ -84,7 +84,7 @@ def run(problem: Correlation, output: Tensor, threads: int, real: Real = DOUBLE)
             for strip in range(tiling.strips)
         ]
         worker = partial(_Worker, problem, tiling, kernels, filters, output)
-        share(items, worker, threads)
+        share(items, worker, that_fit(threads, tiling.worker_bytes, kept=KERNEL_BYTES))
 
 
 # --- tiles
@@ -98,6 +98,7 @@ class _Tiling:
     step: Pair
     strips: int  # rows of tiles
     real: Real
+    worker_bytes: int
     work: dict[str, float]
 
     @property
@@ -140,7 +141,8 @@ def _tiling(
     for (high, down, strips), (wide, along, across) in product(*axes):
         values, tiles = float(high * wide), strips * across
         spectra = real.itemsize * (depth + 3) * (wide + 2)
-        if high * (spectra + 4 * depth * copied) > WORKER_BYTES:
+        worker_bytes = high * (spectra + 4 * depth * copied)
+        if worker_bytes > WORKER_BYTES:
             continue
         transforms = values * (tiles * (channels + filters) + filters * depth)
         products = values * tiles * filters * depth
@@ -151,7 +153,8 @@ def _tiling(
         nanoseconds = alone * (1.9 * slow * transforms + 0.2 * products + 4000 * calls)
         if nanoseconds < fewest:
             work = {"fft": transforms, "products": products, "calls": calls}
-            best, fewest = _Tiling((high, wide), (down, along), strips, real, work), nanoseconds
+            best = _Tiling((high, wide), (down, along), strips, real, worker_bytes, work)
+            fewest = nanoseconds
     return best
 
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.border import padded_band, padded_patch
+from cnnviz.core.border import padded_band
 from cnnviz.core.engine.bands import Band, cut
 from cnnviz.core.engine.correlation.passes import Line, Recipe
 from cnnviz.core.engine.correlation.planes import Planes, mixed
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.engine.correlation.windows import weigh
-from cnnviz.core.threads import share
+from cnnviz.core.threads import share, that_fit
 
 BAND_BYTES = 1 << 21  # of a line: shorter ones make two threads slower than one
 EDGE_BYTES = 4 << 20  # of the windows along an edge that are computed anew together
@@ -94,7 +94,8 @@ def run(
 
         return worker
 
-    share(bands, make_worker, threads)
+    lines = 4 if planes.mix is None else 5 + len(planes.mix)
+    share(bands, make_worker, that_fit(threads, lines * longest * np.dtype(dtype).itemsize))
     _mend_edges(problem, output, threads)
 
 
@@ -152,9 +153,8 @@ def _source(
 
 def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int) -> None:
     """Compute the output columns whose windows reach into the padding from those windows."""
-    tall, wide = problem.extent
     left, (rows, columns) = problem.pads[1], problem.size
-    right = left + problem.x.shape[2] - wide + 1
+    right = left + problem.x.shape[2] - problem.extent[1] + 1
     edges = [(first, stop) for first, stop in ((0, left), (right, columns)) if first < stop]
     window_bytes = 4 * problem.channels * problem.taps * max(left, columns - right)
     bands = cut(rows, window_bytes, EDGE_BYTES)
@@ -162,14 +162,7 @@ def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int) -> Non
 
     def worker(piece: tuple[int, int, int, int]) -> None:
         first, stop, begin, end = piece
-        patch = padded_patch(
-            problem.x,
-            problem.pads,
-            (first, stop - 1 + tall),
-            (begin, end - 1 + wide),
-            problem.padding_mode,
-            problem.fill,
-        )
+        patch = problem.patch((first, stop), (begin, end))
         target = output[:, first:stop, begin:end]
         target[...] = weigh(problem, problem.window.views(patch))
         problem.finish(target, confined=True)

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from cnnviz.core.border import padded_band
+from cnnviz.core.border import padded_band, padded_patch
 from cnnviz.core.engine.correlation.passes import Recipe, recipe_of
 from cnnviz.core.engine.correlation.planes import Planes, planes_of
-from cnnviz.core.types import Pads, Samples, Tensor
+from cnnviz.core.types import Pads, Pair, Samples, Tensor
 from cnnviz.core.window import Window
 
 FEW_FILTERS = 4  # whose kernels are looked at in any case
@@ -161,6 +161,22 @@ class Correlation:
         x, mode = self.only(channels), self.padding_mode
         pads = self.pads if sides else (self.pads[0], 0, self.pads[2], 0)
         return padded_band(x, pads, start, stop, mode, self.fill, hangs=hangs)
+
+    def patch(self, rows: Pair, columns: Pair) -> Tensor:
+        """Return the padded input under output rows × columns (each first, stop), float32.
+
+        Returns
+        -------
+        Tensor
+            (C, (count − 1)·stride + extent, the same along); always a copy.
+        """
+        down, along = (
+            (first * stride, (stop - 1) * stride + extent)
+            for (first, stop), stride, extent in zip(
+                (rows, columns), self.window.stride, self.extent, strict=True
+            )
+        )
+        return padded_patch(self.x, self.pads, down, along, self.padding_mode, self.fill)
 
     def only(self, channels: slice) -> Tensor | Samples:
         """Return some channels of the input, without copying."""

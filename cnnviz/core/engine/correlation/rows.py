@@ -22,7 +22,7 @@ import numpy as np
 from cnnviz.core.border import BORDERS
 from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
-from cnnviz.core.threads import share
+from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
 BAND_BYTES = 3 << 19  # of B: about the size of a second-level cache
@@ -100,7 +100,7 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
 
         return worker
 
-    share(bands, make_worker, threads)
+    share(bands, make_worker, that_fit(threads, 2 * tallest * _row_bytes(problem)))
 
 
 def band_matrix(problem: Correlation, count: int) -> Tensor:

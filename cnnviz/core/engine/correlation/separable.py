@@ -29,7 +29,7 @@ from cnnviz.core.border import BORDERS
 from cnnviz.core.engine.correlation.planes import mixed
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.options import Padding
-from cnnviz.core.threads import share
+from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
 Matrix = NDArray[np.float64]
@@ -72,7 +72,8 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
         for first in range(0, rows, step)
         for group in range(problem.groups)
     ]
-    share(items, partial(_Worker, problem, _filters(problem) or [], output), threads)
+    worker = partial(_Worker, problem, _filters(problem) or [], output)
+    share(items, worker, that_fit(threads, _worker_bytes(problem)))
 
 
 # --- work

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
-from cnnviz.core.threads import share
+from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
 BAND_BYTES = 2 << 20  # the columns of one band: large enough for BLAS, small enough for the cache
@@ -57,11 +57,23 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
 
     def worker(piece: tuple[Band, int, int]) -> None:
         (first, stop), left, right = piece
-        every = problem.window.views(problem.band(first, stop))[..., left:right]
-        output[:, first:stop, left:right] = weigh(problem, every)
+        whole = right - left == columns
+        read = problem.band(first, stop) if whole else problem.patch((first, stop), (left, right))
+        output[:, first:stop, left:right] = weigh(problem, problem.window.views(read))
         problem.finish(output[:, first:stop, left:right], confined=True)
 
-    share(pieces, lambda: worker, threads)
+    share(pieces, lambda: worker, that_fit(threads, _worker_bytes(problem, *pieces[0])))
+
+
+def _worker_bytes(problem: Correlation, band: Band, left: int, right: int) -> int:
+    """Return the bytes of a piece's padded input, columns and sums."""
+    size = (band[1] - band[0], right - left)
+    down, along = (
+        (count - 1) * stride + extent
+        for count, stride, extent in zip(size, problem.window.stride, problem.extent, strict=True)
+    )
+    cells = problem.channels * problem.taps + problem.filters
+    return 4 * (problem.channels * down * along + size[0] * size[1] * cells)
 
 
 def weigh(problem: Correlation, every: Tensor) -> Tensor:

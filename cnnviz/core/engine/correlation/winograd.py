@@ -34,7 +34,7 @@ import numpy as np
 
 from cnnviz.core.engine.bands import Band
 from cnnviz.core.engine.correlation.problem import Correlation
-from cnnviz.core.threads import share
+from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Shape, Tensor
 
 FILTERS = 64  # in one product
@@ -248,6 +248,7 @@ class _Winograd:
 
     def run(self, output: Tensor, threads: int) -> None:
         """Fill `output`."""
+        threads = max(min(threads, 2), that_fit(threads, self.memory // 2))
         for blocks in self.rounds:
             self._round(blocks, output, threads)
 
