@@ -114,6 +114,7 @@ def test_weights_too_large_to_keep_go_in_rounds(way, monkeypatch):
     x, weight = noise(1, 3, 40, 40), noise(2, 150, 3, 3, 3)
     once = work(problem_of(x, weight))["transformed"]
     monkeypatch.setattr(winograd, "KEPT", transform.alpha**2 * 64 * 3)
+    monkeypatch.setattr(winograd, "_known", winograd._Layout)  # remembering none
     problem = problem_of(x, weight)
     assert work(problem)["transformed"] == 3 * once
     assert error(compute(run, problem, 2), transform, x, weight) < bound

@@ -5,6 +5,9 @@ from __future__ import annotations
 LANES = 8
 """How many columns of a matrix product cost as much as one: the width of a vector register."""
 
+SMALL_PRODUCT = 1_000_000
+"""Multiply-adds up to which OpenBLAS (with AVX-512) multiplies without copying the factors."""
+
 Band = tuple[int, int]
 """(first, stop) rows."""
 

@@ -10,14 +10,13 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
+from cnnviz.core.engine.bands import LANES, SMALL_PRODUCT, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
 
 PIECE_BYTES = 1 << 20  # of the input: one thread's second-level cache
 PIXELS = 2048  # in a piece at least, if they fit
-PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS does not copy matrices first
 
 
 def supports(problem: Correlation) -> bool:
@@ -62,6 +61,6 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
         run = output.reshape(problem.filters, 1, -1)[:, :, first:stop]
         problem.finish(run, confined=True)
 
-    few = max(PIXELS, PRODUCT // (weight.shape[1] * problem.depth))
+    few = max(PIXELS, SMALL_PRODUCT // (weight.shape[1] * problem.depth))
     step = min(PIECE_BYTES, 4 * problem.channels * few)
     share(cut(pixels.shape[2], 4 * problem.channels, step, threads), lambda: worker, threads)

@@ -193,6 +193,8 @@ class Correlation:
         """
         if not confined:
             self.watch(piece)
+        if self.bias is None and self.scales is None and self.unit == 1:
+            return
         if self.scales is not None and (self.scales[filters] != 1).any():
             piece *= self.scales[filters, None, None]
         if self.unit != 1:
@@ -205,14 +207,24 @@ class Correlation:
         if not _is_finite(values):
             self.spills.append(True)
 
+    def watch_sizes(self, values: Tensor, energy: float) -> None:
+        """Note contiguous values, too, whose squares add up to `energy` or more."""
+        if not _energy(values) < energy:  # NaN is not
+            self.spills.append(True)
+
 
 def _is_finite(values: Tensor) -> bool:
     """Tell whether all values are finite; at worst (overflow) say no where they are.
 
     A sum or a dot product that met an infinity or a NaN never becomes finite again.
     """
+    if values.flags.c_contiguous:
+        return bool(np.isfinite(_energy(values)))  # BLAS's: several times quicker
     with np.errstate(all="ignore"):
-        if values.flags.c_contiguous:
-            flat = values.reshape(-1)
-            return bool(np.isfinite(np.dot(flat, flat)))  # BLAS's: several times quicker
         return bool(np.isfinite(np.add.reduce(values, axis=None)))
+
+
+def _energy(values: Tensor) -> float:
+    flat = values.reshape(-1)
+    with np.errstate(all="ignore"):
+        return float(np.dot(flat, flat))

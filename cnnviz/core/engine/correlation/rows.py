@@ -16,18 +16,23 @@ The zeros there multiply pixels beside the window: what is not finite spreads, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
 from cnnviz.core.border import BORDERS
-from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
+from cnnviz.core.engine.bands import LANES, SMALL_PRODUCT, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
-BAND_BYTES = 3 << 19  # of B: about the size of a second-level cache
+BAND_BYTES = 4 << 20  # of B: the calls for smaller ones cost more than leaving the cache does
 LARGEST = 16 << 20  # of B for a single output row; wider images are for `windows`
 TOGETHER = 4  # output rows of a single filter that one product yields
+CACHE_BYTES = 3 << 19  # of a product's pixels: more are read from beyond the second-level cache
+NARROW = 512  # columns: narrower strips are not worth a product of their own
 
 
 def supports(problem: Correlation) -> bool:
@@ -41,7 +46,7 @@ def work(problem: Correlation) -> Mapping[str, float]:
     """Count copies, multiply-adds (with those of the band's zeros), and products."""
     together, each = _together(problem), problem.filters // problem.groups
     (rows, columns), (kh, kw) = problem.size, problem.kernel_size
-    inflated = ((together - 1) * problem.window.stride[0] + kh) / kh
+    inflated = _height(problem, together) / (together * kh)
     read = min(rows * problem.window.stride[0], problem.padded_height) * problem.channels * kw
     macs = problem.macs * inflated * rounded_up(columns, LANES) / columns
     products = rows * problem.groups / together
@@ -52,7 +57,7 @@ def work(problem: Correlation) -> Mapping[str, float]:
         "copies": read,
         "macs": macs,
         "inner": inner,
-        "far": inner if read_at_once > BAND_BYTES else 0,  # beyond the cache
+        "far": inner if read_at_once > CACHE_BYTES else 0,
         "weights": products * each * together * problem.depth * problem.taps * inflated,
         "products": products,
         "bands": _row_bytes(problem) * problem.window.stride[0] * rows / BAND_BYTES + 1,
@@ -62,45 +67,52 @@ def work(problem: Correlation) -> Mapping[str, float]:
 def run(problem: Correlation, output: Tensor, threads: int) -> None:
     """Fill `output` (O, rows, columns), a band of rows at a time."""
     rows, columns = problem.size
-    stride, kh = problem.window.stride[0], problem.kernel_size[0]
-    groups, depth, kw = problem.groups, problem.depth, problem.kernel_size[1]
-    together = _together(problem)
+    together, width = _together(problem), _strip_width(problem)
     matrices = {count: band_matrix(problem, count) for count in {together, 1}}
-    grouped = output.reshape(groups, -1, rows, columns)
-    bands = cut(rows, _row_bytes(problem) * stride, BAND_BYTES, threads, multiple=together)
-    tallest = (bands[0][1] - 1) * stride + kh
+    lefts = range(0, columns, width)
+    strips = [_strip(problem, left, min(left + width, columns)) for left in lefts]
+    row_bytes = _row_bytes(problem) // columns * width
+    step = row_bytes * problem.window.stride[0]
+    bands = cut(rows, step, BAND_BYTES, threads, multiple=together)
+    tallest = _height(problem, bands[0][1])
+    taps = (problem.depth, problem.kernel_size[1])
 
     def make_worker() -> Callable[[Band], None]:
-        copies = np.empty((groups, tallest, depth, kw, columns), np.float32)
-        row_step = copies.strides[1]
-
-        def products(first: int, stop: int, begin: int, count: int) -> None:
-            """Compute rows first … stop−1 by products of `count` rows; B begins at row `begin`."""
-            height = (count - 1) * stride + kh
-            shape = (groups, (stop - first) // count, height * depth * kw, columns)
-            steps = (copies.strides[0], count * stride * row_step, *copies.strides[3:])
-            at = (first - begin) * stride * row_step
-            under = np.ndarray(shape, np.float32, copies, at, steps)
-            target = grouped[:, :, first:stop]
-            if count > 1:  # one filter a group: its output rows follow one another
-                target = target.reshape(groups, -1, count, columns)
-            else:
-                target = target.swapaxes(1, 2)
-            np.matmul(matrices[count][:, None], under, out=target)
+        copies = np.empty((problem.groups, tallest, *taps, width), np.float32)
 
         def worker(band: Band) -> None:
             first, stop = band
-            _copy_shifted(problem, first, stop, copies)
             middle = first + (stop - first) // together * together
-            if middle > first:
-                products(first, middle, first, together)
-            if stop > middle:
-                products(middle, stop, first, 1)
+            source = problem.band(first, stop, sides=False)
+            for strip in strips:
+                _copy_shifted(problem, source, strip, copies)
+                for begin, end, count in ((first, middle, together), (middle, stop, 1)):
+                    if begin < end:
+                        target = output[:, begin:end, strip.left : strip.right]
+                        _multiply(problem, matrices[count], copies, begin - first, target)
             problem.finish(output[:, first:stop], confined=together == 1)
 
         return worker
 
-    share(bands, make_worker, that_fit(threads, 2 * tallest * _row_bytes(problem)))
+    share(bands, make_worker, that_fit(threads, 2 * tallest * row_bytes))
+
+
+def _multiply(
+    problem: Correlation, matrix: Tensor, copies: Tensor, first: int, target: Tensor
+) -> None:
+    """Fill `target` (O, rows, columns) from B, whose output row `first` is its first."""
+    (_, rows, width), each = target.shape, problem.filters // problem.groups
+    count, stride = matrix.shape[1] // each, problem.window.stride[0]
+    groups, _, depth, kw, _ = copies.shape
+    row_step = copies.strides[1]
+    shape = (groups, rows // count, _height(problem, count) * depth * kw, width)
+    steps = (copies.strides[0], count * stride * row_step, *copies.strides[3:])
+    under = np.ndarray(shape, np.float32, copies, first * stride * row_step, steps)
+    if count > 1:  # one filter a group: its output rows follow one another
+        sums = target.reshape(groups, -1, count, width)
+    else:
+        sums = target.reshape(groups, each, rows, width).swapaxes(1, 2)
+    np.matmul(matrix[:, None], under, out=sums)
 
 
 def band_matrix(problem: Correlation, count: int) -> Tensor:
@@ -112,10 +124,13 @@ def band_matrix(problem: Correlation, count: int) -> Tensor:
     groups, depth = problem.groups, problem.depth
     weight = problem.weight.reshape(groups, -1, depth, kh, kw).swapaxes(2, 3)
     each = weight.shape[1]
-    matrix = np.zeros((groups, each, count, (count - 1) * stride + kh, depth, kw), np.float32)
+    matrix = np.zeros((groups, each, count, _height(problem, count), depth, kw), np.float32)
     for row in range(count):
         matrix[:, :, row, row * stride : row * stride + kh] = weight
     return matrix.reshape(groups, each * count, -1)
+
+
+# --- sizes
 
 
 def _together(problem: Correlation) -> int:
@@ -123,31 +138,80 @@ def _together(problem: Correlation) -> int:
     return min(TOGETHER, problem.size[0]) if problem.filters == problem.groups else 1
 
 
+def _height(problem: Correlation, count: int) -> int:
+    """Return how many input rows `count` output rows see."""
+    return (count - 1) * problem.window.stride[0] + problem.kernel_size[0]
+
+
 def _row_bytes(problem: Correlation) -> int:
     return 4 * problem.channels * problem.kernel_size[1] * problem.size[1]
 
 
-def _copy_shifted(problem: Correlation, first: int, stop: int, copies: Tensor) -> None:
-    """Write B for output rows first … stop−1 to the front of `copies`.
+def _strip_width(problem: Correlation) -> int:
+    """Return how many columns go together: products small enough to be quick, if not narrow."""
+    columns, together = problem.size[1], _together(problem)
+    each = problem.filters // problem.groups
+    taps = _height(problem, together) * problem.depth * problem.kernel_size[1]
+    most = SMALL_PRODUCT // (each * together * taps)
+    return columns if most < NARROW else -(-columns // -(-columns // most))
+
+
+# --- copies
+
+
+class _Edge(NamedTuple):
+    """Columns of a strip whose windows reach into the padding, and the pixels they read."""
+
+    columns: slice
+    pixels: NDArray[np.intp]  # (kw, columns)
+    outside: NDArray[np.bool_] | None  # where it is the padding's number that they read
+
+
+class _Strip(NamedTuple):
+    """Some columns of the output; the windows of begin … end − 1 hold pixels alone."""
+
+    left: int
+    right: int
+    begin: int
+    end: int
+    edges: list[_Edge]
+
+
+def _strip(problem: Correlation, left: int, right: int) -> _Strip:
+    """Find what output columns left … right − 1 read."""
+    stride, width, pad = problem.window.stride[1], problem.x.shape[2], problem.pads[1]
+    begin = min(max(-(-pad // stride), left), right)
+    end = min(max((width + pad - problem.extent[1]) // stride + 1, begin), right)
+    taps = np.arange(problem.kernel_size[1])[:, None] * problem.window.dilation[1]
+    find, edges = BORDERS[problem.padding_mode].source, []
+    for first, stop in ((left, begin), (end, right)):
+        if first < stop:
+            at, outside = np.arange(first, stop) * stride + taps - pad, None
+            if find is None:
+                at, outside = np.clip(at, 0, width - 1), (at < 0) | (at >= width)
+            else:
+                at = find(at, width)
+            edges.append(_Edge(slice(first - left, stop - left), at, outside))
+    return _Strip(left, right, begin, end, edges)
+
+
+def _copy_shifted(problem: Correlation, source: Tensor, strip: _Strip, copies: Tensor) -> None:
+    """Write a strip's B for `source`, padded above and below alone, to the front of `copies`.
 
     Columns beyond the image are filled in here: a padded copy of the rows would cost as much as
     one of B's.
     """
-    groups, _, depth, kw, columns = copies.shape
+    groups, _, depth, kw, _ = copies.shape
+    rows = source.reshape(groups, depth, *source.shape[1:]).swapaxes(1, 2)
+    target = copies[:, : rows.shape[1]]
     stride, dilation = problem.window.stride[1], problem.window.dilation[1]
-    band = problem.band(first, stop, sides=False)
-    width, height = band.shape[2], band.shape[1]
-    rows = band.reshape(groups, depth, height, width).swapaxes(1, 2)
-    source = BORDERS[problem.padding_mode].source
-    for tap in range(kw):
-        target, shift = copies[:, :height, :, tap], tap * dilation - problem.pads[1]
-        # Column X reads pixel X·stride + shift; these are the columns whose pixel there is.
-        begin = min(max(-(shift // stride), 0), columns)
-        end = min(max((width - 1 - shift) // stride + 1, begin), columns)
-        start = begin * stride + shift
-        target[..., begin:end] = rows[..., start : start + (end - begin - 1) * stride + 1 : stride]
-        for beyond in (np.arange(begin), np.arange(end, columns)):
-            if beyond.size and source is None:
-                target[..., beyond] = problem.fill
-            elif beyond.size and source is not None:
-                target[..., beyond] = rows[..., source(beyond * stride + shift, width)]
+    if strip.begin < strip.end:
+        pixels, step = rows[..., strip.begin * stride - problem.pads[1] :], rows.strides[3]
+        shape = (*rows.shape[:3], kw, strip.end - strip.begin)
+        every = as_strided(pixels, shape, (*rows.strides[:3], dilation * step, stride * step))
+        target[..., strip.begin - strip.left : strip.end - strip.left] = every
+    for edge in strip.edges:
+        values = rows[..., edge.pixels]
+        if edge.outside is not None:
+            values[..., edge.outside] = problem.fill
+        target[..., edge.columns] = values

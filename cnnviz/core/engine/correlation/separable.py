@@ -26,6 +26,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from cnnviz.core.border import BORDERS
+from cnnviz.core.engine.bands import SMALL_PRODUCT
 from cnnviz.core.engine.correlation.planes import mixed
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.options import Padding
@@ -35,7 +36,6 @@ from cnnviz.core.types import Tensor
 Matrix = NDArray[np.float64]
 
 DOWN, ALONG = 8, 16  # values one band matrix yields, down the columns and along the rows
-SMALL_PRODUCT = 1_000_000  # multiply-adds up to which OpenBLAS does not copy matrices first
 BAND_BYTES = 1 << 20  # of what lies between the two directions
 FEWEST_BANDS = 4  # of small images: there is something to share
 WORKER_BYTES = 12 << 20  # a thread's padded rows and buffers

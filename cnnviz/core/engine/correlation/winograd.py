@@ -27,107 +27,35 @@ multiplications but errs by 1e-4 on dense values.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.bands import Band
+from cnnviz.core.engine.bands import SMALL_PRODUCT, Band
 from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.engine.correlation.transforms import F2, F4, Transform
 from cnnviz.core.threads import share, that_fit
-from cnnviz.core.types import Shape, Tensor
+from cnnviz.core.types import Pair, Shape, Tensor
 
 FILTERS = 64  # in one product
 BLOCK = 1 << 16  # filters × channels, at most, in one product
 BAND = 1 << 20  # transformed values of a band, at most
 DEPTH = 256  # channels in one product: longer sums in float32 err more
-PRODUCT = 1_000_000  # multiply-adds: up to here OpenBLAS multiplies without copying the factors
-TILES = 256  # at most, in one product
+PLACES = 4608  # tiles × the positions in each that are summed, at most, in one band's stretch
 SPAN = 16  # output columns that one inverse transform writes
 KEPT = 8 << 20  # transformed values kept at a time, of weights or tiles
 ALONE = 1_500_000  # transformed values a thread makes faster alone
 MEMORY = 64 << 20  # bytes beyond input and output
 WIDE = 16  # channels and filters
-
-
-@dataclass(frozen=True, eq=False)
-class Transform:
-    """The matrices of F(m×m, 3×3)."""
-
-    inverse: Tensor  # Aᵀ, m × α
-    kernel: Tensor  # G, α × 3
-    tile: Tensor  # Bᵀ, α × α
-
-    @property
-    def size(self) -> int:
-        """The side of an output tile, m."""
-        return len(self.inverse)
-
-    @property
-    def alpha(self) -> int:
-        """The side of an input tile, α."""
-        return len(self.tile)
-
-
-def _matrix(*rows: tuple[float, ...]) -> Tensor:
-    return np.array(rows, np.float32)
-
-
-# fmt: off
-F2 = Transform(  # through the points 0, 1, −1, ∞
-    inverse=_matrix(
-        (1, 1,  1,  0),
-        (0, 1, -1, -1),
-    ),
-    kernel=_matrix(
-        (  1,    0,   0),
-        (1/2,  1/2, 1/2),
-        (1/2, -1/2, 1/2),
-        (  0,    0,   1),
-    ),
-    tile=_matrix(
-        (1,  0, -1,  0),
-        (0,  1,  1,  0),
-        (0, -1,  1,  0),
-        (0,  1,  0, -1),
-    ),
-)
-
-# Through 0, ±3/4, ±3/2, ∞: a third of the error of the usual 0, ±1, ±2, ∞ (relative to a tile).
-# Good points are found by trying (Barabasz et al., "Error Analysis and Improving the Accuracy of
-# Winograd Convolution for Deep Neural Networks", 2020); of these A and B are exact in binary.
-F4 = Transform(
-    inverse=_matrix(
-        (1,     1,      1,    1,     1, 0),
-        (0,   3/4,   -3/4,  3/2,  -3/2, 0),
-        (0,  9/16,   9/16,  9/4,   9/4, 0),
-        (0, 27/64, -27/64, 27/8, -27/8, 1),
-    ),
-    kernel=_matrix(
-        (  64/81,      0,      0),
-        (-128/243, -32/81, -8/27),
-        (-128/243,  32/81, -8/27),
-        (  32/243,  16/81,  8/27),
-        (  32/243, -16/81,  8/27),
-        (       0,      0,     1),
-    ),
-    tile=_matrix(
-        (81/64,      0, -45/16,     0, 1, 0),
-        (    0, -27/16,   -9/4,   3/4, 1, 0),
-        (    0,  27/16,   -9/4,  -3/4, 1, 0),
-        (    0, -27/32,  -9/16,   3/2, 1, 0),
-        (    0,  27/32,  -9/16,  -3/2, 1, 0),
-        (    0,  81/64,      0, -45/16, 0, 1),
-    ),
-)
-# fmt: on
+ENERGY = 1e30  # Σ squares of pixels, and of weights, from which on transforms might overflow
 
 
 def supports(problem: Correlation) -> bool:
     """3×3 windows side by side over all channels, if the memory suffices."""
     if problem.kernel_size != (3, 3) or not problem.dense_window or problem.groups != 1:
         return False
-    return all(_Winograd(transform, problem).memory <= MEMORY for transform in (F2, F4))
+    return all(_layout(transform, problem).memory <= MEMORY for transform in (F2, F4))
 
 
 def is_wide(problem: Correlation) -> bool:
@@ -137,12 +65,12 @@ def is_wide(problem: Correlation) -> bool:
 
 def work_f2(problem: Correlation) -> Mapping[str, float]:
     """Count the values transformed, the products and the calls of F(2×2, 3×3)."""
-    return _Winograd(F2, problem).work()
+    return _layout(F2, problem).work()
 
 
 def work_f4(problem: Correlation) -> Mapping[str, float]:
     """Count the values transformed, the products and the calls of F(4×4, 3×3)."""
-    return _Winograd(F4, problem).work()
+    return _layout(F4, problem).work()
 
 
 def run_f2(problem: Correlation, output: Tensor, threads: int) -> None:
@@ -179,23 +107,23 @@ def _split(total: int, most: int, least: int = 1) -> list[Band]:
     return [(total * i // pieces, total * (i + 1) // pieces) for i in range(pieces)]
 
 
-class _Winograd:
-    """One transform on one problem: where its tiles are, and the steps from input to output.
+class _Layout:
+    """One transform on problems of one size: where the tiles are, and how they are cut.
 
     Tiles go by bands of tile rows and filters by blocks; each product is of one band with one
     block. No size depends on the number of threads, so neither does any value.
     """
 
-    def __init__(self, transform: Transform, problem: Correlation) -> None:
-        self.transform, self.problem = transform, problem
-        rows, columns = problem.size
+    def __init__(self, transform: Transform, size: Pair, depth: int, filters: int) -> None:
+        self.transform, self.depth, self.filters = transform, depth, filters
+        rows, columns = size
         self.down, self.across = -(-rows // transform.size), -(-columns // transform.size)
         self.span = SPAN // transform.size  # tiles
-        width = min(problem.filters, FILTERS, max(1, BLOCK // problem.depth))
-        self.blocks = _split(problem.filters, width)
+        width = min(filters, FILTERS, max(1, BLOCK // depth))
+        self.blocks = _split(filters, width)
         places = transform.alpha**2
         most = min(
-            TILES, PRODUCT // (width * min(problem.depth, DEPTH)), BAND // (places * problem.depth)
+            PLACES // places, SMALL_PRODUCT // (width * min(depth, DEPTH)), BAND // (places * depth)
         )
         most = max(most, self.span)
         # A band is a few whole rows of tiles; only a very wide one is cut into stretches, too.
@@ -204,14 +132,14 @@ class _Winograd:
             for first, stop in _split(-(-self.across // self.span), most // self.span)
         ]
         self.longest = max(stop - first for first, stop in self.stretches)
-        self.tile_values = places * self.down * self.across * problem.depth
-        self.weight_values = places * problem.filters * problem.depth
+        self.tile_values = places * self.down * self.across * depth
+        self.weight_values = places * filters * depth
         # The smaller side is transformed first and kept, the other one as it is needed. Weights
         # too large to be kept go in rounds of as many blocks as fit.
         self.keeps_tiles = self.tile_values <= min(self.weight_values, KEPT)
         pieces = 1 if self.keeps_tiles else 2  # two threads at least share what passes
         self.bands = _split(self.down, max(1, most // self.longest), pieces)
-        together = KEPT // (places * width * problem.depth)
+        together = KEPT // (places * width * depth)
         together = len(self.blocks) if self.keeps_tiles else max(1, together)
         self.rounds = [
             self.blocks[first : first + together] for first in range(0, len(self.blocks), together)
@@ -224,40 +152,57 @@ class _Winograd:
     @property
     def memory(self) -> int:
         """Bytes that two threads need."""
-        problem, m, places = self.problem, self.transform.size, self.transform.alpha**2
+        m, places, depth = self.transform.size, self.transform.alpha**2, self.depth
         height = max(stop - first for first, stop in self.bands)
         width = max(stop - first for first, stop in self.blocks)
-        tiles, block = places * height * self.longest, width * problem.depth
-        image = (m * height + 2) * (m * (self.across + 3 * self.longest) + 3) * problem.depth
+        tiles, block = places * height * self.longest, width * depth
+        image = (m * height + 2) * (m * (self.across + 3 * self.longest) + 3) * depth
         mixed = 3 * tiles * width
         if self.keeps_tiles:
             return 4 * (self.tile_values + 2 * max(image, (places + 18) * block + mixed))
         kept = places * block * max(len(blocks) for blocks in self.rounds)
-        return 4 * (kept + 2 * max(18 * block, image + tiles * problem.depth + mixed))
+        return 4 * (kept + 2 * max(18 * block, image + tiles * depth + mixed))
 
     def work(self) -> Mapping[str, float]:
         """Count what takes time."""
         rounds, places = len(self.rounds), self.transform.alpha**2
         return {
-            "macs": self.tile_values * self.problem.filters,
+            "macs": self.tile_values * self.filters,
             "transformed": self.tile_values * rounds,
-            "inverse": places * self.down * self.across * self.problem.filters,
+            "inverse": places * self.down * self.across * self.filters,
             "weights": self.weight_values,
             "calls": len(self.bands) * len(self.stretches) * (rounds + len(self.blocks)),
         }
 
+
+_known = lru_cache(maxsize=256)(_Layout)
+
+
+def _layout(transform: Transform, problem: Correlation) -> _Layout:
+    return _known(transform, problem.size, problem.depth, problem.filters)
+
+
+class _Winograd:
+    """One transform on one problem: the steps from input to output."""
+
+    def __init__(self, transform: Transform, problem: Correlation) -> None:
+        self.transform, self.problem = transform, problem
+        self.layout = _layout(transform, problem)
+
     def run(self, output: Tensor, threads: int) -> None:
         """Fill `output`."""
-        threads = max(min(threads, 2), that_fit(threads, self.memory // 2))
-        for blocks in self.rounds:
+        threads = max(min(threads, 2), that_fit(threads, self.layout.memory // 2))
+        self.problem.watch_sizes(self.problem.weight, ENERGY)
+        for blocks in self.layout.rounds:
             self._round(blocks, output, threads)
 
     def _round(self, blocks: list[Band], output: Tensor, threads: int) -> None:
         """Transform and keep one side; then meet it with each piece of the other while cached."""
         kept: dict[Band, list[Tensor]] = {}
-        tiles, weights = (self.bands, self.tiles), (blocks, self.weights)
-        (held, hold), (passing, make) = (tiles, weights) if self.keeps_tiles else (weights, tiles)
-        values = self.tile_values if self.keeps_tiles else self.weight_values
+        layout = self.layout
+        tiles, weights = (layout.bands, self.tiles), (blocks, self.weights)
+        (held, hold), (passing, make) = (tiles, weights) if layout.keeps_tiles else (weights, tiles)
+        values = layout.tile_values if layout.keeps_tiles else layout.weight_values
 
         def keep(item: Band, scratch: _Scratch) -> None:
             kept[item] = hold(item, scratch, item)
@@ -265,7 +210,7 @@ class _Winograd:
         def meet(item: Band, scratch: _Scratch) -> None:
             made = make(item, scratch, "passing")
             for other in held:
-                if self.keeps_tiles:
+                if layout.keeps_tiles:
                     self.product(output, other, kept[other], item, made, scratch)
                 else:
                     self.product(output, item, made, other, kept[other], scratch)
@@ -283,10 +228,10 @@ class _Winograd:
         odd[...] = g
         turned = scratch.take("turned", depth, 9, filters)
         turned.reshape(-1, filters)[...] = odd.T
-        places, step = len(self.kernel), depth * filters + 16
+        places, step = len(self.layout.kernel), depth * filters + 16
         memory = scratch.take(key, places * step)
         weights = _view(memory, (places, depth, filters), (step, filters, 1))
-        np.matmul(self.kernel, turned, out=weights.transpose(1, 0, 2))
+        np.matmul(self.layout.kernel, turned, out=weights.transpose(1, 0, 2))
         return [weights]
 
     def tiles(self, band: Band, scratch: _Scratch, key: object) -> list[Tensor]:
@@ -296,14 +241,15 @@ class _Winograd:
         height = m * count + 2
         # One column more than tiles need, or unpadded input would come as a view with its own,
         # perhaps unlucky, strides.
-        hangs = m * self.across + 3 - problem.padded_width
+        hangs = m * self.layout.across + 3 - problem.padded_width
         image = problem.rows(m * band[0], m * band[0] + height, hangs=hangs)
         stretches = []
-        for first, stop in self.stretches:
+        for first, stop in self.layout.stretches:
             each = stop - first
             width = m * each + 2
             d = scratch.take("d", height, width, depth)
             d[...] = image[:, :, m * first : m * first + width].transpose(1, 2, 0)
+            problem.watch_sizes(d, ENERGY)
             half = scratch.take("half", height, alpha, each, depth)
             np.matmul(
                 self.transform.tile,
@@ -331,7 +277,7 @@ class _Winograd:
     ) -> None:
         """Sum over channels, and write and finish the output of a band and a block."""
         m, depth, filters = self.transform.size, self.problem.depth, slice(*block)
-        for (first, stop), tiles in zip(self.stretches, stretches, strict=True):
+        for (first, stop), tiles in zip(self.layout.stretches, stretches, strict=True):
             shape = (*tiles.shape[:2], block[1] - block[0])
             mixed = scratch.take("mixed", *shape)
             np.matmul(tiles[:, :, :DEPTH], weights[0][:, :DEPTH], out=mixed)
@@ -347,8 +293,8 @@ class _Winograd:
                 self.untile(mixed, piece, whole, stop - first, 0, scratch)
             if rest:
                 piece = target[:, :, whole * SPAN :]
-                self.untile(mixed, piece, 1, stop - first, whole * self.span, scratch)
-            self.problem.finish(target, filters)
+                self.untile(mixed, piece, 1, stop - first, whole * self.layout.span, scratch)
+            self.problem.finish(target, filters, confined=True)
 
     def untile(
         self, mixed: Tensor, piece: Tensor, spans: int, across: int, first: int, scratch: _Scratch
@@ -375,7 +321,7 @@ class _Winograd:
             ),
         )
         # Rows of `half` are (Aᵀ's column, tile); this A turns them into pixels side by side.
-        wide = self.inverse[:, :each, :each].reshape(alpha * each, m * each)
+        wide = self.layout.inverse[:, :each, :each].reshape(alpha * each, m * each)
         np.matmul(
             half[:rows].transpose(0, 1, 3, 2),
             wide[:, : columns // spans],
