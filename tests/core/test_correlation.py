@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from cnnviz.core import threads
 from cnnviz.core.engine import ALGORITHMS, PRECISIONS, Correlation, choose, computing, correlate
 from cnnviz.core.engine.correlation import flat, pointwise, rows
 from cnnviz.core.engine.correlation import windows as windows_module
-from cnnviz.core.engine.correlation.passes import recipe_of
+from cnnviz.core.engine.correlation.passes import cascade, recipe_of
 from cnnviz.core.engine.correlation.whole import as_whole
 from cnnviz.core.options import Padding
 from cnnviz.core.types import Samples
@@ -329,8 +330,10 @@ def test_recipes_are_the_kernel(kernel):
         return
     line = noise(1, 1, 12, 20).reshape(-1).astype(np.float64)
     spare, size = np.empty_like(line), line.size - 6 * 20
+    left = sum(taps.span((20, 1)) for taps in recipe.sums)
     for taps in recipe.sums:
-        out = np.empty(size if taps is recipe.sums[-1] else size + 20)
+        left -= taps.span((20, 1))
+        out = np.empty(size + left)
         taps.over(line, (20, 1), out, spare[: out.size])
         line = out
     direct = sum(
@@ -339,6 +342,26 @@ def test_recipes_are_the_kernel(kernel):
     )
     np.testing.assert_allclose(out * recipe.scale, direct, atol=1e-6)
     assert recipe.passes <= 2 * np.count_nonzero(kernel)
+
+
+@given(
+    st.lists(
+        st.sampled_from([(1, 1), (1, 0, 1), (1, 1, 1), (1, 2), (3, 1)]), min_size=1, max_size=5
+    )
+)
+def test_sums_of_sums_are_the_taps(steps):
+    taps = reduce(np.convolve, steps, np.ones(1))
+    found = cascade(tuple(taps.tolist()))
+    np.testing.assert_array_equal(reduce(np.convolve, found), taps)
+    sizes = [np.abs(step).sum() for step in found]
+    assert np.prod(sizes) == np.abs(taps).sum()  # no two terms cancel
+    if set(steps) <= {(1, 1)} and len(steps) > 1:
+        assert found == ((1.0, 1.0),) * len(steps)
+
+
+def test_taps_that_would_cancel_are_summed_at_once():
+    for taps in ((-1.0, 0.0, 1.0), (-1.0, -2.0, 0.0, 2.0, 1.0), (0.5, 1.0, 0.5), (1.0,)):
+        assert cascade(taps) == (taps,)
 
 
 # --- what is not finite --------------------------------------------------------------------------

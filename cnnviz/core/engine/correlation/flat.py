@@ -3,6 +3,8 @@
     S(y, X) = scale · Σⱼ b[j] · ( Σᵢ a[i] · x[y + i·d, X + j·d] )       a ⊗ b = the kernel / scale
             = scale · Σᵢⱼ w[i, j] · x[y + i·d, X + j·d]                 where that is cheaper
 
+and a and b may each be sums of sums.
+
 Additions run along whole bands of rows as one line (see `passes`), several times quicker than row
 by row. At the end of a row a line runs into the next one: the few outputs whose windows cross the
 left or right edge come out wrong, and are computed anew from their own windows.
@@ -114,14 +116,17 @@ def _pass_over(
     last = size - (wide - 1)  # windows that begin later reach beyond the line's end
     straight = columns == width and target.flags.c_contiguous and target.dtype == source.dtype
     *before, final = recipe.sums
+    line, other, scratch = spare
+    needed = last + sum(each.span(shifts) for each in recipe.sums)
     for taps in before:
-        taps.over(source, shifts, spare[0][:size], spare[2][:size])
-        source = spare[0]
-    out = target.reshape(-1)[left : left + last] if straight else spare[1][:last]
-    final.over(source, shifts, out, spare[2][:last])
+        needed -= taps.span(shifts)  # what the sums that follow will read
+        taps.over(source, shifts, line[:needed], scratch[:needed])
+        source, line, other = line, other, line
+    out = target.reshape(-1)[left : left + last] if straight else line[:last]
+    final.over(source, shifts, out, scratch[:last])
     inside = width - wide + 1
     if not straight:
-        target[:, left : left + inside] = spare[1][:size].reshape(rows, width)[:, :inside]
+        target[:, left : left + inside] = line[:size].reshape(rows, width)[:, :inside]
     target[:, :left] = target[:, left + inside :] = 0  # until they are mended
     if recipe.scale != 1:
         target *= target.dtype.type(recipe.scale)

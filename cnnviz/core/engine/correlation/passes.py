@@ -5,6 +5,11 @@ right is i·W + j further on. A weighted sum of taps is then a few additions of 
 shifted against the other. Taps of the same strength are added before they are multiplied once:
 
     5·(a + b + c) − 3·(d + e)         three multiplications less than tap by tap
+
+and a sum of sums may take fewer than one: a binomial's taps are neighbours added again and again,
+those of a box are added by doubling.
+
+    1 2 1 = (1 1) ∗ (1 1)        1 1 1 1 = (1 1) ∗ (1 0 1)
 """
 
 from __future__ import annotations
@@ -26,6 +31,9 @@ MOST_PASSES = 48  # beyond them a matrix product is quicker anyway
 
 Tap = tuple[int, int]
 """(row, column) of a kernel."""
+
+Taps = tuple[float, ...]
+"""The weights along one axis."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,11 @@ class Sum:
     def whole(self) -> bool:
         """Whether all strengths are whole numbers."""
         return all(group.strength.is_integer() for group in self.groups)
+
+    def span(self, shifts: tuple[int, int]) -> int:
+        """Return how far on the line the farthest tap is."""
+        taps = (tap for group in self.groups for tap in (*group.plus, *group.minus))
+        return max(row * shifts[0] + column * shifts[1] for row, column in taps)
 
     def over(self, line: Line, shifts: tuple[int, int], out: Line, spare: Line) -> None:
         """Write the sums at positions 0 … len(out) − 1 of `line` to `out`.
@@ -125,7 +138,7 @@ def _weigh(out: Line, plus: list[Line], minus: list[Line], group: Group) -> None
 
 @dataclass(frozen=True)
 class Recipe:
-    """A kernel as scale · (down ∘ along): sums over rows, then over columns, or one over both.
+    """A kernel as scale · (… ∘ …): sums of sums, down its rows and along its columns, or one.
 
     Without any sum it is the kernel of zeros.
     """
@@ -162,8 +175,9 @@ def recipe_of(kernel: Matrix) -> Recipe | None:
     halves = _halves(kernel)
     if halves is not None:
         (down, unit_down), (along, unit_along) = map(whole_multiples, halves)
-        sums = _sum_of(down[:, None]), _sum_of(along[None, :])
-        recipes.append(Recipe(sums, unit_down * unit_along))
+        downs = [_sum_of(np.array(step)[:, None]) for step in cascade(tuple(down.tolist()))]
+        alongs = [_sum_of(np.array(step)[None]) for step in cascade(tuple(along.tolist()))]
+        recipes.append(Recipe((*downs, *alongs), unit_down * unit_along))
     best = min(recipes, key=lambda recipe: recipe.passes, default=None)
     return best if best is not None and best.passes <= MOST_PASSES else None
 
@@ -176,6 +190,48 @@ def _sum_of(weights: Matrix) -> Sum:
     # The strength 1 last: its taps need no line of their own once there is something to add to.
     strengths: Sequence[float] = sorted(taps, key=lambda strength: (strength == 1, strength))
     return Sum(tuple(Group(s, tuple(taps[s][0]), tuple(taps[s][1])) for s in strengths))
+
+
+STEPS = ((1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0))  # of one or two additions each
+
+
+def cascade(taps: Taps) -> tuple[Taps, ...]:
+    """Factor the taps of an axis into those sums of sums that take the fewest passes.
+
+    None of their terms cancel, so that rounding and the largest sum stay what they were.
+
+    >>> cascade((1.0, 4.0, 6.0, 4.0, 1.0))
+    ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0))
+    >>> cascade((-1.0, 0.0, 1.0))
+    ((-1.0, 0.0, 1.0),)
+    """
+    best: tuple[Taps, ...] = (taps,)
+    for step in STEPS:
+        rest = _quotient(taps, step)
+        if rest is not None and _size(rest) * _size(step) == _size(taps):
+            steps = (step,) if rest == (1.0,) else (step, *cascade(rest))
+            best = min(best, steps, key=_passes)
+    return best
+
+
+def _size(taps: Taps) -> float:
+    return sum(map(abs, taps))
+
+
+def _passes(steps: tuple[Taps, ...]) -> int:
+    return sum(_sum_of(np.array([step])).passes for step in steps)
+
+
+def _quotient(taps: Taps, divisor: Taps) -> Taps | None:
+    """Divide whole taps by a step that begins with 1, or return None if something is left."""
+    rest, quotient = list(taps), list[float]()
+    if not all(tap.is_integer() for tap in taps):
+        return None
+    for at in range(len(taps) - len(divisor) + 1):
+        quotient.append(rest[at])
+        for offset, factor in enumerate(divisor):
+            rest[at + offset] -= quotient[at] * factor
+    return None if any(rest) else tuple(quotient)
 
 
 def whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
