@@ -88,7 +88,7 @@ def read_job(
 
 
 def _size(text: str) -> tuple[int, int]:
-    from cnnviz.files.spec import parse_size
+    from cnnviz.files.values import parse_size
 
     return parse_size(text, "--resize")
 

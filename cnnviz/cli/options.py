@@ -23,7 +23,7 @@ Images = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InputOptions:
     """How an image becomes a tensor."""
 
@@ -60,7 +60,7 @@ class InputOptions:
     ] = None  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TableOptions:
     """How the table is told."""
 
@@ -77,7 +77,7 @@ class TableOptions:
     ] = None  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OutputOptions:
     """What is written and shown."""
 
@@ -175,7 +175,7 @@ class OutputOptions:
     ] = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NetworkOptions:
     """Weights in, predictions out."""
 
@@ -195,7 +195,7 @@ class NetworkOptions:
     ] = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WindowOptions:
     """How windows stand, for convolution and pooling alike. None: the layer's own default."""
 
@@ -242,7 +242,7 @@ class WindowOptions:
         written = {name: text for name, text in given.items() if text is not None}
         settings: dict[str, Any] = {}
         if written:
-            from cnnviz.files.spec import parse_value
+            from cnnviz.files.values import parse_value
 
             settings = {name: parse_value(text) for name, text in written.items()}
         if self.pad_value is not None:

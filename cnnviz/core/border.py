@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,7 @@ from cnnviz.errors import CnnvizError, unknown
 Index = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class Border:
+class Border(NamedTuple):
     """A padding mode: which pixel stands at a coordinate outside an axis of some length."""
 
     name: str

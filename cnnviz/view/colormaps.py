@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Colormap:
     """A named way from dark to bright, or from negative to positive."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from cnnviz.core.types import Row, Stage, Totals
 from cnnviz.errors import RequestError, unknown
@@ -100,7 +100,7 @@ def _step(values: Sequence[float]) -> str:
     return f"{values[0]:g}" if len(set(values)) == 1 else _join("×")(values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """How a kind of value reads: to people, and to programs in CSV."""
 
@@ -128,8 +128,7 @@ Fact: TypeAlias = Callable[[Stage], Any]
 Footer: TypeAlias = Callable[[Totals, Sequence[Entry]], Any]
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """One column of every table."""
 
     title: str

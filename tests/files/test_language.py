@@ -13,7 +13,8 @@ from cnnviz.core.layers import LAYERS
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.kernels import parse_kernels
 from cnnviz.files.language import Call, number_of, parse_call, parse_pipeline
-from cnnviz.files.spec import parse, parse_shape, parse_size, parse_value
+from cnnviz.files.spec import parse
+from cnnviz.files.values import parse_shape, parse_size, parse_value
 
 
 def values(text):

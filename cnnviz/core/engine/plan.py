@@ -13,10 +13,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from cnnviz.core.engine.heap import keep_pages
 from cnnviz.core.threads import available_threads, thread_count
@@ -38,8 +37,7 @@ AVX512_CORES = frozenset({"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireR
 SERIAL = "serial"  # in costs.json: the share of an algorithm's time that threads do not divide
 
 
-@dataclass(frozen=True)
-class Algorithm(Generic[P]):
+class Algorithm(NamedTuple, Generic[P]):
     """One way to solve problems of a kind."""
 
     name: str
@@ -51,8 +49,7 @@ class Algorithm(Generic[P]):
     shares_rounding: bool = False  # of the largest such sum with the values near a window, instead
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What will compute a problem: printable, and the same for the same problem."""
 
     algorithm: str
@@ -156,8 +153,7 @@ def blas_core() -> str:
 # --- settings that hold for a while --------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """How correlate and pool compute."""
 
     precision: str = EXACT

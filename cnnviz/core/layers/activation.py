@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.layers.base import Elementwise, ParamSpec, elementwise, register
+from cnnviz.core.layers.base import Elementwise, ParamSpec, elementwise, register, settings
 from cnnviz.core.options import choice, number, option, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError
@@ -19,7 +18,7 @@ Values = NDArray[np.floating[Any]]
 """What a curve returns: rounded to float32 where it is stored."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Activation(Elementwise):
     """A function of one number; subclasses give `curve`."""
 
@@ -75,7 +74,7 @@ def erf(x: Tensor) -> NDArray[np.float64]:
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Relu(Activation):
     """Rectified linear unit: Nair & Hinton, ICML 2010."""
 
@@ -89,7 +88,7 @@ class Relu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Relu6(Activation):
     """ReLU with a ceiling, for low precision: Krizhevsky 2010; MobileNet."""
 
@@ -103,7 +102,7 @@ class Relu6(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LeakyRelu(Activation):
     """Leaky ReLU: Maas, Hannun & Ng, ICML 2013."""
 
@@ -119,7 +118,7 @@ class LeakyRelu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Prelu(Activation):
     """Parametric ReLU: He et al., ICCV 2015."""
 
@@ -159,7 +158,7 @@ class Prelu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Elu(Activation):
     """Exponential linear unit: Clevert et al., ICLR 2016."""
 
@@ -175,7 +174,7 @@ class Elu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Selu(Activation):
     """Self-normalising ELU: Klambauer et al., NeurIPS 2017, which gives both constants."""
 
@@ -191,7 +190,7 @@ class Selu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Celu(Activation):
     """Continuously differentiable ELU: Barron 2017."""
 
@@ -208,7 +207,7 @@ class Celu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Gelu(Activation):
     """Gaussian error linear unit: Hendrycks & Gimpel 2016."""
 
@@ -232,7 +231,7 @@ class Gelu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Silu(Activation):
     """Sigmoid linear unit (swish): Elfwing et al. 2017; Ramachandran et al. 2017."""
 
@@ -247,7 +246,7 @@ class Silu(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Mish(Activation):
     """Mish: Misra 2019."""
 
@@ -261,7 +260,7 @@ class Mish(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Sigmoid(Activation):
     """Logistic sigmoid."""
 
@@ -275,7 +274,7 @@ class Sigmoid(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class HardSigmoid(Activation):
     """Piecewise linear sigmoid, MobileNetV3's: Howard et al., ICCV 2019."""
 
@@ -290,7 +289,7 @@ class HardSigmoid(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class HardSwish(Activation):
     """Piecewise swish, MobileNetV3's: Howard et al., ICCV 2019."""
 
@@ -305,7 +304,7 @@ class HardSwish(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Tanh(Activation):
     """Hyperbolic tangent."""
 
@@ -319,7 +318,7 @@ class Tanh(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Softplus(Activation):
     """Softplus: Dugas et al., NeurIPS 2000."""
 
@@ -336,7 +335,7 @@ class Softplus(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Softsign(Activation):
     """Softsign."""
 
@@ -350,7 +349,7 @@ class Softsign(Activation):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Abs(Activation):
     """Absolute value."""
 

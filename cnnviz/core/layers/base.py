@@ -6,12 +6,12 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.options import Option
+from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
 from cnnviz.core.window import Field, Window
@@ -23,20 +23,43 @@ ELEMENTS = 1 << 17
 FEW = 4  # blocks of so many values that a second thread would not pay
 
 
-@dataclass(frozen=True)
-class ParamSpec:
+class ParamSpec(NamedTuple):
     """One parameter a layer needs: its shape, and whether training changes it."""
 
     shape: Shape
     trained: bool = True
 
 
-@dataclass(frozen=True)
-class Layer(ABC):
+Settings = TypeVar("Settings", bound=type[Any])
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
+def settings(layer: Settings) -> Settings:
+    """Make a class of settings a frozen dataclass whose fields are given by keyword.
+
+    What `Layer` says once for all is not generated for each, and nothing at all for a layer without
+    settings of its own: generating takes Python longer than everything else in these files.
+    """
+    has_own = any(not kind.startswith("ClassVar") for kind in layer.__annotations__.values())
+    if has_own or len(layer.__bases__) > 1:
+        dataclass(frozen=True, kw_only=True, eq=False, repr=False)(layer)
+    return layer
+
+
+class _Frozen:
+    """Whose attributes nobody sets: a frozen dataclass guards its own, but not its subclasses'."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Layer(_Frozen, ABC):
     """A layer's settings; its weights come as a mapping when it is applied.
 
-    Subclasses are frozen dataclasses whose fields are made with ``option`` and registered with
-    ``@register``. Everything else (text, tables, help, contract tests) reads the registry.
+    Subclasses are frozen dataclasses whose fields are made with ``option``, decorated with
+    ``@settings`` and registered with ``@register``. Everything else (text, tables, help, contract
+    tests) reads the registry. Layers of one kind with equal settings are equal.
     """
 
     name: ClassVar[str]
@@ -55,6 +78,20 @@ class Layer(ABC):
         for field, how in options_of(type(self)):
             value = how.read(getattr(self, field.name), f"{self.name}: {field.name}")
             object.__setattr__(self, field.name, value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        names = (field.name for field in dataclasses.fields(self))
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__qualname__}({values})"
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
     @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from typing import ClassVar
@@ -12,7 +12,7 @@ import numpy as np
 from cnnviz.core.border import BORDERS, check_border
 from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.kernels import Kernel
-from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps
+from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps, settings
 from cnnviz.core.layers.filters import (
     Filters,
     are_kernels,
@@ -29,7 +29,7 @@ from cnnviz.core.window import Field, Window
 from cnnviz.errors import CnnvizError, RequestError
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Bordered:
     """The options of layers that read beyond the edge."""
 
@@ -41,14 +41,14 @@ class Bordered:
         check_border(self.padding_mode, window.pads(size), size)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Grouped:
     """The option of layers whose filters may keep to a group of channels."""
 
     groups: int = option(whole(), "filters of a group see only its channels", default=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Convolution(Layer):
     """Settings and parameters that all sliding-weight layers share."""
 
@@ -179,7 +179,7 @@ class Convolution(Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Conv(Grouped, Bordered, Convolution):
     """2-D convolution, as every CNN computes it (cross-correlation)."""
 
@@ -211,7 +211,7 @@ class Conv(Grouped, Bordered, Convolution):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Depthwise(Bordered, Convolution):
     """Depthwise convolution: every channel keeps to itself."""
 
@@ -274,7 +274,7 @@ def _correlate(layer: Conv | Depthwise, x: Tensor, params: Params, groups: int) 
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ConvTranspose(Grouped, Convolution):
     """Transposed convolution, which decoders enlarge with."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 import numpy as np
 
 from cnnviz.core.engine.bands import Band, cut
-from cnnviz.core.layers.base import Layer, ParamSpec, register
+from cnnviz.core.layers.base import Layer, ParamSpec, register, settings
 from cnnviz.core.layers.filters import he_normal
 from cnnviz.core.options import flag, option, optional, whole
 from cnnviz.core.threads import share, thread_count
@@ -21,7 +20,7 @@ BAND_BYTES = 4 << 20  # of the weights one thread reads at a time
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Flatten(Layer):
     """Maps laid end to end, in C, H, W order."""
 
@@ -44,7 +43,7 @@ class Flatten(Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Dense(Layer):
     """Fully connected layer."""
 
@@ -109,7 +108,7 @@ class Dense(Layer):
         return output
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class FirstAxis(Layer):
     """What softmax and its logarithm share: the first axis, shifted so that nothing overflows."""
 
@@ -125,7 +124,7 @@ class FirstAxis(Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Softmax(FirstAxis):
     """Softmax over the first axis."""
 
@@ -142,7 +141,7 @@ class Softmax(FirstAxis):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LogSoftmax(FirstAxis):
     """Logarithm of softmax over the first axis."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.layers.base import Layer, register
+from cnnviz.core.layers.base import Layer, register, settings
 from cnnviz.core.options import option, stage_name
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.core.window import Field
@@ -23,7 +22,7 @@ def read_stages(value: Any, name: str) -> tuple[str, ...]:
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class From(Layer):
     """Not a stage: the next layer reads the stage named here."""
 
@@ -48,7 +47,7 @@ class From(Layer):
         return (self.stage,)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Merge(Layer):
     """Layers that take the current stage first, then those they name."""
 
@@ -65,7 +64,7 @@ class Merge(Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Add(Merge):
     """Sum of stages, as residual networks have: He et al., CVPR 2016."""
 
@@ -92,7 +91,7 @@ class Add(Merge):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Concat(Merge):
     """Channels of several stages side by side, as Inception and DenseNet have."""
 
@@ -120,7 +119,7 @@ class Concat(Merge):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Magnitude(Layer):
     """Root of the sum of squares over channels, such as an edge's strength from x and y."""
 

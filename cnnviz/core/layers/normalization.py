@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps
+from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
 from cnnviz.core.options import number, option, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class BatchNorm(Elementwise):
     """Batch normalisation at inference: Ioffe & Szegedy, ICML 2015."""
 
@@ -53,7 +52,7 @@ class BatchNorm(Elementwise):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Lrn(Layer):
     """Local response normalisation across channels: Krizhevsky et al., NeurIPS 2012."""
 
@@ -88,7 +87,7 @@ class Lrn(Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Dropout(Layer):
     """Dropout: Srivastava et al., JMLR 2014. At inference nothing is dropped."""
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import gcd
 from typing import Any, ClassVar
 
 from cnnviz.core.engine import adaptive_pool, global_pool, pool
-from cnnviz.core.layers.base import Layer, plane, register, require_maps
+from cnnviz.core.layers.base import Layer, plane, register, require_maps, settings
 from cnnviz.core.layers.convolution import Bordered
 from cnnviz.core.options import Padding, flag, number, option, optional, pair
 from cnnviz.core.types import Pair, Params, Shape, Tensor
 from cnnviz.core.window import Field, Window
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LocalPool(Bordered, Layer):
     """Settings that all sliding pooling layers share."""
 
@@ -69,7 +69,7 @@ class LocalPool(Bordered, Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class MaxPool(LocalPool):
     """Max pooling."""
 
@@ -80,7 +80,7 @@ class MaxPool(LocalPool):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class AvgPool(LocalPool):
     """Average pooling."""
 
@@ -100,7 +100,7 @@ class AvgPool(LocalPool):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class MinPool(LocalPool):
     """Min pooling."""
 
@@ -111,7 +111,7 @@ class MinPool(LocalPool):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LpPool(LocalPool):
     """Lp pooling, of magnitudes as ONNX defines it."""
 
@@ -127,7 +127,7 @@ class LpPool(LocalPool):
         return {"norm_type": self.norm_type}
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class GlobalPool(Layer):
     """Pooling whose window is the whole map."""
 
@@ -149,7 +149,7 @@ class GlobalPool(Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class GlobalAvgPool(GlobalPool):
     """Global average pooling: Lin, Chen & Yan, "Network In Network", 2013."""
 
@@ -161,7 +161,7 @@ class GlobalAvgPool(GlobalPool):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class GlobalMaxPool(GlobalPool):
     """Global max pooling."""
 
@@ -171,7 +171,7 @@ class GlobalMaxPool(GlobalPool):
     formula: ClassVar[str] = "S(c) = max over y,x of I(c,y,x)"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class AdaptivePool(Layer):
     """Pooling to a fixed size; windows are cut to fit, as in PyTorch."""
 
@@ -214,7 +214,7 @@ class AdaptivePool(Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class AdaptiveAvgPool(AdaptivePool):
     """Adaptive average pooling."""
 
@@ -225,7 +225,7 @@ class AdaptiveAvgPool(AdaptivePool):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class AdaptiveMaxPool(AdaptivePool):
     """Adaptive max pooling."""
 

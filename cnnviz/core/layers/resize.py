@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.border import padded_band
-from cnnviz.core.layers.base import Layer, plane, register, require_maps
+from cnnviz.core.layers.base import Layer, plane, register, require_maps, settings
 from cnnviz.core.layers.convolution import Bordered
 from cnnviz.core.options import Padding, choice, option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
@@ -19,7 +19,7 @@ from cnnviz.errors import RequestError
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Pad(Bordered, Layer):
     """Padding as a stage of its own."""
 
@@ -64,7 +64,7 @@ class Pad(Bordered, Layer):
 
 
 @register
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Upsample(Layer):
     """Enlarging by whole factors."""
 

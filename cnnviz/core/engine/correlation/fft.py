@@ -17,10 +17,9 @@ way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +89,7 @@ def run(problem: Correlation, output: Tensor, threads: int, real: Real = DOUBLE)
 # --- tiles
 
 
-@dataclass(frozen=True)
-class _Tiling:
+class _Tiling(NamedTuple):
     """Tiles of `size` padded input values, each yielding `step` output values."""
 
     size: Pair

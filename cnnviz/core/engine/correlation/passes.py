@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +35,7 @@ Taps = tuple[float, ...]
 """The weights along one axis."""
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Taps of one strength: strength · (Σ plus − Σ minus)."""
 
     strength: float
@@ -55,8 +53,7 @@ class Group:
         return self.taps if self.strength == 1 else self.taps + 1
 
 
-@dataclass(frozen=True)
-class Sum:
+class Sum(NamedTuple):
     """A weighted sum of taps: one pass over the image's lines."""
 
     groups: tuple[Group, ...]
@@ -136,8 +133,7 @@ def _weigh(out: Line, plus: list[Line], minus: list[Line], group: Group) -> None
         np.multiply(out, strength, out=out)
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """A kernel as scale · (… ∘ …): sums of sums, down its rows and along its columns, or one.
 
     Without any sum it is the kernel of zeros.

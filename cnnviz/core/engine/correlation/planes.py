@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from cnnviz.core.types import Tensor
 MOST = 4096  # planes looked at: beyond it the weights are a network's, not chosen kernels
 
 
-@dataclass(frozen=True, eq=False)
-class Planes:
+class Planes(NamedTuple):
     """Filters W[o, c] = mix[c] · kernels[o]: mix the channels, then slide one plane."""
 
     kernels: NDArray[np.float64]  # (O, kh, kw)

@@ -8,10 +8,10 @@ result.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import ceil, inf, prod
+from typing import NamedTuple
 
 from cnnviz.core.engine.pooling.problem import PoolProblem
 from cnnviz.core.types import Pair
@@ -26,16 +26,14 @@ Index = tuple[slice, slice, slice]
 """Channels, rows and columns of an output."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A part of a window, joined on its own: its first tap and its taps, down and along."""
 
     first: Pair
     taps: Pair
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How an output is cut into blocks: so many channels × rows × columns each."""
 
     block: tuple[int, int, int]

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,7 @@ from cnnviz.core.engine.pooling.sliding import Pass, doublings, slide
 from cnnviz.core.types import Pair
 
 
-@dataclass(frozen=True)
-class Tall:
+class Tall(NamedTuple):
     """Windows joined downwards: value (c, Y, x) is flat[c·map + Y·row + x]."""
 
     flat: Values
@@ -44,8 +42,7 @@ class Tall:
 Joined = tuple[list[Pass], Tall]
 
 
-@dataclass(frozen=True)
-class Down:
+class Down(NamedTuple):
     """A way to join rows."""
 
     join: Callable[[PoolProblem, Values, int, int, Sequence[Values]], Joined]

@@ -79,8 +79,7 @@ def _pool(problem: PoolProblem, maps: Maps, threads: int, down: Down, dtype: Cel
         share(cut.blocks(problem), make_worker, max(workers, 1))
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(NamedTuple):
     """Passes made ready for blocks of one shape."""
 
     cells: Values  # (n, h, w): where a block's cells are read to

@@ -9,8 +9,7 @@ pieces: whichever is fastest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,7 @@ Runs = Sequence[tuple[slice, int]]
 """Rows whose windows count the same number of rows, and that number."""
 
 
-@dataclass(frozen=True)
-class PoolMode:
+class PoolMode(NamedTuple):
     """One way to make a window's cells into a number."""
 
     join: Join  # join(one, two, out=...): ⊕, value by value
