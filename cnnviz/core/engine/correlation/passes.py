@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.engine.correlation.planes import Matrix, remembered
+
 Line = NDArray[Any]
-Matrix = NDArray[np.float64]
 
 MOST_PARTS = 12  # of the smallest weight that may be the unit of all
 LARGEST_MULTIPLE = 128
@@ -158,6 +159,7 @@ class Recipe(NamedTuple):
         return all(each.whole for each in self.sums)
 
 
+@remembered
 def recipe_of(kernel: Matrix) -> Recipe | None:
     """Return the recipe of fewest passes for a kernel (kh, kw), or None if that is too many."""
     if not np.isfinite(kernel).all():

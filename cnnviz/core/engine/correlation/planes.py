@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.types import Tensor
 
+SMALL = 1024  # weights of kernels that are remembered: all remembered take a few megabytes
 MOST = 4096  # planes looked at: beyond it the weights are a network's, not chosen kernels
+
+Matrix = NDArray[np.float64]
 
 
 class Planes(NamedTuple):
     """Filters W[o, c] = mix[c] · kernels[o]: mix the channels, then slide one plane."""
 
-    kernels: NDArray[np.float64]  # (O, kh, kw)
+    kernels: Matrix  # (O, kh, kw)
     mix: Tensor | None  # (C,) shared by all filters; None where a filter has one channel anyway
 
 
@@ -48,3 +53,22 @@ def mixed(rows: Tensor, mix: Tensor) -> Tensor:
     for channel in range(1, len(mix)):
         total += rows[channel] if mix[channel] == 1 else rows[channel] * mix[channel]
     return np.expand_dims(total, 0)
+
+
+Found = TypeVar("Found")
+
+
+def remembered(look: Callable[[Matrix], Found]) -> Callable[[Matrix], Found]:
+    """Remember what looking at small kernels found: the next image, or layer, has the same ones."""
+
+    @lru_cache(maxsize=256)
+    def known(content: bytes, shape: tuple[int, ...]) -> Found:
+        return look(np.frombuffer(content).reshape(shape))
+
+    @wraps(look)
+    def found(kernel: Matrix) -> Found:
+        if kernel.size > SMALL:
+            return look(kernel)
+        return known(kernel.astype(np.float64).tobytes(), kernel.shape)
+
+    return found

@@ -85,12 +85,10 @@ class Correlation:
     def recipes(self) -> list[Recipe] | None:
         """How to add each filter's plane up in few passes, or None."""
         recipes: list[Recipe] = []
-        known: dict[bytes, Recipe] = {}  # depthwise layers have one kernel many times
         for kernel in self.planes.kernels if self.planes else ():
-            recipe = known.get(kernel.tobytes()) or recipe_of(kernel)
+            recipe = recipe_of(kernel)
             if recipe is None:
                 return None
-            known[kernel.tobytes()] = recipe
             recipes.append(recipe)
         return recipes or None
 

@@ -23,17 +23,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
 from cnnviz.core.border import BORDERS
 from cnnviz.core.engine.bands import SMALL_PRODUCT
-from cnnviz.core.engine.correlation.planes import mixed
+from cnnviz.core.engine.correlation.planes import Matrix, mixed, remembered
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.options import Padding
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
-
-Matrix = NDArray[np.float64]
 
 DOWN, ALONG = 8, 16  # values one band matrix yields, down the columns and along the rows
 BAND_BYTES = 1 << 20  # of what lies between the two directions
@@ -243,6 +240,7 @@ def _band_matrices(taps: Tensor, step: int, stride: int, dilation: int) -> Tenso
     return bands
 
 
+@remembered
 def factor(plane: Matrix) -> tuple[Tensor, Tensor] | None:
     """Write a kernel as a sum of a few columns times rows.
 
