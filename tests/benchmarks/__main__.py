@@ -19,9 +19,12 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="name the cases and their targets")
     parser.add_argument("--json", action="store_true", help="print records instead of a table")
     parser.add_argument("--regret", action="store_true", help="measure how well plans choose")
+    parser.add_argument("--seed", type=int, help="judge other problems than those of the fit")
     parser.add_argument("--fit", action="store_true", help="fit costs.json to measured times")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep raw measurements")
-    parser.add_argument("--load", type=Path, metavar="FILE", help="take these, measure nothing")
+    parser.add_argument(
+        "--load", nargs="+", type=Path, metavar="FILE", help="take these, measure nothing"
+    )
     parser.add_argument("--dry", action="store_true", help="with --fit: leave costs.json as it is")
     arguments = parser.parse_args()
     if arguments.regret or arguments.fit:

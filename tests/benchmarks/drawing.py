@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.engine import Correlation
+from cnnviz.core.engine.correlation.whole import as_whole
 from cnnviz.core.engine.pooling import PoolProblem
 from cnnviz.core.options import Padding
 from cnnviz.core.types import Pair, Samples, Shape, Tensor
@@ -75,7 +76,9 @@ class Drawn:
         else:
             given = rng.random(self.shape, np.float32)
         weight, window, groups = self.weight(rng), self.window, self.groups
-        return correlation_subject(lambda: Correlation(given, weight, window, groups=groups))
+        return correlation_subject(
+            lambda: as_whole(Correlation(given, weight, window, groups=groups))
+        )
 
     def weight(self, rng: np.random.Generator) -> Tensor:
         """Return (O, C / groups, kh, kw): a network's, or planes that every channel shares."""
@@ -159,11 +162,11 @@ PLANES = {
 # --- drawing -------------------------------------------------------------------------------------
 
 
-def drawn(*, quick: bool = False) -> list[Drawn]:
-    """Return the problems, always the same: those of a kind, one region after another."""
+def drawn(*, quick: bool = False, seed: int = SEED) -> list[Drawn]:
+    """Return a seed's problems, always the same: those of a kind, one region after another."""
     counts = (24, 20, 16) if quick else (130, 120, 80)
     regions = tuple(
-        draw(Random(SEED + number))  # noqa: S311 - always the same, and no secret
+        draw(Random(seed + number))  # noqa: S311 - always the same, and no secret
         for number, draw in enumerate((_images, _networks, _pools))
     )
     found: dict[Drawn, None] = {}

@@ -144,5 +144,6 @@ def test_work_grows_with_the_image():
         )
         for side in (300, 1200)
     ]
+    assert works[0].pop("mixed") == works[1].pop("mixed") == 0  # one channel is no mixture
     for name, amount in works[0].items():
         assert 0 < amount < works[1][name] < 40 * amount

@@ -8,6 +8,9 @@ LANES = 8
 SMALL_PRODUCT = 1_000_000
 """Multiply-adds up to which OpenBLAS (with AVX-512) multiplies without copying the factors."""
 
+SHORT = 16
+"""Terms of a sum up to which a matrix product waits for memory more than it multiplies."""
+
 Band = tuple[int, int]
 """(first, stop) rows."""
 

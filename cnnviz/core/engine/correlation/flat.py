@@ -49,13 +49,14 @@ def work(problem: Correlation) -> Mapping[str, float]:
     assert problem.recipes is not None  # noqa: S101
     rows, width = problem.size[0], problem.x.shape[2]
     passes = sum(each.passes for each in problem.recipes)
-    mixes = 0 if problem.planes.mix is None else 2 * len(problem.planes.mix)
+    mixes = 0 if problem.planes.mix is None else len(problem.planes.mix)
     mended = problem.size[1] - (width - problem.extent[1] + 1)
     bands = 4 * rows * width / BAND_BYTES + 1
     return {
-        "values": rows * width * (passes + mixes),
+        "values": rows * width * passes,
+        "mixed": rows * width * mixes,
         "outputs": problem.outputs,
-        "calls": bands * (passes + mixes),
+        "calls": bands * (passes + 2 * mixes),
         "bands": bands * problem.filters,
         "edges": min(mended, 2),
         "mended": rows * mended * problem.channels * problem.taps,

@@ -49,9 +49,14 @@ def planes_of(weight: Tensor) -> Planes | None:
 
 def mixed(rows: Tensor, mix: Tensor) -> Tensor:
     """Return Σ mix[c] · rows[c] of (C, rows, columns) as (1, rows, columns)."""
-    total: Tensor = rows[0] * mix[0]
-    for channel in range(1, len(mix)):
-        total += rows[channel] if mix[channel] == 1 else rows[channel] * mix[channel]
+    parts = (
+        plane if strength == 1 else plane * strength
+        for plane, strength in zip(rows, mix, strict=True)
+    )
+    first, second = next(parts), next(parts)
+    total: Tensor = first + second
+    for part in parts:
+        total += part
     return np.expand_dims(total, 0)
 
 

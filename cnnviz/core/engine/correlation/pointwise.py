@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.bands import LANES, SMALL_PRODUCT, Band, cut, rounded_up
+from cnnviz.core.engine.bands import LANES, SHORT, SMALL_PRODUCT, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
@@ -38,7 +38,9 @@ def work(problem: Correlation) -> Mapping[str, float]:
     return {
         "macs": macs,
         "inner": macs / max(problem.filters // problem.groups, 4),  # what is read for them
-        "values": prod(problem.x.shape) + problem.outputs,
+        "values": prod(problem.x.shape),
+        "outputs": problem.outputs,
+        "short": problem.outputs if problem.depth <= SHORT else 0,
         "weights": pieces * problem.filters * problem.depth,
         "products": pieces * problem.groups,
         "pieces": pieces,

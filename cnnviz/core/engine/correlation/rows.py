@@ -23,7 +23,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from cnnviz.core.border import BORDERS
-from cnnviz.core.engine.bands import LANES, SMALL_PRODUCT, Band, cut, rounded_up
+from cnnviz.core.engine.bands import LANES, SHORT, SMALL_PRODUCT, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
@@ -32,7 +32,7 @@ BAND_BYTES = 4 << 20  # of B: the calls for smaller ones cost more than leaving 
 LARGEST = 16 << 20  # of B for a single output row; wider images are for `windows`
 TOGETHER = 4  # output rows of a single filter that one product yields
 CACHE_BYTES = 3 << 19  # of a product's pixels: more are read from beyond the second-level cache
-NARROW = 512  # columns: narrower strips are not worth a product of their own
+NARROW = 64  # columns: narrower strips are not worth a product of their own
 
 
 def supports(problem: Correlation) -> bool:
@@ -46,19 +46,25 @@ def work(problem: Correlation) -> Mapping[str, float]:
     """Count copies, multiply-adds (with those of the band's zeros), and products."""
     together, each = _together(problem), problem.filters // problem.groups
     (rows, columns), (kh, kw) = problem.size, problem.kernel_size
-    inflated = _height(problem, together) / (together * kh)
+    inflated = _height(problem, together) / kh
     read = min(rows * problem.window.stride[0], problem.padded_height) * problem.channels * kw
     macs = problem.macs * inflated * rounded_up(columns, LANES) / columns
-    products = rows * problem.groups / together
+    width, taken = _strip_width(problem), problem.depth * problem.taps * inflated
+    products = rows * problem.groups / together * -(-columns // width)
     inner = macs / max(each * together, 4)  # what is read for the multiply-adds
-    read_at_once = 4 * problem.depth * problem.taps * inflated * columns
+    packs = each * together * taken * width > SMALL_PRODUCT  # BLAS copies both factors first
     return {
+        "read": read * columns / kw,
         "copied": read * columns,
+        "strided": read * columns if problem.window.stride[1] > 1 else 0,
         "copies": read,
         "macs": macs,
         "inner": inner,
-        "far": inner if read_at_once > CACHE_BYTES else 0,
-        "weights": products * each * together * problem.depth * problem.taps * inflated,
+        "far": inner if 4 * taken * width > CACHE_BYTES else 0,
+        "packed": products * taken * width if packs else 0,
+        "weights": products * each * together * taken if packs else 0,
+        "outputs": problem.outputs,
+        "short": problem.outputs if taken <= SHORT else 0,
         "products": products,
         "bands": _row_bytes(problem) * problem.window.stride[0] * rows / BAND_BYTES + 1,
     }

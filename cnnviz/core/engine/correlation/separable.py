@@ -33,9 +33,9 @@ from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
 DOWN, ALONG = 8, 16  # values one band matrix yields, down the columns and along the rows
-BAND_BYTES = 1 << 20  # of what lies between the two directions
+BAND_BYTES = 2 << 20  # of what lies between the two directions
 FEWEST_BANDS = 4  # of small images: there is something to share
-WORKER_BYTES = 12 << 20  # a thread's padded rows and buffers
+WORKER_BYTES = 24 << 20  # a thread's padded rows and buffers
 
 
 def supports(problem: Correlation) -> bool:
@@ -49,15 +49,19 @@ def work(problem: Correlation) -> dict[str, float]:
     """Count multiply-adds (the band matrices' zeros too), values written between, and products."""
     (rows, columns), width, step = problem.size, _between_width(problem), _band_rows(problem)
     macs_down, macs_along = (width * _taken(problem, 0, DOWN), columns * _taken(problem, 1, ALONG))
-    blocks = -(-rows // DOWN) + -(-rows // step) * -(-columns // ALONG)
+    bands = -(-rows // step)
+    blocks = -(-rows // DOWN) + bands * -(-columns // ALONG)
     groups = _filters(problem) or []
     terms = sum(len(downs) for filters in groups for _, downs, _ in filters)
     channels = 0 if problem.depth == 1 else problem.channels  # to mix
     return {
         "macs": float(terms * rows * (macs_down + macs_along)),
-        "values": float(rows * (terms * (width + columns) + channels * width)),
+        "values": float(rows * terms * (width + columns)),
+        "mixed": float(rows * channels * width),
+        "outputs": float(problem.outputs),
         "calls": float(terms * blocks),
-        "bands": float(-(-rows // step) * problem.groups + 1),
+        "turns": float(bands * terms),
+        "bands": float(bands * problem.groups + 1),
     }
 
 

@@ -10,13 +10,14 @@ infinities reach the outputs whose window covers them and no others.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
-from cnnviz.core.engine.bands import LANES, Band, cut, rounded_up
+from cnnviz.core.engine.bands import LANES, SHORT, Band, cut, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
-BAND_BYTES = 2 << 20  # the columns of one band: large enough for BLAS, small enough for the cache
+BAND_BYTES = 4 << 20  # the columns of one band: calls cost more than leaving the cache does
 
 
 def supports(problem: Correlation) -> bool:
@@ -33,12 +34,15 @@ def work(problem: Correlation) -> Mapping[str, float]:
     width = rows * columns / bands
     macs = problem.macs * rounded_up(width, LANES) / width
     return {
+        "read": prod(problem.x.shape),
         "columns": copies * columns,
+        "strided": copies * columns if problem.window.stride[1] > 1 else 0,
         "copies": copies,
         "macs": macs,
         "inner": macs / max(problem.filters // problem.groups, 4),  # what is read for them
         "weights": bands * problem.filters * problem.depth * problem.taps,
         "outputs": problem.outputs,
+        "short": problem.outputs if problem.depth * problem.taps <= SHORT else 0,
         "products": bands * problem.groups,
         "bands": bands,
     }
