@@ -31,8 +31,9 @@ COSTS = Path(cnnviz.__file__).parent / "core" / "engine" / "costs.json"
 STEPS = 30  # of reweighting
 SMOOTH = 0.1  # relative errors below it count by their square, those above as they are
 ROUNDS = 25  # of fitting
-MISLED = 1.2  # times the best: a choice so bad has the errors behind it count more …
-MORE = 1.3  # … by this factor in the next round
+EMPHASES = ((1.2, 1.3, inf), (1.3, 1.3, 4.0))
+"""A choice so many times worse than the best has the errors behind it count so many times more in
+the next round, up to so many times in all."""
 FAR = 3.0  # times the best: from there on a time's error counts less
 
 Vector = NDArray[np.float64]
@@ -60,20 +61,21 @@ class Fit:
 
 def fit(measurements: Sequence[Measured]) -> dict[str, Fit]:
     """Fit every algorithm that was measured, again and again: errors that mislead count more."""
-    emphasis: dict[tuple[Drawn, str], float] = defaultdict(lambda: 1.0)
     best, least = dict[str, Fit](), (inf, inf)
-    for _ in range(ROUNDS):
-        fits = _fit_all(measurements, emphasis)
-        with engine.pricing({**engine.costs(), **profile(fits)}):
-            made = [each for name in PRECISIONS for each in choices(measurements, name)]
-        regrets = np.array([each.regret for each in made])
-        misled = (float((regrets > GOOD).sum()), float(np.log(regrets).sum()))
-        if misled < least:
-            best, least = fits, misled
-        for each in made:
-            if each.regret > MISLED:
-                for name in (each.chosen, each.best):
-                    emphasis[each.problem, name] *= MORE
+    for misled, more, most in EMPHASES:
+        emphasis: dict[tuple[Drawn, str], float] = defaultdict(lambda: 1.0)
+        for _ in range(ROUNDS):
+            fits = _fit_all(measurements, emphasis)
+            with engine.pricing({**engine.costs(), **profile(fits)}):
+                made = [each for name in PRECISIONS for each in choices(measurements, name)]
+            regrets = np.array([each.regret for each in made])
+            loss = (float((regrets > GOOD).sum()), float(np.log(regrets).sum()))
+            if loss < least:
+                best, least = fits, loss
+            for each in made:
+                for name in (each.chosen, each.best) if each.regret > misled else ():
+                    key = (each.problem, name)
+                    emphasis[key] = min(emphasis[key] * more, most)
     return best
 
 

@@ -34,6 +34,8 @@ window that is nearly empty beside full ones then has their error, not a share o
 SMALL = 4e5  # nanoseconds: below it, handing work to a second thread costs more than it saves
 HANDING = 1.2e5  # nanoseconds until a second thread works
 AVX512_CORES = frozenset({"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"})
+PASSES = "passes"  # in costs.json and work: calls of ufuncs over whole lines
+BRIEF = 9e3  # nanoseconds of a pass: threads with briefer ones wait for each other's GIL
 SERIAL = "serial"  # in costs.json: the share of an algorithm's time that threads do not divide
 
 
@@ -106,20 +108,24 @@ def choose(
 
 
 def _plan(algorithm: Algorithm[P], problem: P) -> Plan:
-    alone = nanoseconds(algorithm, problem)
-    large = alone > SMALL
-    threads = thread_count() if large else 1
+    work = algorithm.work(problem)
+    alone = _price(algorithm, work)
+    shared = alone > max(SMALL, BRIEF * work.get(PASSES, 0.0))
     # The choice is that of all processors whatever threads are allowed: so are the results.
     serial = _costs()[algorithm.name].get(SERIAL, 0.0)
-    shared = alone * (serial + (1 - serial) / available_threads()) + HANDING
-    expected = shared if large else alone
+    together = alone * (serial + (1 - serial) / available_threads()) + HANDING
+    expected, threads = (together, thread_count()) if shared else (alone, 1)
     return Plan(algorithm.name, threads, expected * 1e-9, algorithm.error)
 
 
 def nanoseconds(algorithm: Algorithm[P], problem: P) -> float:
     """Return what the cost model expects of one thread."""
+    return _price(algorithm, algorithm.work(problem))
+
+
+def _price(algorithm: Algorithm[P], work: Mapping[str, float]) -> float:
     units = _costs()[algorithm.name]
-    return sum(units.get(name, 0.0) * amount for name, amount in algorithm.work(problem).items())
+    return sum(units.get(name, 0.0) * amount for name, amount in work.items())
 
 
 @cache

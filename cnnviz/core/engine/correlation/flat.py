@@ -26,6 +26,7 @@ from cnnviz.core.engine.correlation.passes import Line, Recipe
 from cnnviz.core.engine.correlation.planes import Planes, mixed
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.engine.correlation.windows import weigh
+from cnnviz.core.engine.plan import PASSES
 from cnnviz.core.threads import share, that_fit
 
 BAND_BYTES = 1 << 21  # of a line: shorter ones make two threads slower than one
@@ -56,7 +57,7 @@ def work(problem: Correlation) -> Mapping[str, float]:
         "values": rows * width * passes,
         "mixed": rows * width * mixes,
         "outputs": problem.outputs,
-        "calls": bands * (passes + 2 * mixes),
+        PASSES: bands * (passes + 2 * mixes),
         "bands": bands * problem.filters,
         "edges": min(mended, 2),
         "mended": rows * mended * problem.channels * problem.taps,

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.plan import Algorithm, plan_for
+from cnnviz.core.engine.plan import PASSES, Algorithm, plan_for
 from cnnviz.core.engine.pooling.down import BY_DOUBLING, BY_ROWS, Down
 from cnnviz.core.engine.pooling.flat import ROUNDINGS, Maps, cell_type, layout, pool_flat
 from cnnviz.core.engine.pooling.modes import REDUCTIONS
@@ -106,12 +106,12 @@ def _flat_work(problem: PoolProblem, down: Down) -> Mapping[str, float]:
         "values": blocks * (values + maps * rows * columns) * np.dtype(dtype).itemsize / 4,
         "prepared": blocks * cells_prepared,
         "rows": blocks * maps * (copies * height + (apart + 1) * rows),
-        "calls": blocks * (copies + flat + apart + along + 1),
+        PASSES: blocks * (copies + flat + apart + along + 1),
     }
 
 
 def _whole_work(problem: PoolProblem) -> Mapping[str, float]:
-    return {"values": prod(problem.shape), "rows": problem.shape[0], "calls": 1}
+    return {"values": prod(problem.shape), "rows": problem.shape[0], PASSES: 1}
 
 
 def _is_whole(problem: PoolProblem) -> bool:
