@@ -39,8 +39,10 @@ def draw_grid(
     labels: Sequence[str],
     nrow: int | None = None,
     facts: Statistics | None = None,
+    channels: Sequence[int] | None = None,
+    order: str = "",
 ) -> Image.Image:
-    """Draw all maps of a stage on one sheet, with labels and a colour bar.
+    """Draw the maps of a stage on one sheet, with labels and a colour bar.
 
     Parameters
     ----------
@@ -60,26 +62,34 @@ def draw_grid(
     facts : Statistics, optional
         What is known of the values, if all are finite and on their scales: then nobody looks
         again.
+    channels : sequence of int, optional
+        Which maps are drawn, in this order; by default all. What the header tells of values is
+        about all maps of the stage all the same.
+    order : str
+        What the header calls the order of `channels`, if it is not the maps' own.
     """
-    count = len(maps)
+    shown = range(len(maps)) if channels is None else channels
     size = (maps.shape[1], maps.shape[2])
     shared = len(set(scales)) == 1
-    scale_of = [scales[0]] * count if len(scales) == 1 else list(scales)
-    words = [drawable(label) for label in labels]
-    ranges = [] if shared else [format_range(scale.low, scale.high) for scale in scale_of]
-    plan = _plan_grid(size, words, ranges, nrow)
+    scale_of = [scales[0]] * len(maps) if len(scales) == 1 else list(scales)
+    words = [drawable(labels[channel]) for channel in shown]
+    drawn = [scale_of[channel] for channel in shown]
+    ranges = [] if shared else [format_range(scale.low, scale.high) for scale in drawn]
+    countable = list(shown) == list(range(len(shown)))
+    plan = _plan_grid(size, words, ranges, nrow, countable=countable)
 
     census = Census.of(maps) if facts is None else Census(facts.min, facts.max, ())
     outside = [] if facts is not None else outside_note(maps, [scales[0]] if shared else scale_of)
-    many = f"{count:,} maps" if count > 1 else "1 map"
+    form = f"{size[0]} x {size[1]}, {plan.zoom.text}"
     notes = [
-        f"{many} of {size[0]} x {size[1]}, {plan.zoom.text}; values {census.span()}",
+        *_contents(len(shown), len(maps), order, form, f"values {census.span()}", shared=shared),
         *([] if shared else ["each map has its own scale: its ends are written over it"]),
         *outside,
     ]
-    sheet = Sheet(plan.body, title, notes, _grid_bars(scales), census.legend)
-    numbers = _cell_numbers(maps, plan.zoom)
-    for index, (plane, scale) in enumerate(zip(maps, scale_of, strict=True)):
+    sheet = Sheet(plan.body, title, notes, _grid_bars(drawn), census.legend)
+    planes = [maps[channel] for channel in shown]
+    numbers = _cell_numbers(planes, plan.zoom)
+    for index, (plane, scale) in enumerate(zip(planes, drawn, strict=True)):
         x, y = plan.corner(index)
         x, y = x + sheet.left, y + sheet.top
         colours = rgb(block_means(plane, plan.zoom.down), scale)
@@ -96,6 +106,20 @@ def draw_grid(
     if not plan.label_size:
         _number_rows(sheet, plan)
     return sheet.image
+
+
+def _contents(
+    shown: int, count: int, order: str, form: str, values: str, *, shared: bool
+) -> list[str]:
+    """Say how many maps there are, which of them are drawn and what their values are."""
+    maps = f"{count:,} maps" if count > 1 else "1 map"
+    if shown < count:
+        return [
+            f"{shown:,} of {maps}, {order or 'in channel order'}; each {form}",
+            f"all {maps} share this scale, with {values}" if shared else f"all {maps}: {values}",
+        ]
+    maps += f", {order}; each" if order else " of"
+    return [f"{maps} {form}; {values}"]
 
 
 def _shorten_label(text: str, width: int, size: int) -> str:
@@ -126,11 +150,12 @@ def _plain_ends(scale: Scale) -> Scale:
     return replace(scale, low=0.0, high=1.0) if not scale.diverging else scale
 
 
-def _cell_numbers(maps: Numbers, zoom: _Zoom) -> list[CellNumbers]:
+def _cell_numbers(planes: Sequence[Numbers], zoom: _Zoom) -> list[CellNumbers]:
     """Return the numbers to write into the cells of small maps, if they all fit."""
-    if max(maps.shape[1:]) > 12 or zoom.averages or maps.size > _MOST_CELL_TEXTS:
+    many = len(planes) * planes[0].size > _MOST_CELL_TEXTS
+    if max(planes[0].shape) > 12 or zoom.averages or many:
         return []
-    texts = [[[format_cell(value) for value in row] for row in plane] for plane in maps.tolist()]
+    texts = [[[format_cell(value) for value in row] for row in plane.tolist()] for plane in planes]
     size = fitting_size([text for plane in texts for row in plane for text in row], zoom.up)
     return [CellNumbers(plane, zoom.up, size) for plane in texts] if size else []
 
@@ -211,13 +236,22 @@ class _GridPlan:
 
 
 def _plan_grid(
-    size: tuple[int, int], labels: Sequence[str], ranges: Sequence[str], nrow: int | None
+    size: tuple[int, int],
+    labels: Sequence[str],
+    ranges: Sequence[str],
+    nrow: int | None,
+    *,
+    countable: bool = True,
 ) -> _GridPlan:
-    """Choose columns and zoom: large maps, a sheet about 6 : 5, few empty places."""
+    """Choose columns and zoom: large maps, a sheet about 6 : 5, few empty places.
+
+    Maps that are not `countable`, because they are in another order than their channels, have
+    their labels however many there are.
+    """
     count = len(labels)
     firsts = max(text_width(label.partition(" ")[0][:6], 10) for label in labels)
     narrowest = max((text_width(text, 10) for text in ranges), default=0)
-    if count <= 1024:
+    if count <= 1024 or not countable:
         narrowest = max(narrowest, firsts)
     most = (_PAGE_WIDTH - 2 * MARGIN) // max(24, narrowest + 1 + _gap(count))
     most = max(1, min(count, most))
@@ -248,7 +282,8 @@ def _plan_columns(
     rows = math.ceil(count / columns)
     gap = _gap(count)
     page_height = 1300 if count <= 256 else 2400 if ranges_shown else 2000
-    words = 30 if ranges_shown else 18
+    apart = max(1, 7 - gap)  # a label is nearer to its own map than to the one above it
+    words = (29 if ranges_shown else 17) + apart
     room = (page_height // rows - gap - words, (_PAGE_WIDTH - 2 * MARGIN) // columns - gap)
     least = 96 if count <= 128 else 40 if count <= 1024 else 20
     zoom = _choose_zoom(size, room, least)
@@ -260,7 +295,7 @@ def _plan_columns(
         cell = (shown[0] + 2, shown[1] + 2)
         return _GridPlan(columns, rows, zoom, shown, cell, gap, None, 1, left)
     label_height = label_size + 5 + (12 if ranges_shown else 0)
-    cell = (shown[0] + label_height + 1, width + 1)
+    cell = (shown[0] + label_height + apart, width + 1)
     return _GridPlan(columns, rows, zoom, shown, cell, gap, label_size, label_height, 0)
 
 

@@ -7,7 +7,7 @@ import pytest
 from cnnviz.view import grid
 from cnnviz.view.grid import draw_grid
 from cnnviz.view.maps import NAN_COLOUR, draw_map
-from cnnviz.view.numbers import format_range
+from cnnviz.view.numbers import format_number, format_range
 from cnnviz.view.scale import Scale
 from cnnviz.view.sheet import MARGIN, Sheet
 from tests.view.pictures import BIGGEST, TINIEST, rgb, scale_for
@@ -185,6 +185,85 @@ def test_the_sheet_tells_what_lies_outside(monkeypatch):
     draw_grid(maps, [Scale(-3, 3, "rdbu")], title="t", labels=["0"])
     assert {"-3", "0", "3"} <= set(said)
     assert not any("outside" in text for text in said)
+
+
+@pytest.mark.parametrize("own_scales", [False, True])
+def test_chosen_maps_are_drawn_in_their_order_under_their_own_labels(monkeypatch, own_scales):
+    maps = noise(300, 20, 20) * np.linspace(1, 2, 300, dtype=np.float32)[:, None, None]
+    scales = [scale_for(plane) for plane in maps] if own_scales else [scale_for(maps)]
+    channels = [299, 7, 42, 0, 150, 8]
+    said = []
+    write = Sheet.text
+
+    def listen(sheet, x, y, text, *rest, **options):
+        said.append((y, x, text))
+        write(sheet, x, y, text, *rest, **options)
+
+    monkeypatch.setattr(Sheet, "text", listen)
+    labels = [str(i) for i in range(300)]
+    sheet = draw_grid(
+        maps, scales, title="t", labels=labels, channels=channels, order="largest first"
+    )
+    picture = rgb(sheet)
+    chosen = [scales[channel] for channel in channels] if own_scales else []
+    ranges = [format_range(scale.low, scale.high) for scale in chosen]
+    words = [labels[channel] for channel in channels]
+    plan = grid._plan_grid((20, 20), words, ranges, None, countable=False)
+    zoom = plan.zoom.up[0]
+    places = []
+    for channel in channels:
+        pixels = expected_pixels(maps[channel], scales[channel if own_scales else 0], zoom)
+        (place,) = find(picture, pixels)
+        places.append(place)
+    assert places == sorted(places)
+    for channel, (row, column) in zip(channels, places, strict=True):
+        over = [text for y, x, text in said if 0 < row - y < 22 and x == column - 1]
+        assert over[0] == str(channel)
+    header = " ".join(text for y, _, text in said if y < places[0][0] - 22)
+    assert "6 of 300 maps, largest first; each 20 x 20" in header
+    assert ("all 300 maps share this scale" in header) != own_scales
+    if not own_scales:  # the range of all 300, though map 299's alone might be narrower
+        low, high = format_number(maps.min()), format_number(maps.max())
+        assert f"with values from {low} to {high}" in header
+
+
+@pytest.mark.parametrize("count", [20, 600, 2048, 4096])
+def test_sorted_maps_keep_their_labels_however_many(count, monkeypatch):
+    """Numbers at the rows would tell the place, not the channel."""
+    said = []
+    monkeypatch.setattr(Sheet, "text", lambda _, _x, _y, text, *_a, **_k: said.append(text))
+    labels = [f"c{i}" for i in range(count)]
+    maps = noise(count, 2, 2)
+    draw_grid(
+        maps, [scale_for(maps)], title="t", labels=labels, order="backwards",
+        channels=list(reversed(range(count))),
+    )  # fmt: skip
+    assert [text for text in said if text in set(labels)][-count:] == labels[::-1]
+    assert any(f"{count:,} maps, backwards; each 2 x 2" in text for text in said)
+
+
+def test_the_first_maps_alone(monkeypatch):
+    said = []
+    monkeypatch.setattr(Sheet, "text", lambda _, _x, _y, text, *_a, **_k: said.append(text))
+    maps = noise(30, 8, 8)
+    maps[29] = np.nan
+    labels = [str(i) for i in range(30)]
+    draw_grid(maps, [scale_for(maps)], title="t", labels=labels, channels=range(3))
+    assert "3 of 30 maps, in channel order; each 8 x 8" in " ".join(said)
+    assert {"0", "1", "2"} <= set(said)
+    assert not {"3", "29"} & set(said)
+    assert "NaN (64)" in said  # what is not drawn is told all the same
+
+
+@pytest.mark.parametrize("count", [64, 300, 512, 2048])
+def test_a_label_is_nearer_to_its_own_map_than_to_the_one_above(count):
+    labels = [str(i) for i in range(count)]
+    plan = grid._plan_grid((7, 7), labels, [], None, countable=False)
+    assert plan.label_size is not None
+    first, below = plan.corner(0)[1], plan.corner(plan.columns)[1]
+    baseline = below - plan.label_height + plan.label_size
+    top = baseline - 0.75 * plan.label_size  # of a digit
+    assert top - (first + plan.shown[0]) > below - baseline
 
 
 def test_drawing_twice_gives_the_same_bytes():
