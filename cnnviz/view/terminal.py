@@ -138,12 +138,15 @@ def _style(front: tuple[int, int, int] | None, back: tuple[int, int, int] | None
     )
 
 
-def tile(images: Sequence[Image.Image], captions: Sequence[str], *, width: int) -> RenderableType:
+def tile(
+    images: Sequence[Image.Image], captions: Sequence[str], *, width: int, of: int | None = None
+) -> RenderableType:
     """Draw maps side by side under their captions, as many in a line as fit.
 
-    At most `MOST_TILE_ROWS` rows of maps are drawn; a last line tells how many are left out.
+    At most `MOST_TILE_ROWS` rows of maps are drawn; a last line tells how many are left out, of
+    the images or of as many as there are: `of`.
     """
-    return _Tile(tuple(images), tuple(captions), width)
+    return _Tile(tuple(images), tuple(captions), width, len(images) if of is None else of)
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class _Tile:
     images: tuple[Image.Image, ...]
     captions: tuple[str, ...]
     width: int
+    count: int  # of all maps
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = max(1, min(self.width, options.max_width))
@@ -168,10 +172,10 @@ class _Tile:
                 row.append(Group(Text(caption), picture))
             grid.add_row(*row)
             yield grid
-        left_out = len(self.images) - shown
+        left_out = self.count - shown
         if left_out:
             maps = "map is" if left_out == 1 else "maps are"
-            yield Text(f"{left_out} more {maps} not drawn here", no_wrap=True, overflow="crop")
+            yield Text(f"{left_out:,} more {maps} not drawn here", no_wrap=True, overflow="crop")
 
 
 def _fit(text: str, width: int, *, ascii_only: bool) -> str:

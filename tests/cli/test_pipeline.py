@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 import cnnviz
 from tests.cli.conftest import Result, Run, refused, sample
@@ -65,6 +66,27 @@ def test_top_and_labels(run: Run) -> None:
     assert "\x1b" not in shown.out
     more = pipeline(run, *arguments, "--top", 10**12).record
     assert len(more["predictions"]) == 4
+
+
+@pytest.mark.parametrize("columns", [20, 40, 120])
+def test_a_thousand_wide_labels(run: Run, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    labels = [f"{i} {'猫' * (i % 7)} a class with a long name, and another" for i in range(1000)]
+    Path("labels.txt").write_text("\n".join(labels), "utf-8")
+    scores = np.random.default_rng(0).permutation(1000)
+    np.save("scores.npy", (scores / 100).astype(np.float32)[None])
+    arguments = ["scores.npy", "flatten -> softmax", "--labels", "labels.txt", "--top", 1000]
+    predictions = pipeline(run, *arguments).record["predictions"]
+    best = np.argsort(-scores)
+    assert [one["label"] for one in predictions] == [labels[i] for i in best]
+    assert sum(one["probability"] for one in predictions) == pytest.approx(1)
+    shown = run("pipeline", *arguments, "--columns", "name").out
+    assert "\x1b" not in shown
+    lines = [line for line in shown.splitlines() if line.endswith("%")]
+    assert len(lines) == 1000
+    assert max(map(cell_len, lines)) <= columns
+    assert [line.split()[0].rstrip("…") for line in lines] == [str(i) for i in best]
 
 
 def test_equal_probabilities_come_in_order(run: Run) -> None:

@@ -121,6 +121,11 @@ def test_tiles_wrap_to_the_width(width, count):
         assert max(sum(cell_len(part.text) for part in line) for line in lines) <= width
 
 
+def test_tiles_tell_of_how_many_maps_they_are():
+    text = printed(tile([noise(4, 4)] * 2, ["a", "b"], width=80, of=2048), no_color=True)
+    assert text.splitlines()[-1] == "2,046 more maps are not drawn here"
+
+
 def test_tiles_tell_what_they_leave_out():
     images = [noise(8, 8)] * 40
     text = printed(tile(images, [f"m{i}." for i in range(40)], width=80), no_color=True)
@@ -169,6 +174,20 @@ def test_bars_stay_in_their_width(width, encoding):
 def test_bars_in_ascii():
     text = printed(bars(["a"], [0.5], width=27), encoding="ascii", no_color=True)
     assert text.rstrip("\n") == "a " + "#" * 10 + " " * 9 + " 50.0%"
+
+
+@pytest.mark.parametrize("width", [12, 20, 40, 80])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_thousand_bars(width, encoding):
+    labels = [f"class {i}, {'猫' * (i % 9)} of the many-worded kind" for i in range(1000)]
+    values = np.linspace(0.0, 1.0, 1000)[::-1]
+    text = printed(bars(labels, values, width=width), width=width, encoding=encoding, no_color=True)
+    lines = text.splitlines()
+    assert len(lines) == 1000
+    assert all(cell_len(line) <= width for line in lines)
+    assert lines[0].endswith("100.0%")
+    assert lines[-1].endswith(" 0.0%")
+    assert "\x1b" not in text
 
 
 def test_no_bars():
