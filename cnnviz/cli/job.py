@@ -80,6 +80,8 @@ def read_job(
             colormap=output.colormap,
             only=output.only,
             nrow=output.nrow,
+            sort=output.sort,
+            limit=output.limit,
             png_level=output.png_level,
         ),
         columns=_columns(table),

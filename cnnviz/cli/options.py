@@ -124,6 +124,22 @@ class OutputOptions:
         int | None,
         typer.Option(metavar="N", min=1, help="Maps in a grid's row.", rich_help_panel=OUTPUT),
     ] = None
+    sort: Annotated[
+        Literal["none", "variance", "max"],
+        typer.Option(
+            help="The order of a grid's maps: none is by channel; else the largest variance or "
+            "maximum first (ties by channel, NaN last).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "none"
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Only the first N maps in a grid, after sorting; the scale "
+            "stays that of all.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None  # fmt: skip
     stages: Annotated[
         str | None,
         typer.Option(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from cnnviz.core.ranking import rank_maps
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Row, Stage, Statistics, Tensor
 from cnnviz.files.images import png_bytes
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
 MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be told apart
 SHOWN = 12  # maps drawn in the terminal
+
+ORDERS = {"variance": "largest variance first", "max": "largest maximum first"}
+"""What --sort does, in words."""
 
 
 class Ranges(NamedTuple):
@@ -46,6 +50,8 @@ class Pictures(NamedTuple):
     colormap: str
     only: str | None  # maps | grid
     nrow: int | None
+    sort: str  # none, or one of ORDERS
+    limit: int | None  # maps in a grid, at most
     png_level: int | None
 
     def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ranges) -> DrawnStage:
@@ -74,6 +80,8 @@ class Pictures(NamedTuple):
             names=names,
             pipeline=pipeline,
             nrow=self.nrow,
+            channels=self._channels(maps),
+            order=ORDERS.get(self.sort, "") if len(maps) > 1 else "",
             png_level=self.png_level,
             within=within,
             as_maps=as_maps,
@@ -81,6 +89,12 @@ class Pictures(NamedTuple):
             only_grid_for_size=many,
             outside=outside,
         )
+
+    def _channels(self, maps: Tensor) -> Sequence[int]:
+        """Return the channels a grid shows, in its order; a vector is one map and stays whole."""
+        keep = self.sort == "none" or len(maps) == 1
+        channels = range(len(maps)) if keep else rank_maps(maps, self.sort)
+        return channels[: min(self.limit or MOST_IN_GRID, MOST_IN_GRID)]
 
     def _scales(self, stage: Stage, maps: Tensor, ranges: Ranges) -> list[Scale]:
         """Return one scale for the stage, or one for each map."""
@@ -104,6 +118,7 @@ class Written(NamedTuple):
     pictures: Mapping[str, object] | None  # colour map and value ranges, for run.json
     only_grid_for_size: bool = False
     outside: int = 0  # values beyond --value-range
+    in_grid: tuple[int, int] | None = None  # how many maps, and of how many, if not all
 
 
 class DrawnStage(NamedTuple):
@@ -116,6 +131,8 @@ class DrawnStage(NamedTuple):
     names: Sequence[str]
     pipeline: str
     nrow: int | None
+    channels: Sequence[int]  # those in the grid, in its order
+    order: str  # in words; "" for that of the maps
     png_level: int | None
     within: bool  # whether all values are finite and on their scale
     as_maps: bool
@@ -130,11 +147,15 @@ class DrawnStage(NamedTuple):
 
     def write(self, writer: Writer, *, array: bool) -> Written:
         """Hand the pictures to a writer, and with `array` the numbers."""
-        pictures = {
+        pictures: dict[str, object] = {
             "colormap": self.scales[0].colormap,
             "value_ranges": [[scale.low, scale.high] for scale in self.scales],
         }
-        written = Written([], pictures, self.only_grid_for_size, self.outside)
+        cut = len(self.channels) < len(self.maps)
+        if self.as_grid and (cut or self.order):
+            pictures["grid_channels"] = list(self.channels)
+        in_grid = (len(self.channels), len(self.maps)) if self.as_grid and cut else None
+        written = Written([], pictures, self.only_grid_for_size, self.outside, in_grid)
         names = self._names()
         writer.folder.plan(names)
         # One picture is encoded by all threads, several side by side.
@@ -187,16 +208,15 @@ class DrawnStage(NamedTuple):
         title = f"{self.row.index} {self.row.name}: {self.row.text}  →  {shape}"
         if self.stage.output.ndim == 1:
             return render.draw_vector(self.stage.output, self.scales[0], title=title, labels=None)
-        if len(self.maps) > MOST_IN_GRID:
-            title += f", the first {MOST_IN_GRID:,} maps"
-        kept = slice(MOST_IN_GRID)
         return render.draw_grid(
-            self.maps[kept],
-            self.scales[kept],
+            self.maps,
+            self.scales,
             title=title,
-            labels=self.labels[kept],
+            labels=self.labels,
             nrow=self.nrow,
-            facts=self.stage.statistics if self.within and len(self.maps) <= MOST_IN_GRID else None,
+            facts=self.stage.statistics if self.within else None,
+            channels=self.channels,
+            order=self.order,
         )
 
     def _recombined(self) -> int:
@@ -210,7 +230,7 @@ class DrawnStage(NamedTuple):
         return len(self.maps) // 3
 
     def in_terminal(self, width: int, *, colours: bool) -> Group:
-        """Return the first maps drawn for a terminal of `width` columns.
+        """Return the grid's first maps drawn for a terminal of `width` columns.
 
         Without `colours` red and blue would look alike: then from the lowest value, dark, up.
         """
@@ -219,17 +239,19 @@ class DrawnStage(NamedTuple):
 
         from cnnviz.view import terminal
 
-        shown = range(min(len(self.maps), SHOWN))
+        shown = self.channels[:SHOWN]
         scales = [self._scale(channel) for channel in shown]
         if not colours:
             scales = [replace(scale, colormap="gray") for scale in scales]
-        images = [render.draw_map(self.maps[c], scales[c]) for c in shown]
+        images = [render.draw_map(self.maps[c], s) for c, s in zip(shown, scales, strict=True)]
         if self.stage.output.ndim == 1:
             labels = [self.row.name]
         else:
             labels = [f"{self.row.name} {self.labels[c]}" for c in shown]
+        legend = _legend(self.scales, colours=colours)
         return Group(
-            Text(_legend(self.scales, colours=colours)), terminal.tile(images, labels, width=width)
+            Text(f"{self.order}: {legend}" if self.order else legend),
+            terminal.tile(images, labels, width=width, of=len(self.maps)),
         )
 
 

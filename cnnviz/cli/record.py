@@ -92,6 +92,8 @@ def repeatable_record(
         "command": ["cnnviz", *sys.argv[1:]],
         "seed": job.output.seed,
         "weights": job.network.weights,
+        "sort": job.output.sort,
+        "limit": job.output.limit,
         **{key: value for key, value in record.items() if key not in ("cnnviz", "stages")},
         "stages": stages,
     }

@@ -11,7 +11,7 @@ from cnnviz.cli import process
 from cnnviz.cli.console import PLAIN, coloured, note, printable, stderr, tell_error
 from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
-from cnnviz.cli.pictures import DrawnStage, Ranges, Written
+from cnnviz.cli.pictures import ORDERS, DrawnStage, Ranges, Written
 from cnnviz.cli.record import Prediction, class_count, predict, repeatable_record, run_record
 from cnnviz.cli.writing import Writer
 from cnnviz.core.engine import check_algorithm, computing
@@ -272,6 +272,11 @@ def _tell(job: Job, ready: Prepared, outcome: Outcome) -> None:
     grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
     if grids:
         note(f"more than 64 maps, grid only: {printing.joined(grids)} (--only maps writes each)")
+    cut = {name: one.in_grid for name, one in outcome.written.items() if one.in_grid}
+    if cut:
+        counts = [f"{name} ({shown:,} of {maps:,} maps)" for name, (shown, maps) in cut.items()]
+        order = ORDERS.get(job.output.sort, "in channel order")
+        note(f"in the grids, {order}: {printing.joined(counts)}")
     forced = job.output.algorithm
     if forced and not any(forced in (stage.algorithm or "") for stage in outcome.stages):
         note(f"{forced} can compute none of these stages: others did (--columns algorithm)")
