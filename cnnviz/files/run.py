@@ -289,7 +289,7 @@ class OutputFolder:
             if name != RECORD:
                 self._list(name)
 
-        return _write_whole(self.path / name, fill)
+        return write_whole(self.path / name, fill)
 
     def _list(self, name: str) -> None:
         """Have run.json list a name, and say that a run is under way, before it is written."""
@@ -326,7 +326,7 @@ def write_file(path: Path, data: bytes, *, mark: bytes, force: bool = False) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _failure("create", path.parent, error) from error
-    return _write_whole(path, lambda file: file.write(data))
+    return write_whole(path, lambda file: file.write(data))
 
 
 def _bears(path: Path, mark: bytes) -> bool:
@@ -337,8 +337,11 @@ def _bears(path: Path, mark: bytes) -> bool:
         return False
 
 
-def _write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
-    """Fill a file beside `target` and rename it; on any failure leave no trace of it."""
+def write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
+    """Fill a file beside `target` and rename it; on any failure leave no trace of it.
+
+    Returns the path as the user should see it.
+    """
     temporary = target.parent / f".cnnviz-{os.urandom(8).hex()}.tmp"
     try:
         with temporary.open("xb") as file:
