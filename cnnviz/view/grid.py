@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from PIL import Image
 
 from cnnviz.core.types import Statistics
-from cnnviz.view.maps import block_means, enlarge, rgb
+from cnnviz.view.maps import Bytes, block_means, draw_colour, enlarge, rgb
 from cnnviz.view.numbers import format_cell, format_range
 from cnnviz.view.scale import Numbers, Scale
 from cnnviz.view.sheet import (
@@ -41,12 +42,14 @@ def draw_grid(
     facts: Statistics | None = None,
     channels: Sequence[int] | None = None,
     order: str = "",
+    noun: str = "map",
+    remark: str | None = None,
 ) -> Image.Image:
     """Draw the maps of a stage on one sheet, with labels and a colour bar.
 
     Parameters
     ----------
-    maps : (C, H, W)
+    maps : (C, H, W), or (N, 3, H, W) in colour (see `draw_colour`)
         Large maps are shown smaller (means of square blocks), small ones larger by a whole
         number; the sheet says which. Of maps up to 12 by 12 the numbers are written into the
         cells, if they fit.
@@ -67,9 +70,13 @@ def draw_grid(
         about all maps of the stage all the same.
     order : str
         What the header calls the order of `channels`, if it is not the maps' own.
+    noun : str
+        What one of the maps is called.
+    remark : str, optional
+        What else there is to say, in a line under the title.
     """
     shown = range(len(maps)) if channels is None else channels
-    size = (maps.shape[1], maps.shape[2])
+    size = (maps.shape[-2], maps.shape[-1])
     shared = len(set(scales)) == 1
     scale_of = [scales[0]] * len(maps) if len(scales) == 1 else list(scales)
     words = [drawable(labels[channel]) for channel in shown]
@@ -81,10 +88,14 @@ def draw_grid(
     census = Census.of(maps) if facts is None else Census(facts.min, facts.max, ())
     outside = [] if facts is not None else outside_note(maps, [scales[0]] if shared else scale_of)
     form = f"{size[0]} x {size[1]}, {plan.zoom.text}"
+    many = f"{len(maps):,} {noun}s" if len(maps) > 1 else f"1 {noun}"
     notes = [
-        *_contents(len(shown), len(maps), order, form, f"values {census.span()}", shared=shared),
+        *_contents(
+            len(shown), len(maps), many, order, form, f"values {census.span()}", shared=shared
+        ),
         *([] if shared else ["each map has its own scale: its ends are written over it"]),
         *outside,
+        *([remark] if remark else []),
     ]
     sheet = Sheet(plan.body, title, notes, _grid_bars(drawn), census.legend)
     planes = [maps[channel] for channel in shown]
@@ -92,7 +103,7 @@ def draw_grid(
     for index, (plane, scale) in enumerate(zip(planes, drawn, strict=True)):
         x, y = plan.corner(index)
         x, y = x + sheet.left, y + sheet.top
-        colours = rgb(block_means(plane, plan.zoom.down), scale)
+        colours = _colours(plane, plan.zoom.down, scale)
         sheet.paste(enlarge(colours, plan.zoom.up), x, y)
         if numbers:
             sheet.numbers(numbers[index], colours, x, y)
@@ -109,17 +120,23 @@ def draw_grid(
 
 
 def _contents(
-    shown: int, count: int, order: str, form: str, values: str, *, shared: bool
+    shown: int, count: int, many: str, order: str, form: str, values: str, *, shared: bool
 ) -> list[str]:
     """Say how many maps there are, which of them are drawn and what their values are."""
-    maps = f"{count:,} maps" if count > 1 else "1 map"
     if shown < count:
         return [
-            f"{shown:,} of {maps}, {order or 'in channel order'}; each {form}",
-            f"all {maps} share this scale, with {values}" if shared else f"all {maps}: {values}",
+            f"{shown:,} of {many}, {order or 'in channel order'}; each {form}",
+            f"all {many} share this scale, with {values}" if shared else f"all {many}: {values}",
         ]
-    maps += f", {order}; each" if order else " of"
-    return [f"{maps} {form}; {values}"]
+    many += f", {order}; each" if order else " of"
+    return [f"{many} {form}; {values}"]
+
+
+def _colours(plane: Numbers, down: tuple[int, int], scale: Scale) -> Bytes:
+    """Return the colours of a map's blocks, (rows, columns, 3)."""
+    if plane.ndim == 2:
+        return rgb(block_means(plane, down), scale)
+    return np.asarray(draw_colour(np.stack([block_means(one, down) for one in plane]), scale))
 
 
 def _shorten_label(text: str, width: int, size: int) -> str:
@@ -153,7 +170,7 @@ def _plain_ends(scale: Scale) -> Scale:
 def _cell_numbers(planes: Sequence[Numbers], zoom: _Zoom) -> list[CellNumbers]:
     """Return the numbers to write into the cells of small maps, if they all fit."""
     many = len(planes) * planes[0].size > _MOST_CELL_TEXTS
-    if max(planes[0].shape) > 12 or zoom.averages or many:
+    if planes[0].ndim == 3 or max(planes[0].shape) > 12 or zoom.averages or many:
         return []
     texts = [[[format_cell(value) for value in row] for row in plane.tolist()] for plane in planes]
     size = fitting_size([text for plane in texts for row in plane for text in row], zoom.up)

@@ -1,11 +1,11 @@
 import subprocess
 import sys
 
-from cnnviz.view import grid, kernel, maps, numbers, render, scale, vector
+from cnnviz.view import filters, grid, kernel, maps, numbers, render, scale, vector
 
 
 def test_every_picture_has_its_name_here():
-    rooms = [grid, kernel, maps, numbers, scale, vector]
+    rooms = [filters, grid, kernel, maps, numbers, scale, vector]
     for name in render.__all__:
         assert getattr(render, name) in [vars(room).get(name) for room in rooms]
 
