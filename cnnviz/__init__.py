@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cnnviz.files.spec import load_spec as load_spec
     from cnnviz.files.spec import parse as parse
     from cnnviz.files.weights import load_weights as load_weights
+    from cnnviz.files.weights import save_weights as save_weights
     from cnnviz.view.render import Scale as Scale
     from cnnviz.view.render import choose_scale as choose_scale
     from cnnviz.view.render import draw_grid as draw_grid
@@ -67,7 +68,7 @@ _HOMES = {
     "cnnviz.files.images": ("InputOptions", "load_image", "load_pixels"),
     "cnnviz.files.kernels": ("parse_kernels",),
     "cnnviz.files.spec": ("Spec", "load_spec", "parse"),
-    "cnnviz.files.weights": ("load_weights",),
+    "cnnviz.files.weights": ("load_weights", "save_weights"),
     "cnnviz.view.render": ("Scale", "choose_scale", "draw_grid", "draw_map"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -24,6 +24,11 @@ def load_torch():
         return torch
 
 
+def load_safetensors():
+    """Import the reference implementation of .safetensors, or skip the test."""
+    return pytest.importorskip("safetensors.numpy")
+
+
 def pad_maps(x, pads, mode="zeros", value=0.0):
     """Pad (C, H, W) by (top, left, bottom, right) with np.pad."""
     top, left, bottom, right = pads

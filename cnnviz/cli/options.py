@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,6 +13,14 @@ OUTPUT = "Output"
 TABLE = "Table"
 WINDOW = "Window"
 NETWORK = "Weights and predictions"
+
+
+class Saved(StrEnum):
+    """What may be written beside the pictures."""
+
+    NPY = "npy"
+    WEIGHTS = "weights"
+
 
 Images = Annotated[
     list[str],
@@ -147,8 +156,12 @@ class OutputOptions:
         typer.Option(help="Only one PNG a map, or only grids.", rich_help_panel=OUTPUT),
     ] = None
     save: Annotated[
-        Literal["npy"] | None,
-        typer.Option(help="Also save each stage's numbers.", rich_help_panel=OUTPUT),
+        list[Saved] | None,
+        typer.Option(
+            help="Also save each stage's numbers, or the weights used, as --weights reads them; "
+            "repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None
     png_level: Annotated[
         int | None,
@@ -220,7 +233,9 @@ class NetworkOptions:
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.npz", help="STAGE.weight, STAGE.bias, …", rich_help_panel=NETWORK
+            metavar="FILE",
+            help="STAGE.weight, STAGE.bias, … from a .safetensors or .npz file.",
+            rich_help_panel=NETWORK,
         ),
     ] = None
     labels: Annotated[

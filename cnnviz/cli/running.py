@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cnnviz.cli import process
 from cnnviz.cli.console import PLAIN, coloured, note, printable, stderr, tell_error
 from cnnviz.cli.job import Job, read_job
-from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, TableOptions
+from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
 from cnnviz.cli.pictures import DrawnStage, Ranges, Written
 from cnnviz.cli.record import Prediction, class_count, predict, repeatable_record, run_record
 from cnnviz.cli.writing import Writer
@@ -23,7 +23,7 @@ from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, load_pixels, stem
 from cnnviz.files.matrices import display_name
 from cnnviz.files.preparation import COLORS
-from cnnviz.files.run import OutputFolder, unique_stems
+from cnnviz.files.run import WEIGHTS, OutputFolder, unique_stems
 from cnnviz.view import records
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def _run_image(source: str, name: str, job: Job, *, among: int, told: int) -> No
         predictions = list[Prediction]()
         if outcome.scores is not None:
             predictions = predict(job, ready.rows[-1], outcome.scores)
+        if _saves(job, Saved.WEIGHTS):
+            _write_weights(ready, job)
         record = run_record(source, shape, ends, job, outcome.stages, outcome.written, predictions)
         folder.write("shapes.csv", records.csv_text(outcome.stages, timing=False).encode())
         folder.finish(repeatable_record(record, job, outcome.written))
@@ -140,6 +142,17 @@ def _draws(job: Job) -> bool:
     return job.output.show or job.output.values
 
 
+def _saves(job: Job, what: Saved) -> bool:
+    return what in (job.output.save or ())
+
+
+def _write_weights(ready: Prepared, job: Job) -> None:
+    from cnnviz.files.weights import weights_writer
+
+    params = job.pipeline.params(ready.x.shape, ready.params, seed=job.output.seed)
+    ready.folder.write_by(WEIGHTS, weights_writer(WEIGHTS, params))
+
+
 def _print_title(job: Job, ready: Prepared) -> None:
     if job.output.quiet or job.table.format != "table":
         return
@@ -155,6 +168,8 @@ def _prepare(source: str, name: str, job: Job) -> Prepared:
     folder = OutputFolder(job.output.out, name, force=job.output.force)
     folder.check()
     params = _load_params(job, x.shape)
+    if job.network.weights is not None:
+        folder.keep(job.network.weights)
     rows = list(job.pipeline.rows(x.shape, params))
     _check_labels(job, class_count(rows[-1]))
     planes = COLORS["gray" if x.shape[0] == 1 else job.input.color]
@@ -173,7 +188,7 @@ def _compute(ready: Prepared, job: Job) -> Outcome:
             if name in job.written:
                 picture = job.pictures.draw(stage, ready.names[name], text, ranges)
                 first = not outcome.written
-                outcome.written[name] = picture.write(writer, array=job.output.save == "npy")
+                outcome.written[name] = picture.write(writer, array=_saves(job, Saved.NPY))
                 if _draws(job):
                     if first:
                         _print_title(job, ready)
@@ -277,5 +292,6 @@ def _tell(job: Job, ready: Prepared, outcome: Outcome) -> None:
     for name, one in outcome.written.items():
         if one.outside:
             note(f"{name}: {one.outside:,} values outside --value-range are drawn at its ends")
-    files = sum(len(one.files) for one in outcome.written.values()) + 2  # shapes.csv, run.json
+    files = sum(len(one.files) for one in outcome.written.values())
+    files += 2 + _saves(job, Saved.WEIGHTS)  # shapes.csv and run.json, always
     note(f"wrote {files} files to {ready.folder.path}")

@@ -218,14 +218,35 @@ class Pipeline:
 
     def param_specs(self, shape: Shape) -> dict[str, ParamSpec]:
         """Return every parameter, ``STAGE.weight`` and the like, for an input of `shape`."""
-        specs: dict[str, ParamSpec] = {}
+        return {
+            f"{node.name}.{name}": spec
+            for node, given in self._input_shapes(shape)
+            for name, spec in node.layer.param_shapes(*given).items()
+        }
+
+    def params(self, shape: Shape, params: Params | None = None, *, seed: int = 0) -> Params:
+        """Return every parameter that `run` uses for an input of `shape`: given, chosen, drawn.
+
+        With them as its `params` a run computes the same again, whatever the seed.
+
+        Raises
+        ------
+        CnnvizError
+            If a stage does not fit, or all parameters at once would not fit into memory.
+        """
+        _check_memory(4 * sum(prod(spec.shape) for spec in self.param_specs(shape).values()))
+        return {
+            f"{node.name}.{name}": tensor
+            for index, (node, given) in enumerate(self._input_shapes(shape), start=1)
+            for name, tensor in node_params(node, index, given, params or {}, seed).items()
+        }
+
+    def _input_shapes(self, shape: Shape) -> Iterator[tuple[Node, list[Shape]]]:
+        """Yield each node with the shapes of what it reads, for an input of `shape`."""
         shapes: dict[str, Shape] = {INPUT: shape}
         for node, row in zip(self.nodes, self.rows(shape), strict=True):
+            yield node, [shapes[name] for name in node.inputs]
             shapes[node.name] = row.output_shape
-            given = (shapes[name] for name in node.inputs)
-            for name, spec in node.layer.param_shapes(*given).items():
-                specs[f"{node.name}.{name}"] = spec
-        return specs
 
     def run(
         self,

@@ -76,6 +76,10 @@ def array_name(row: Row) -> str:
     return f"{_stage_name(row)}.npy"
 
 
+WEIGHTS = "weights.safetensors"
+"""The name of a pipeline's weights."""
+
+
 def _stage_name(row: Row) -> str:
     return f"{row.index:02d}_{row.layer}_{row.name}"
 
@@ -203,14 +207,31 @@ class OutputFolder:
 
     def write(self, name: str, data: bytes) -> str:
         """Write one whole file and return its path as the user should see it."""
-        return self._write(name, lambda file: file.write(data))
+        return self.write_by(name, lambda file: file.write(data))
 
     def write_array(self, name: str, array: NDArray[Any]) -> str:
         """Write one array as .npy, without a second copy of it in memory; return its path."""
-        return self._write(
+        return self.write_by(
             name,
             lambda file: np.lib.format.write_array(_Chunks(file), array, allow_pickle=False),
         )
+
+    def write_by(self, name: str, fill: Callable[[BinaryIO], object]) -> str:
+        """Write one whole file by a function that fills it; return its path."""
+        self.check((name,))
+        self._create()
+        path = self._place(name, fill)
+        self._written[name] = None
+        return path
+
+    def keep(self, path: str | Path) -> None:
+        """Count a file that this run reads as one it wrote, if the run before wrote it here.
+
+        Otherwise `finish` would remove it, and the run could not be repeated.
+        """
+        name = Path(path).name
+        if name in self._listed and Path(path).parent.resolve() == self.path.resolve():
+            self._written[name] = None
 
     def finish(self, record: Mapping[str, object]) -> str:
         """Remove what the run before wrote and this one did not, then write run.json.
@@ -238,13 +259,6 @@ class OutputFolder:
                 folder.rmdir()  # refuses a folder with anything in it
 
     # --- steps
-
-    def _write(self, name: str, fill: Callable[[BinaryIO], object]) -> str:
-        self.check((name,))
-        self._create()
-        path = self._place(name, fill)
-        self._written[name] = None
-        return path
 
     def _create(self) -> None:
         if self._ready:
@@ -289,7 +303,7 @@ class OutputFolder:
             if name != RECORD:
                 self._list(name)
 
-        return _write_whole(self.path / name, fill)
+        return write_whole(self.path / name, fill)
 
     def _list(self, name: str) -> None:
         """Have run.json list a name, and say that a run is under way, before it is written."""
@@ -326,7 +340,7 @@ def write_file(path: Path, data: bytes, *, mark: bytes, force: bool = False) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _failure("create", path.parent, error) from error
-    return _write_whole(path, lambda file: file.write(data))
+    return write_whole(path, lambda file: file.write(data))
 
 
 def _bears(path: Path, mark: bytes) -> bool:
@@ -337,8 +351,11 @@ def _bears(path: Path, mark: bytes) -> bool:
         return False
 
 
-def _write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
-    """Fill a file beside `target` and rename it; on any failure leave no trace of it."""
+def write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
+    """Fill a file beside `target` and rename it; on any failure leave no trace of it.
+
+    Returns the path as the user should see it.
+    """
     temporary = target.parent / f".cnnviz-{os.urandom(8).hex()}.tmp"
     try:
         with temporary.open("xb") as file:

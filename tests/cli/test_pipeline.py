@@ -213,6 +213,9 @@ def test_the_table_of_chosen_columns(run: Run) -> None:
 # --- weights and seeds -------------------------------------------------------------------------
 
 
+FORMATS = ("npz", "safetensors")
+
+
 def drawn(run: Run, *options: object, text: str = "conv(8)") -> np.ndarray:
     pipeline(run, sample("camera.png"), text, "--save", "npy", "--only", "grid", *options)
     return np.load("cnnviz-out/camera/01_conv_conv1.npy")
@@ -294,11 +297,16 @@ def test_weights_that_do_not_fit(run: Run, arrays: dict, words: list[str]) -> No
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("missing.npz", 1), ("folder.npz", 1), ("text.npz", 1), ("w.txt", 2), ("", 2)],
+    [
+        *((f"{name}.{suffix}", 1) for name in ("missing", "folder", "text") for suffix in FORMATS),
+        ("w.txt", 2),
+        ("", 2),
+    ],
 )
 def test_weights_that_cannot_be_read(run: Run, name: str, code: int) -> None:
-    Path("folder.npz").mkdir()
-    Path("text.npz").write_text("no archive")
+    for suffix in FORMATS:
+        Path(f"folder.{suffix}").mkdir()
+        Path(f"text.{suffix}").write_text("neither of them")
     Path("w.txt").write_text("no archive")
     refused(run("pipeline", sample("step.png"), "conv(8)", "--weights", name), code, name)
 

@@ -714,3 +714,21 @@ def test_samples_are_the_values_they_stand_for(text, unit):
     pipeline = parse(text)
     for one, other in zip(pipeline.run(samples), pipeline.run(samples.tensor()), strict=True):
         np.testing.assert_allclose(one.output, other.output, rtol=1e-5, atol=2e-5 * 255 / unit)
+
+
+def test_params_are_those_that_a_run_uses():
+    text = "conv(sobel) as e -> conv(3) as c -> batchnorm as bn -> prelu -> gap -> dense(2) as fc"
+    pipeline, x = parse(text), noise(5, 2, 7, 8)
+    given = {"c.weight": noise(6, 3, 2, 3, 3), "fc.bias": noise(7, 2)}
+    params = pipeline.params(x.shape, given, seed=4)
+    assert {name: tensor.shape for name, tensor in params.items()} == {
+        name: spec.shape for name, spec in pipeline.param_specs(x.shape).items()
+    }
+    assert params["c.weight"] is given["c.weight"]
+    assert all(tensor.dtype == np.float32 for tensor in params.values())
+    for stage, again in zip(
+        pipeline.run(x, given, seed=4), pipeline.run(x, params, seed=5), strict=True
+    ):
+        np.testing.assert_array_equal(stage.output, again.output)
+    with pytest.raises(CnnvizError, match="this machine has"):
+        parse("flatten -> dense(1000000)").params((3, 10_000, 10_000))

@@ -1,4 +1,4 @@
-"""Weights from .npz: what fits, what does not, and what is no weights file at all."""
+"""Weights from files: what fits and what does not; and .npz files that are no weights at all."""
 
 # ruff: noqa: S311 - what is random here is not secret
 
@@ -13,7 +13,7 @@ import pytest
 
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import parse
-from cnnviz.files.weights import check_weights, load_weights
+from cnnviz.files.weights import check_weights, load_weights, npz, save_weights
 from tests.oracles import noise
 
 PIPELINE = parse("conv(4, 3) as c -> batchnorm as bn -> relu -> gap -> dense(2) as fc")
@@ -30,6 +30,8 @@ def arrays(dtype=np.float32):
 
 def save(folder, values, name="w.npz", *, compressed=False):
     path = folder / name
+    if path.suffix == ".safetensors":
+        return save_weights(path, {n: np.asarray(v, np.float32) for n, v in values.items()})
     (np.savez_compressed if compressed else np.savez)(path, **values)
     return str(path)
 
@@ -96,7 +98,11 @@ def test_bookkeeping_is_ignored(tmp_path):
     list(PIPELINE.run(noise(1, *SHAPE), params))
 
 
-def test_what_is_missing_extra_or_of_another_shape(tmp_path):
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_what_is_missing_extra_or_of_another_shape(tmp_path, suffix):
+    def save(folder, values, name="w"):
+        return globals()["save"](folder, values, name + suffix)
+
     values = arrays()
     del values["c.weight"]
     assert "c.weight is missing (4, 3, 3, 3)" in refusal(save(tmp_path, values))
@@ -122,9 +128,9 @@ def test_optional_weights_may_be_missing(tmp_path):
     assert "c.weight is (4, 2, 3, 3)" in refusal(wrong, optional=frozenset({"c.weight"}))
 
 
-def test_only_npz(tmp_path):
+def test_the_suffix_chooses_the_format(tmp_path):
     for name in ("w.pt", "w", "w.npy", "w.npz.txt", ""):
-        with pytest.raises(RequestError, match=r"not an \.npz file"):
+        with pytest.raises(RequestError, match=r"neither a \.safetensors nor an \.npz file"):
             load_weights(name)
     path = save(tmp_path, arrays())
     upper = tmp_path / "W.NPZ"
@@ -133,7 +139,7 @@ def test_only_npz(tmp_path):
 
 
 def test_paths_that_cannot_be_read(tmp_path):
-    assert "does not exist" in refusal(str(tmp_path / "missing.npz"))
+    assert "no such file" in refusal(str(tmp_path / "missing.npz"))
     (tmp_path / "folder.npz").mkdir()
     refusal(str(tmp_path / "folder.npz"))
     for name in ("a\0b.npz", "x" * 5000 + ".npz"):
@@ -247,14 +253,64 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
 
 
 def test_a_file_that_changes_after_it_was_opened(tmp_path):
-    path = save(tmp_path, arrays())
-    params = checked(path)
+    values = arrays() | {"c.weight": noise(1, 4, 3, 300, 300)}  # more than a buffer holds
+    path = save(tmp_path, values)
+    weights = load_weights(path)
     (tmp_path / "w.npz").write_bytes(b"gone")
     with pytest.raises(CnnvizError, match=r"w\.npz"):
-        params["c.weight"]
-    (tmp_path / "w.npz").unlink()
-    with pytest.raises(CnnvizError, match=r"w\.npz"):
-        params["c.weight"]
+        weights["c.weight"]
+    # What takes its place by renaming is another file; the one that was checked is read.
+    save(tmp_path, values)
+    weights = load_weights(path)
+    (tmp_path / "other").write_bytes(b"gone")
+    (tmp_path / "other").replace(path)
+    np.testing.assert_array_equal(weights["c.weight"], values["c.weight"])
+
+
+def test_asking_for_a_name_does_not_unpack_it(tmp_path):
+    weights = load_weights(save(tmp_path, arrays()))
+    (tmp_path / "w.npz").write_bytes(b"gone")
+    assert "c.weight" in weights
+    assert "nothing" not in weights
+
+
+def test_bombs_are_found_before_they_are_unpacked(tmp_path):
+    """Each claims far more than it holds, or is not what NumPy would have written."""
+    deflated = {"compression": zipfile.ZIP_DEFLATED}
+    member = npy(header("(1000000,)"), b"\0" * 4_000_000)
+    path = zipped(tmp_path, {"w.npy": member}, **deflated)
+    assert len(load_weights(path)["w"]) == 1_000_000  # a thousandfold, yet honest
+    data = bytearray((tmp_path / "w.npz").read_bytes())
+    at = data.index(b"PK\1\2") + 24  # the size it unpacks to
+    data[at : at + 4] = struct.pack("<I", 2**32 - 2)
+    (tmp_path / "w.npz").write_bytes(data)
+    assert "claims 4,294,967,294 bytes" in refusal(path)
+    (tmp_path / "w.npz").write_bytes(data[: at - 14] + b"\0\0" + data[at - 12 :])  # "stored"
+    assert "claims 4,294,967,294 bytes" in refusal(path)
+    shape = header("(1000000, 1000000)")
+    assert "takes 4,000,000,000,000 bytes, and 8 follow" in refusal(
+        zipped(tmp_path, {"w.npy": npy(shape, b"\0" * 8)}, **deflated)
+    )
+    for sizes in ("(4611686018427387904, 4611686018427387904, 0)", "(" + "1," * 70 + ")"):
+        text = refusal(zipped(tmp_path, {"w.npy": npy(header(sizes))}))
+        assert "no array can have" in text
+    assert "8 bytes, and 4 follow" in refusal(zipped(tmp_path, {"w.npy": npy(header(), b"0000")}))
+    assert "8 bytes, and 9 follow" in refusal(zipped(tmp_path, {"w.npy": npy(header(), b"0" * 9)}))
+
+
+def test_archives_of_too_many_members(tmp_path, monkeypatch):
+    one = npy(header("(0,)"))
+    many = {f"{index}.npy": one for index in range(40)}
+    assert len(load_weights(zipped(tmp_path, many))) == 40
+    monkeypatch.setattr(npz, "MOST_MEMBERS", 39)
+    assert "40 arrays, over 39" in refusal(zipped(tmp_path, many))
+    monkeypatch.setattr(npz, "DIRECTORY_LIMIT", 1000)
+    assert "list of members is over 1,000 bytes" in refusal(zipped(tmp_path, many))
+    path = zipped(tmp_path, {"a.npy": one})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("a.npy", one)
+    monkeypatch.undo()
+    assert "holds 'a' twice" in refusal(path)
 
 
 def test_truncated_archives(tmp_path):
@@ -333,13 +389,15 @@ def test_flipped_headers(tmp_path):
 
 
 def test_encrypted_and_odd_compressions(tmp_path):
+    """Four kilobytes of bzip2 can stand for gigabytes, which Python unpacks in one go."""
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(2, np.float32))
     for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         path = zipped(tmp_path, {"fc.bias.npy": buffer.getvalue()}, compression=method)
-        assert load_weights(path)["fc.bias"].tolist() == [0, 0]
+        assert "packed in a way NumPy does not use" in refusal(path)
+    path = zipped(tmp_path, {"fc.bias.npy": buffer.getvalue()})
     data = bytearray((tmp_path / "w.npz").read_bytes())
     for at in (6, data.index(b"PK\1\2") + 8):
         data[at] |= 1  # says it is encrypted
     (tmp_path / "w.npz").write_bytes(data)
-    refusal(str(tmp_path / "w.npz"))
+    assert "encrypted" in refusal(path)
