@@ -43,9 +43,7 @@ def read_job(
     What the user leaves open is as the pipeline's `own` settings say.
     """
     from cnnviz.cli.pictures import Pictures
-    from cnnviz.files import images
 
-    color, size, mean, std = (own.color, own.size, own.mean, own.std) if own else (None,) * 4
     if not output.out:
         raise RequestError("--out names no folder", hint="--out . is the current one")
     nodes = pipeline.nodes
@@ -58,15 +56,7 @@ def read_job(
         written = [nodes[pipeline.find(name)].name for name in chosen]
     return Job(
         pipeline=pipeline,
-        input=images.InputOptions(
-            color=inputs.color or color or "gray",
-            resize=size if inputs.resize is None else _size(inputs.resize),
-            mean=_numbers(inputs.mean, "--mean") or mean,
-            std=_numbers(inputs.std, "--std") or std,
-            raw=inputs.raw,
-            background=inputs.background,
-            max_pixels=inputs.max_pixels,
-        ),
+        input=input_options(inputs, own),
         output=output,
         table=table,
         network=replace(
@@ -89,10 +79,47 @@ def read_job(
     )
 
 
-def _size(text: str) -> tuple[int, int]:
+def input_options(inputs: InputOptions, own: InputSettings | None = None) -> images.InputOptions:
+    """Return how images are prepared: as the flags say, else as the pipeline's `own` settings do.
+
+    Size, crop and fit say one thing together: a flag for one of them takes the place of all three.
+    """
+    from cnnviz.files import images
+    from cnnviz.files.spec import InputSettings
+
+    own = own or InputSettings()
+    sized = own
+    if any((inputs.resize, inputs.crop, inputs.fit)):
+        sized = InputSettings(
+            size=_size(inputs.resize, "--resize"), crop=_size(inputs.crop, "--crop"), fit=inputs.fit
+        )
+    return images.InputOptions(
+        color=inputs.color or own.color or "gray",
+        resize=sized.size,
+        crop=sized.crop,
+        fit=sized.fit or "none",
+        invert=inputs.invert or own.invert or "never",
+        input_range=_range_of_input(inputs, own),
+        mean=_numbers(inputs.mean, "--mean") or own.mean,
+        std=_numbers(inputs.std, "--std") or own.std,
+        raw=inputs.raw,
+        background=inputs.background,
+        max_pixels=inputs.max_pixels,
+    )
+
+
+def _range_of_input(inputs: InputOptions, own: InputSettings) -> float | None:
+    if inputs.raw and inputs.input_range is None:
+        return None  # stored integers have the range they have
+    return own.input_range if inputs.input_range is None else inputs.input_range
+
+
+def _size(text: str | None, name: str) -> tuple[int, int] | None:
+    if text is None:
+        return None
     from cnnviz.files.values import parse_size
 
-    return parse_size(text, "--resize")
+    return parse_size(text, name)
 
 
 def _labels(network: NetworkOptions, own: InputSettings | None) -> tuple[str, ...] | None:

@@ -37,13 +37,51 @@ class InputOptions:
     """How an image becomes a tensor."""
 
     color: Annotated[
-        Literal["gray", "rgb"] | None,
-        typer.Option(help="One gray plane or three. (default: gray)", rich_help_panel=INPUT),
+        Literal["gray", "rgb", "bgr"] | None,
+        typer.Option(
+            help="One gray plane or three; bgr for models of OpenCV and Caffe. (default: gray)",
+            rich_help_panel=INPUT,
+        ),
     ] = None
     resize: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Resample first, rows x columns.", rich_help_panel=INPUT),
+        typer.Option(
+            metavar="HxW",
+            help="Resample to rows x columns. With --crop: to cover them, proportions kept.",
+            rich_help_panel=INPUT,
+        ),
     ] = None
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Scale to cover --resize (if not given, HxW itself) and cut out the middle.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    invert: Annotated[
+        Literal["never", "always", "auto"] | None,
+        typer.Option(
+            help="Swap dark and light; auto: if the darkest spot is further from the border's "
+            "median than the lightest. (default: never)",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    fit: Annotated[
+        Literal["none", "digit"] | None,
+        typer.Option(
+            help="digit: find bright strokes, free them from their paper, scale them to 20 pixels "
+            "and centre them by mass in 28x28, as in MNIST. (default: none)",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    input_range: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="What white is; many older models want 255. (default: 1)",
+            rich_help_panel=INPUT,
+        ),
+    ] = None  # fmt: skip
     mean: Annotated[
         str | None,
         typer.Option(metavar="X,…", help="Subtract, one or per channel.", rich_help_panel=INPUT),

@@ -187,6 +187,8 @@ class DrawnStage(NamedTuple):
         count = self._recombined()
         for kernel in range(count):
             planes, scale = self.maps[kernel::count], self.scales[0]
+            if self.names[0].startswith("blue"):
+                planes = planes[::-1]
             yield render.draw_colour(planes, scale, within=self.within), scale
         if self.as_grid:
             yield self._grid(), self.scales[0]

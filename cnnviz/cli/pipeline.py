@@ -13,7 +13,7 @@ from cnnviz.errors import RequestError
 EXAMPLES = (
     "cnnviz pipeline photo.jpg edges",
     "cnnviz pipeline photo.jpg 'conv(sobel) -> relu -> maxpool(2)' --show",
-    "cnnviz pipeline digit.png lenet5 --top 3",
+    "cnnviz pipeline digit.png digits --top 3",
     "cnnviz pipeline a.jpg b.jpg 'conv(8) -> relu -> gap -> dense(10) -> softmax' --color rgb",
 )
 
@@ -24,7 +24,7 @@ def pipeline(
         typer.Argument(
             metavar="IMAGE... SPEC",
             help="Images as for convolve; then the pipeline: text, a .toml file, or a bundled "
-            "name (edges, lenet5, alexnet, vgg16).",
+            "name (edges, digits, lenet5, alexnet, vgg16, resnet18, …).",
             show_default=False,
         ),
     ],

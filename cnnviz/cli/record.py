@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import prod
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +79,14 @@ def run_record(
     )
 
 
+def _weights_name(job: Job) -> str | None:
+    """Return the weights' path as given; of those that come with cnnviz the name alone."""
+    from cnnviz.files.spec import BUNDLE
+
+    path = job.network.weights
+    return Path(path).name if path and Path(path).parent == BUNDLE else path
+
+
 def repeatable_record(
     record: Mapping[str, Any], job: Job, written: Mapping[str, Written]
 ) -> dict[str, Any]:
@@ -91,9 +101,10 @@ def repeatable_record(
         "cnnviz": record["cnnviz"],
         "command": ["cnnviz", *sys.argv[1:]],
         "seed": job.output.seed,
-        "weights": job.network.weights,
+        "weights": _weights_name(job),
         "sort": job.output.sort,
         "limit": job.output.limit,
+        "preparation": asdict(job.input),
         **{key: value for key, value in record.items() if key not in ("cnnviz", "stages")},
         "stages": stages,
     }

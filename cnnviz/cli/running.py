@@ -22,6 +22,7 @@ from cnnviz.core.types import Params, Row, Samples, Shape, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, load_pixels, stem
 from cnnviz.files.matrices import display_name
+from cnnviz.files.preparation import COLORS
 from cnnviz.files.run import WEIGHTS, OutputFolder, unique_stems
 from cnnviz.view import records
 
@@ -171,10 +172,8 @@ def _prepare(source: str, name: str, job: Job) -> Prepared:
         folder.keep(job.network.weights)
     rows = list(job.pipeline.rows(x.shape, params))
     _check_labels(job, class_count(rows[-1]))
-    if x.shape[0] == 3 and job.input.color == "rgb":
-        channels: tuple[str, ...] = ("red", "green", "blue")
-    else:
-        channels = ("gray",) if x.shape[0] == 1 else tuple(map(str, range(x.shape[0])))
+    planes = COLORS["gray" if x.shape[0] == 1 else job.input.color]
+    channels = planes if x.shape[0] == len(planes) else tuple(map(str, range(x.shape[0])))
     return Prepared(source, x, params, rows, job.pipeline.map_names(channels), folder)
 
 

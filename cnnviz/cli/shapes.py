@@ -38,11 +38,8 @@ def shapes(
     from cnnviz.files.values import parse_shape
 
     loaded = load_spec(spec)
-    if size is not None:
-        shape = parse_shape(size)
-    elif loaded.input.size is not None:
-        shape = (3 if loaded.input.color == "rgb" else 1, *loaded.input.size)
-    else:
+    shape = loaded.input.shape if size is None else parse_shape(size)
+    if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
     rows = list(loaded.pipeline.rows(shape))
     print_table(rows, loaded.pipeline, shape, table)

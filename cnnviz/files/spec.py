@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,14 @@ from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_laye
 from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.layers.filters import are_kernels
 from cnnviz.core.pipeline import Pipeline, Term
+from cnnviz.core.types import Shape
 from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.kernels import kernels_of_call, parse_kernels
 from cnnviz.files.language import Call, parse_pipeline
+from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
 from cnnviz.files.values import parse_size
 
+BUNDLE = Path(__file__).parents[1] / "pipelines"
 LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
 
 
@@ -32,6 +33,18 @@ class InputSettings:
     std: tuple[float, ...] | None = None
     labels: tuple[str, ...] | None = None
     weights: str | None = None  # a path
+    crop: tuple[int, int] | None = None  # rows, columns
+    fit: str | None = None
+    invert: str | None = None
+    input_range: float | None = None
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape every picture is given; None if it depends on the picture."""
+        if self.fit in FITS:
+            return FITS[self.fit].shape
+        size = self.crop or self.size
+        return (len(COLORS[self.color or "gray"]), *size) if size else None
 
 
 @dataclass(frozen=True)
@@ -54,23 +67,17 @@ def load_spec(text: str) -> Spec:
         If the file cannot be read.
     """
     if text.endswith(".toml"):
-        return _from_toml(_read(Path(text)), Path(text).stem, text, Path(text).parent)
+        return _from_toml(Path(text), text)
     if text.endswith(".onnx"):
         raise RequestError(f"{text}: ONNX models cannot be read yet", hint="write it as .toml")
     if text in bundled():
-        source = _bundle().joinpath(f"{text}.toml")
-        return _from_toml(source.read_text("utf-8"), text, text, None)
+        return _from_toml(BUNDLE / f"{text}.toml", text)
     return Spec(parse(text), "pipeline")
 
 
 def bundled() -> list[str]:
     """Return the names of the pipelines that come with cnnviz."""
-    names = (file.name for file in _bundle().iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
-def _bundle() -> Traversable:
-    return resources.files("cnnviz").joinpath("pipelines")
+    return sorted(file.stem for file in BUNDLE.glob("*.toml"))
 
 
 def parse(text: str) -> Pipeline:
@@ -156,9 +163,9 @@ def _read(path: Path) -> str:
         raise CnnvizError(f"{path} is not UTF-8 text") from None
 
 
-def _from_toml(text: str, name: str, place: str, folder: Path | None) -> Spec:
+def _from_toml(path: Path, place: str) -> Spec:
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(_read(path))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number without end
         raise RequestError(f"{place} is not TOML: {error}") from None
     for key in document:
@@ -175,16 +182,20 @@ def _from_toml(text: str, name: str, place: str, folder: Path | None) -> Spec:
         pipeline = parse(written)
     except CnnvizError as error:
         raise error.within(place) from None
-    return Spec(pipeline, name, _input_settings(document.get("input", {}), place, folder))
+    return Spec(pipeline, path.stem, _input_settings(document.get("input", {}), place, path.parent))
 
 
-def _input_settings(table: Any, place: str, folder: Path | None) -> InputSettings:
+def _input_settings(table: Any, place: str, folder: Path) -> InputSettings:
     where = f"{place}: [input]"
     if not isinstance(table, Mapping):
         raise RequestError(f"{where} is not a table")
     readers: dict[str, Callable[[Any, str], Any]] = {
-        "color": _color,
+        "color": lambda value, key: _one_of(COLORS, value, key),
         "size": _size,
+        "crop": _size,
+        "fit": lambda value, key: _one_of(("none", *FITS), value, key),
+        "invert": lambda value, key: _one_of(INVERSIONS, value, key),
+        "input_range": _number,
         "mean": _numbers,
         "std": _numbers,
         "labels": lambda value, key: _labels(value, key, folder),
@@ -201,10 +212,10 @@ def _input_settings(table: Any, place: str, folder: Path | None) -> InputSetting
     return InputSettings(**settings)
 
 
-def _color(value: Any, key: str) -> str:
-    if value not in ("gray", "rgb"):
-        raise unknown(key, str(value), ["gray", "rgb"])
-    return str(value)
+def _one_of(choices: Collection[str], value: Any, key: str) -> str:
+    if not isinstance(value, str) or value not in choices:
+        raise unknown(key, str(value), choices)
+    return value
 
 
 def _size(value: Any, key: str) -> tuple[int, int]:
@@ -214,22 +225,24 @@ def _size(value: Any, key: str) -> tuple[int, int]:
 
 
 def _numbers(value: Any, key: str) -> tuple[float, ...]:
-    values = value if isinstance(value, list) else [value]
-    for one in values:
-        if isinstance(one, bool) or not isinstance(one, (int, float)):
-            raise RequestError(f"{key}: {one!r} is not a number")
-    return tuple(float(one) for one in values)
+    return tuple(_number(one, key) for one in (value if isinstance(value, list) else [value]))
 
 
-def _labels(value: Any, key: str, folder: Path | None) -> tuple[str, ...]:
+def _number(value: Any, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise RequestError(f"{key}: {value!r} is not a number")
+    return float(value)
+
+
+def _labels(value: Any, key: str, folder: Path) -> tuple[str, ...]:
     if isinstance(value, list):
         return tuple(str(label) for label in value)
-    if isinstance(value, str) and folder is not None:
+    if isinstance(value, str):
         return read_labels(folder / value)
     raise RequestError(f"{key} must be a list of names or a file's name")
 
 
-def _weights(value: Any, key: str, folder: Path | None) -> str:
-    if isinstance(value, str) and folder is not None:
+def _weights(value: Any, key: str, folder: Path) -> str:
+    if isinstance(value, str):
         return str(folder / value)
     raise RequestError(f"{key} must be a file's name")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.cells import cell_len
 
 import cnnviz
@@ -363,3 +366,104 @@ def test_printing_and_parsing_the_pipeline_repeats_the_run(run: Run) -> None:
         for stage in record["stages"]:
             stage["seconds"] = None
     assert one == two
+
+
+# --- how pictures are prepared -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_the_sample_digits_are_read_right(run: Run, digit: int) -> None:
+    record = pipeline(run, sample(f"digit_{digit}.png"), "digits", "--stages", "softmax1").record
+    assert record["predictions"][0]["label"] == str(digit)
+    assert record["predictions"][0]["probability"] > 0.9
+    assert record["totals"]["params"] == 51_514
+
+
+def test_a_large_black_on_white_digit_is_read_right(run: Run) -> None:
+    with Image.open(sample("digit_7.png")) as digit:
+        page = Image.new("RGB", (900, 600), (250, 240, 230))
+        ink = digit.resize((200, 200))
+        page.paste((30, 30, 90), (500, 300), ink)
+        page.save("page.jpg")
+    record = pipeline(run, "page.jpg", "digits", "--stages", "softmax1").record
+    assert record["predictions"][0]["label"] == "7"
+    assert record["input"]["shape"] == [1, 28, 28]
+
+
+def test_blank_pictures_of_digits_get_some_answer(run: Run) -> None:
+    Image.new("L", (50, 40), 255).save("blank.png")
+    assert pipeline(run, "blank.png", "digits", "--stages", "softmax1").record["predictions"]
+
+
+def preparation(folder: str) -> dict[str, Any]:
+    record = json.loads(Path("cnnviz-out", folder, "run.json").read_text("utf-8"))
+    prepared: dict[str, Any] = record["preparation"]
+    return prepared
+
+
+def test_run_json_remembers_the_preparation(run: Run) -> None:
+    pipeline(run, sample("digit_3.png"), "digits", "--stages", "softmax1")
+    prepared = preparation("digit_3")
+    assert (prepared["fit"], prepared["invert"], prepared["color"]) == ("digit", "auto", "gray")
+    record = json.loads(Path("cnnviz-out/digit_3/run.json").read_text("utf-8"))
+    assert record["weights"] == "digits.safetensors"
+
+
+def test_flags_win_over_the_file(run: Run) -> None:
+    Path("net.toml").write_text(
+        'pipeline = "relu"\n[input]\ncolor = "bgr"\nsize = 20\ncrop = 16\ninput_range = 255\n'
+        'invert = "always"\nmean = [1, 2, 3]\n'
+    )
+    given = pipeline(run, sample("step.png"), "net.toml").record
+    assert given["input"]["shape"] == [3, 16, 16]
+    assert preparation("step")["mean"] == [1, 2, 3]
+    for flags, shape in (
+        (["--resize", "12x10"], [3, 12, 10]),
+        (["--crop", "9x11"], [3, 9, 11]),
+        (["--fit", "none"], [3, 8, 8]),
+        (["--fit", "digit", "--mean", "0"], [1, 28, 28]),
+        (["--resize", "12", "--crop", "10", "--color", "gray", "--mean", "0"], [1, 10, 10]),
+    ):
+        assert (
+            pipeline(run, sample("step.png"), "net.toml", *flags).record["input"]["shape"] == shape
+        )
+    plain = ["--color", "gray", "--fit", "none", "--invert", "never", "--mean", "0"]
+    for flags, most in (([], 255), (["--input-range", "1"], 1), (["--raw"], 255)):
+        one = pipeline(run, sample("step.png"), "net.toml", *plain, *flags).record
+        assert (one["input"]["min"], one["input"]["max"]) == (0, most)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--crop", "x"], ["--crop", "224x224"]),
+        (["--crop", "9", "--resize", "8"], ["crop 9x9", "resize 8x8"]),
+        (["--fit", "digit", "--crop", "9"], ["fit digit", "crop"]),
+        (["--input-range", "0"], ["input range 0"]),
+        (["--input-range", "255", "--raw"], ["raw", "255"]),
+    ],
+)
+def test_preparations_that_make_no_sense(run: Run, flags: list[str], words: list[str]) -> None:
+    refused(run("pipeline", sample("step.png"), "relu", *flags), 2, *words)
+
+
+def test_bgr_maps_are_named_and_recombined_in_their_colours(run: Run) -> None:
+    Image.new("RGB", (4, 4), (200, 100, 50)).save("a.png")
+    arguments = ["-k", "identity", "--depthwise", "--value-range", "0,1", "--color"]
+    colours = []
+    for color in ("rgb", "bgr"):
+        assert run("convolve", "a.png", *arguments, color).code == 0
+        with Image.open("cnnviz-out/a/01_depthwise_depthwise1_rgb000.png") as picture:
+            colours.append(picture.convert("RGB").getpixel((0, 0)))
+    assert colours == [(200, 100, 50)] * 2
+
+
+def test_flags_know_every_word_of_the_registries() -> None:
+    from typing import get_args, get_type_hints
+
+    from cnnviz.cli.options import InputOptions
+    from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
+
+    hints = get_type_hints(InputOptions)
+    words = {name: get_args(get_args(hints[name])[0]) for name in ("color", "fit", "invert")}
+    assert words == {"color": tuple(COLORS), "fit": ("none", *FITS), "invert": INVERSIONS}

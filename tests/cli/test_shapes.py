@@ -37,10 +37,12 @@ def test_the_stem_of_resnet(run: Run) -> None:
         ("vgg16", 138_357_544, 15_470_264_320),
         ("alexnet", 61_100_840, 714_188_480),
         ("lenet5", 61_706, 416_520),
+        ("resnet18", 11_689_512, 1_814_073_344),
+        ("digits", 51_514, 5_327_328),
     ],
 )
 def test_published_counts(run: Run, name: str, params: int, mult_adds: int) -> None:
-    given = [] if name == "lenet5" else ["--input", "3x224x224"]
+    given = ["--input", "3x224x224"] if name in ("vgg16", "alexnet") else []
     totals = run("shapes", name, *given, "--format", "json").record["totals"]
     assert (totals["params"], totals["mult_adds"]) == (params, mult_adds)
     assert f"{params:,}" in run("shapes", name, *given).out

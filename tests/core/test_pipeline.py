@@ -18,6 +18,7 @@ from cnnviz.core.pipeline import Node, Pipeline, Term, node_params
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import load_spec, parse
+from tests.core import torch_networks
 from tests.oracles import correlate_oracle, load_torch, noise
 
 RESIDUAL = """
@@ -206,6 +207,12 @@ def test_lenet5_is_torchs():
         28 * 28 * 6 * 25 + 100 * 16 * 150 + 400 * 120 + 120 * 84 + 840),
         ("alexnet", (3, 224, 224), 61_100_840, 714_188_480),  # fvcore's count for torchvision's
         ("vgg16", (3, 224, 224), 138_357_544, 15_470_264_320),
+        # torchvision's parameters and, by fvcore, its 1.81, 0.35 and 1.50 billion multiply-adds
+        ("resnet18", (3, 224, 224), 11_689_512, 1_814_073_344),
+        ("squeezenet1_1", (3, 224, 224), 1_235_496, 349_151_936),
+        ("googlenet", (3, 224, 224), 6_624_904, 1_498_376_192),
+        # 4.2 million and 569 million in the paper's table 4
+        ("mobilenet_v1", (3, 224, 224), 4_231_976, 568_740_352),
     ],
 )  # fmt: skip
 def test_published_totals(name, shape, params, macs):
@@ -213,6 +220,44 @@ def test_published_totals(name, shape, params, macs):
     assert (totals.params, totals.macs) == (params, macs)
     rows = list(load_spec(name).pipeline.rows(shape))
     assert totals.memory_bytes == sum(4 * prod(row.output_shape) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "last_maps"),
+    [
+        ("resnet18", (512, 7, 7)),
+        ("squeezenet1_1", (1000, 13, 13)),
+        ("googlenet", (1024, 7, 7)),
+        ("mobilenet_v1", (1024, 7, 7)),
+    ],
+)
+def test_last_maps_of_published_networks(name, last_maps):
+    rows = list(load_spec(name).pipeline.rows((3, 224, 224)))
+    assert [row.output_shape for row in rows if row.output_shape[-1] > 1][-1] == (1000,)
+    assert [s for row in rows if len(s := row.output_shape) == 3 and s[1] > 1][-1] == last_maps
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
+def test_published_weights_bind_and_compute_what_torch_does(name):
+    torch = load_torch()
+    network = torch_networks.batchnorms_too(getattr(torch_networks, name)(), seed=2)
+    params = {
+        key: value.numpy()
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    pipeline = load_spec(name).pipeline
+    x = noise(3, 3, 97, 110)
+    specs = pipeline.param_specs(x.shape)
+    assert {key: spec.shape for key, spec in specs.items()} == {
+        key: value.shape for key, value in params.items()
+    }
+    for stage in pipeline.run(x, params):
+        output = stage.output
+    with torch.no_grad():
+        expected = network.double()(torch.from_numpy(x)[None].double())[0].numpy()
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize(

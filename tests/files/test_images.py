@@ -1098,3 +1098,95 @@ def test_sample_matrices():
     check(load_image(str(SAMPLES / "step.png"), RAW), load_image(str(SAMPLES / "step.csv")))
     check(load_image(str(SAMPLES / "scores.csv")), [[[2, 1, 0.1, -1]]])
     assert (SAMPLES / "labels_digits.txt").read_text().split() == list("0123456789")
+
+
+# --- prepared as networks need it ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(30, 47), (47, 30), (20, 20)])
+@pytest.mark.parametrize(("covered", "crop"), [((24, 24), (20, 20)), (None, (16, 21))])
+def test_crop_is_a_resize_that_covers_and_a_cut(tmp_path, rng, size, covered, crop):
+    picture = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8))
+    path = save(tmp_path / "a.png", picture)
+    tensor = load_image(path, InputOptions(color="rgb", resize=covered, crop=crop, raw=True))
+    rows, columns = covered or crop
+    if rows * size[1] >= columns * size[0]:
+        scaled = (rows, int(rows * size[1] / size[0]))
+    else:
+        scaled = (int(columns * size[0] / size[1]), columns)
+    whole = np.asarray(picture.resize(scaled[::-1], Image.Resampling.BILINEAR))
+    top, left = (round((scaled[axis] - crop[axis]) / 2) for axis in (0, 1))
+    cut = whole[top : top + crop[0], left : left + crop[1]]
+    assert tensor.shape == (3, *crop)
+    assert np.abs(tensor - np.moveaxis(cut, -1, 0)).max() <= 1  # of 255 levels
+
+
+def test_crop_of_a_very_long_picture_takes_no_memory(tmp_path):
+    path = save(tmp_path / "a.png", Image.new("L", (60_000, 1), 200))
+    tensor = load_image(path, InputOptions(crop=(224, 224)))
+    check(tensor, np.full((1, 224, 224), 200 / 255, np.float32))
+
+
+def test_crop_of_matrices_and_deep_pictures(tmp_path):
+    ramp = np.arange(48, dtype=np.float32).reshape(6, 8)
+    np.save(tmp_path / "a.npy", ramp)
+    cut = load_image(str(tmp_path / "a.npy"), InputOptions(resize=(6, 6), crop=(2, 4)))
+    np.testing.assert_allclose(cut[0], ramp[2:4, 2:6])
+    deep = Image.fromarray((ramp * 1000).astype(np.uint16))
+    path = save(tmp_path / "a.png", deep)
+    cut = load_image(path, InputOptions(color="rgb", resize=(6, 6), crop=(2, 4), raw=True))
+    np.testing.assert_allclose(cut, [ramp[2:4, 2:6] * 1000] * 3)
+
+
+def test_bgr_is_rgb_backwards(tmp_path, rng):
+    path = save(tmp_path / "a.png", Image.fromarray(rng.integers(0, 256, (5, 6, 3), np.uint8)))
+    forwards, backwards = (load_image(path, InputOptions(color=c)) for c in ("rgb", "bgr"))
+    np.testing.assert_array_equal(backwards, forwards[::-1])
+    gray = save(tmp_path / "g.png", Image.fromarray(rng.integers(0, 256, (5, 6), np.uint8)))
+    np.testing.assert_array_equal(
+        *(load_image(gray, InputOptions(color=c)) for c in ("rgb", "bgr"))
+    )
+
+
+def test_input_range_is_what_white_becomes(tmp_path):
+    levels = np.uint8([[0, 51, 255]])
+    path = save(tmp_path / "a.png", Image.fromarray(levels))
+    check(load_image(path, InputOptions(input_range=255)), np.float32(levels)[None])
+    check(load_image(path, InputOptions(input_range=2)), np.float32([[[0, 0.4, 2]]]))
+    caffe = load_image(path, InputOptions(color="bgr", input_range=255, mean=(104, 117, 123)))
+    check(caffe, np.float32(levels)[None] - np.float32([104, 117, 123]).reshape(3, 1, 1))
+    deep = save(tmp_path / "b.png", Image.fromarray(np.uint16([[0, 65535]])))
+    check(load_image(deep, InputOptions(input_range=255)), np.float32([[[0, 255]]]))
+    np.save(tmp_path / "c.npy", np.float32([[1, 2]]))
+    kept = load_image(str(tmp_path / "c.npy"), InputOptions(input_range=255))
+    check(kept, np.float32([[[1, 2]]]))
+
+
+def test_invert_is_white_minus_the_picture(tmp_path):
+    levels = np.uint8([[0, 51, 255]])
+    path = save(tmp_path / "a.png", Image.fromarray(levels))
+    for options in ({}, {"raw": True}, {"input_range": 255.0}):
+        tensor = load_image(path, InputOptions(**options))
+        other = load_image(path, InputOptions(invert="always", **options))
+        np.testing.assert_allclose(other, tensor.max() - tensor)
+    deep = save(tmp_path / "b.png", Image.fromarray(np.uint16([[0, 13107]])))
+    check(load_image(deep, InputOptions(invert="always")), np.float32([[[1, 0.8]]]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"crop": (0, 5)}, "crop 0x5"),
+        ({"crop": (9, 9), "resize": (9, 8)}, "crop 9x9 does not lie within resize 9x8"),
+        ({"fit": "digit", "resize": (9, 8)}, "resize cannot be given beside it"),
+        ({"fit": "digit", "crop": (9, 8)}, "--fit none --crop 9x8"),
+        ({"fit": "face"}, "unknown fit 'face'"),
+        ({"invert": "yes"}, "unknown invert 'yes'"),
+        ({"input_range": 0.0}, "must be a positive number"),
+        ({"input_range": float("nan")}, "must be a positive number"),
+        ({"input_range": 255.0, "raw": True}, "255 cannot be given beside it"),
+    ],
+)
+def test_preparation_that_makes_no_sense(settings, told):
+    with pytest.raises(RequestError, match=told):
+        InputOptions(**settings)

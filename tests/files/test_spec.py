@@ -4,6 +4,7 @@
 
 import dataclasses
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,19 +244,21 @@ def test_bundled_pipelines(name):
     spec = load_spec(name)
     assert spec.name == name
     assert parse(str(spec.pipeline)) == spec.pipeline
-    channels = {"gray": 1, "rgb": 3}[spec.input.color]
-    shape = (channels, *(spec.input.size or (224, 224)))
+    shape = spec.input.shape or (1, 224, 224)
     rows = list(spec.pipeline.rows(shape))
     assert len(rows) == len(spec.pipeline.nodes)
     if spec.input.labels is not None:
         assert rows[-1].output_shape == (len(spec.input.labels),)
     for values in (spec.input.mean, spec.input.std):
-        assert values is None or len(values) in (1, channels)
+        assert values is None or len(values) in (1, shape[0])
+    assert spec.input.weights is None or Path(spec.input.weights).is_file()
 
 
 def test_bundled_names():
-    assert {"edges", "lenet5", "alexnet", "vgg16"} <= set(bundled())
-    assert bundled() == sorted(bundled())
+    assert bundled() == [
+        "alexnet", "digits", "edges", "googlenet", "lenet5", "mobilenet_v1", "resnet18",
+        "squeezenet1_1", "vgg16",
+    ]  # fmt: skip
     assert not set(bundled()) & set(LAYERS)
 
 
@@ -313,6 +316,27 @@ def test_toml_input(tmp_path):
     assert labels.input.labels == ("a", "b")
 
 
+def test_toml_preparation(tmp_path):
+    text = """
+    pipeline = "relu"
+    [input]
+    color = "bgr"
+    size = 256
+    crop = [224, 200]
+    fit = "none"
+    invert = "auto"
+    input_range = 255
+    """
+    own = load_spec(write(tmp_path, text)).input
+    assert own == InputSettings(
+        color="bgr", size=(256, 256), crop=(224, 200), fit="none", invert="auto", input_range=255.0
+    )
+    assert own.shape == (3, 224, 200)
+    assert dataclasses.replace(own, crop=None).shape == (3, 256, 256)
+    assert InputSettings(fit="digit").shape == (1, 28, 28)
+    assert InputSettings(color="rgb").shape is None
+
+
 def refusal(folder, text):
     with pytest.raises(CnnvizError) as caught:
         load_spec(write(folder, text))
@@ -351,9 +375,15 @@ def test_wrong_toml(text, told, tmp_path):
     ("line", "told"),
     [
         ("colour = 1", "did you mean color"),
-        ("color = 'blue'", "choose from gray, rgb"),
-        ("color = 3", "choose from gray, rgb"),
+        ("color = 'blue'", "choose from bgr, gray, rgb"),
+        ("color = 3", "choose from bgr, gray, rgb"),
         ("color = ['rgb']", "unknown"),
+        ("crop = 0", "write rows x columns"),
+        ("fit = 'digits'", "did you mean digit"),
+        ("fit = true", "choose from digit, none"),
+        ("invert = true", "choose from always, auto, never"),
+        ("input_range = [255]", "[255] is not a number"),
+        ("input_range = '255'", "'255' is not a number"),
         ("size = 'big'", "write rows x columns"),
         ("size = [1, 2, 3]", "write rows x columns"),
         ("size = [0, 2]", "write rows x columns"),
@@ -442,7 +472,6 @@ def test_toml_fuzz(tmp_path):
 @settings(max_examples=80)
 def test_any_bytes_as_toml(data):
     import tempfile
-    from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.toml"

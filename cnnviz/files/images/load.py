@@ -10,7 +10,7 @@ from cnnviz.core.types import Samples, Tensor
 from cnnviz.errors import CnnvizError
 from cnnviz.files.images.decode import decode, guarded, upright
 from cnnviz.files.images.options import InputOptions, pixel_limit
-from cnnviz.files.images.pixels import depth_of, normalise, resize_planes, to_pixels
+from cnnviz.files.images.pixels import depth_of, normalise, place_planes, to_pixels
 from cnnviz.files.matrices import (
     display_name,
     file_error,
@@ -19,6 +19,7 @@ from cnnviz.files.matrices import (
     open_file,
     read_matrix,
 )
+from cnnviz.files.preparation import FITS
 
 _DEFAULTS = InputOptions()
 
@@ -32,7 +33,8 @@ def load_image(source: str, options: InputOptions = _DEFAULTS) -> Tensor:
         An image file, a ``.csv``, ``.txt`` or ``.npy`` matrix, or ``-`` for either of them on
         standard input.
     options : InputOptions
-        How it becomes a tensor. ``color``, ``raw`` and ``background`` do not concern matrices.
+        How it becomes a tensor. ``color``, ``raw``, ``background`` and, without ``fit``,
+        ``input_range`` do not concern matrices.
 
     Returns
     -------
@@ -60,11 +62,11 @@ def load_pixels(source: str, options: InputOptions = _DEFAULTS) -> Tensor | Samp
     Returns
     -------
     Samples
-        Of a picture that is divided by 255, or with ``raw`` by nothing: its bytes (C, H, W),
-        contiguous, with unit 255 or 1. Its `tensor` is what `load_image` returns.
+        Of a picture of 8 bits: its bytes (C, H, W), contiguous, with unit 255 (255 divided by
+        ``input_range``), or with ``raw`` 1. Its `tensor` is what `load_image` returns.
     Tensor
-        Of everything else (deeper than 8 bits, signed, floats, matrices), and with ``mean`` or
-        ``std``: (C, H, W) float32, contiguous.
+        Of everything else (deeper than 8 bits, signed, floats, matrices), and with ``fit``,
+        ``mean`` or ``std``: (C, H, W) float32, contiguous.
 
     Raises
     ------
@@ -76,9 +78,12 @@ def load_pixels(source: str, options: InputOptions = _DEFAULTS) -> Tensor | Samp
     pixels: Tensor | Samples
     if is_matrix(source, data):
         matrix = read_matrix(source, data, max_pixels=options.max_pixels)
-        pixels = resize_planes(matrix_to_tensor(matrix, source), options.resize)
+        pixels = place_planes(matrix_to_tensor(matrix, source), options)
     else:
         pixels = _load_picture(source, data, options, limit)
+    if options.fit != "none":
+        pixels = FITS[options.fit].run(_as_tensor(pixels, source))
+        pixels *= options.input_range or 1.0
     if options.mean is None and options.std is None:
         return pixels
     return normalise(_as_tensor(pixels, source), options, source)

@@ -29,9 +29,11 @@ Pillow reads 16-bit *colour*, and 16-bit gray with an alpha channel, as 8 bits: 
 stores, as OpenCV reads it too. (By way of RGB, where colours beyond its range are clipped, it
 would differ by at most 7 of 255 levels, 0.01 in the mean, in our sample photographs; more, up to
 40, only in synthetic patterns of saturated colours.) ``"rgb"`` of a gray image is three equal
-planes. Then ``resize`` resamples with Pillow's antialiased bilinear filter (as torchvision does):
-8-bit pictures in 8 bits, all others as floats. ``mean`` and ``std`` come last. ``raw`` leaves out
-the division.
+planes; ``"bgr"`` is its planes from blue to red. Then ``resize`` resamples with Pillow's
+antialiased bilinear filter (as torchvision does): 8-bit pictures in 8 bits, all others as floats.
+``crop`` scales so that the picture covers, and cuts out the middle. Then come ``invert``, ``fit``,
+``input_range`` (which divides by a smaller number) and last ``mean`` and ``std``. ``raw`` leaves
+out the division.
 
 Pictures that are divided by 255, or not at all, stay bytes until somebody needs floats.
 """
@@ -48,7 +50,9 @@ from PIL import Image
 from cnnviz.core.types import Pair, Samples, Tensor
 from cnnviz.errors import CnnvizError
 from cnnviz.files.images.options import InputOptions
+from cnnviz.files.images.sizes import Box, middle, resize, resize_planes, within
 from cnnviz.files.matrices import display_name
+from cnnviz.files.preparation import COLORS, FITS, inverted
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _BAND = 1 << 18  # pixels taken out of Pillow's memory at a time: they stay in the cache
@@ -80,26 +84,45 @@ def depth_of(image: Image.Image) -> Depth | None:
 
 
 def to_pixels(image: Image.Image, depth: Depth | None, options: InputOptions) -> Tensor | Samples:
-    """Return a decoded image as (C, H, W): gray or RGB, resized, and divided by its depth.
+    """Return a decoded image as (C, H, W): its planes, placed, inverted, divided by its depth.
 
     An 8-bit picture is returned as its samples.
     """
-    planes = 3 if options.color == "rgb" else 1
+    white = options.input_range or 1.0
     if depth is None:
-        picture = _flatten(image, options)
-        if options.resize is not None:
-            picture = picture.resize(options.resize[::-1], Image.Resampling.BILINEAR)
-        return Samples(_planes(picture, planes), 1.0 if options.raw else 255.0)
+        picture = resize(_flatten(image, options), *_placement(image.size[::-1], options))
+        samples = inverted(_planes(picture, options.color), options.invert, 255)
+        return Samples(samples, 1.0 if options.raw else 255 / white)
     samples = _gray_samples(image, depth, options.background_rgb)[np.newaxis]
-    gray = resize_planes(_scale(samples, None if options.raw else depth.largest), options.resize)
-    return np.repeat(gray, planes, axis=0)
+    if depth.largest is None:
+        placed = place_planes(_scale(samples, 1), options)
+    else:
+        unit = 1.0 if options.raw else depth.largest / white
+        placed = place_planes(_scale(samples, unit), options, depth.largest / unit)
+    return np.repeat(placed, len(COLORS[options.color]), axis=0)
 
 
-def _planes(picture: Image.Image, count: int) -> NDArray[np.uint8]:
-    """Return a gray or RGB picture as `count` planes of bytes, contiguous."""
+def place_planes(tensor: Tensor, options: InputOptions, white: float | None = None) -> Tensor:
+    """Resize, crop and invert planes of floats; `white` if they have a value for it."""
+    placed = resize_planes(tensor, *_placement((tensor.shape[1], tensor.shape[2]), options))
+    return inverted(placed, options.invert, white)
+
+
+def _placement(size: Pair, options: InputOptions) -> tuple[Pair, Box | None]:
+    """Return the size that a picture of `size` is given, and the part of it that is kept."""
+    if options.fit != "none":
+        longest = FITS[options.fit].longest
+        return within(size, longest) if max(size) > longest else size, None
+    if options.crop is not None:
+        return options.crop, middle(size, options.resize or options.crop, options.crop)
+    return options.resize or size, None
+
+
+def _planes(picture: Image.Image, color: str) -> NDArray[np.uint8]:
+    """Return a gray or RGB picture as the planes of a colour, bytes, contiguous."""
     width, height = picture.size
-    planes = np.empty((count, height, width), np.uint8)
-    names = "RGB" if picture.mode == "RGB" else "L" * count
+    names = [name[0].upper() if picture.mode == "RGB" else "L" for name in COLORS[color]]
+    planes = np.empty((len(names), height, width), np.uint8)
     step = max(1, _BAND // width)  # several times faster than all rows at once
     for top in range(0, height, step):
         part = picture.crop((0, top, width, min(top + step, height)))
@@ -119,7 +142,7 @@ def _flatten(image: Image.Image, options: InputOptions) -> Image.Image:
         image = canvas
     elif image.mode == "LAB":
         image = image.convert("RGB")
-    mode = "RGB" if options.color == "rgb" and image.mode not in {"1", "L"} else "L"
+    mode = "RGB" if options.color != "gray" and image.mode not in {"1", "L"} else "L"
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -139,27 +162,16 @@ def _gray_samples(
     return samples
 
 
-def _scale(samples: NDArray[Any], largest: int | None) -> Tensor:
-    """Divide samples by the largest value of their depth, in one step from their own type."""
+def _scale(samples: NDArray[Any], unit: float) -> Tensor:
+    """Divide samples by what stands for 1, in one step from their own type."""
     tensor = np.empty(samples.shape, dtype=np.float32)
     with np.errstate(invalid="ignore"):  # signalling NaNs in float images
-        if largest is None:
+        if unit == 1:
             tensor[...] = samples
         else:
             exact = np.float32 if samples.dtype.itemsize <= 2 else np.float64
-            np.divide(samples, largest, out=tensor, dtype=exact, casting="same_kind")
+            np.divide(samples, unit, out=tensor, dtype=exact, casting="same_kind")
     return tensor
-
-
-def resize_planes(tensor: Tensor, size: Pair | None) -> Tensor:
-    """Resample planes of floats as Pillow resamples pictures."""
-    if size is None:
-        return tensor
-    planes = [
-        np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR))
-        for plane in tensor
-    ]
-    return np.stack(planes)
 
 
 def normalise(tensor: Tensor, options: InputOptions, source: str) -> Tensor:
