@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cnnviz.cli.pictures import Pictures
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.files import images
-    from cnnviz.files.spec import InputSettings
+    from cnnviz.files.settings import InputSettings
 
 
 class Job(NamedTuple):
@@ -85,7 +85,7 @@ def input_options(inputs: InputOptions, own: InputSettings | None = None) -> ima
     Size, crop and fit say one thing together: a flag for one of them takes the place of all three.
     """
     from cnnviz.files import images
-    from cnnviz.files.spec import InputSettings
+    from cnnviz.files.settings import InputSettings
 
     own = own or InputSettings()
     sized = own

@@ -29,7 +29,7 @@ from cnnviz.view import records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cnnviz.files.spec import InputSettings
+    from cnnviz.files.settings import InputSettings
 
 
 def run_images(

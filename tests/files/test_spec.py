@@ -17,7 +17,8 @@ from cnnviz.core.layers.graph import Merge
 from cnnviz.core.pipeline import Pipeline, Term
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.kernels import parse_kernels
-from cnnviz.files.spec import InputSettings, bundled, load_spec, parse
+from cnnviz.files.settings import InputSettings
+from cnnviz.files.spec import bundled, load_spec, parse
 from cnnviz.files.values import parse_shape
 
 # Round trip -------------------------------------------------------------------------------------
