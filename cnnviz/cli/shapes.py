@@ -20,7 +20,7 @@ def shapes(
     spec: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC", help="A pipeline: text, a .toml file or a bundled name.",
+            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
             show_default=False,
         ),
     ],
@@ -44,5 +44,5 @@ def shapes(
         shape = (3 if loaded.input.color == "rgb" else 1, *loaded.input.size)
     else:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
-    rows = list(loaded.pipeline.rows(shape))
+    rows = list(loaded.pipeline.rows(shape, loaded.params))
     print_table(rows, loaded.pipeline, shape, table)
