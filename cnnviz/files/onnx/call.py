@@ -32,6 +32,10 @@ class UnsupportedError(Exception):
     """An operator, or a way to use one, that no layer computes."""
 
 
+_AXES = {2: (0,), 3: (0, 2), 4: (0, 1, 2)}
+"""For each number of axes, which of (C, H, W) those after the batch are."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A tensor some stage computes: `tensor` is the stage's shape, `shape` ONNX's.
@@ -56,7 +60,9 @@ class Value:
             raise CnnvizError(f"axis {axis} of a tensor of {self.rank} axes")
         if place == 0:
             raise UnsupportedError("works along the batch")
-        return {2: (0,), 3: (0, 2), 4: (0, 1, 2)}[self.rank][place - 1]
+        if self.rank not in _AXES:
+            raise UnsupportedError(f"its input of {self.rank} axes is neither maps nor a vector")
+        return _AXES[self.rank][place - 1]
 
 
 Known = Value | Array
@@ -250,11 +256,11 @@ class Call:
             return replace(made, shape=(1, made.tensor[0], made.tensor[2]))
         return made if rank == made.rank else replace(made, shape=(1,) * (rank - 1) + made.tensor)
 
-    def view(self, value: Value, shape: Shape) -> Value:
+    def view(self, value: Value, shape: Shape, part: str = "") -> Value:
         """Return the same values in another shape: no stage before somebody reads it."""
         if prod(shape) != prod(value.shape):
             raise CnnvizError(f"{_by(value.shape)} cannot become {_by(shape)}")
-        return replace(value, shape=shape, viewed_by=self.label)
+        return replace(value, shape=shape, viewed_by=self.label + part)
 
 
 def shortest(number: float) -> float:

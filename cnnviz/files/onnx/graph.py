@@ -180,7 +180,7 @@ class _Builder:
     def _complain(self) -> None:
         """Raise one error for everything that is wrong or unsupported."""
         for name in self.graph.outputs:
-            if name and name not in self.known:
+            if name not in self.known:
                 raise CnnvizError(f"nothing computes its output {shown(name)!r}")
             if isinstance(self.known[name], _Failed) and not self.faults and not self.wrong:
                 raise CnnvizError(f"its output {shown(name)!r} is one no layer gives")

@@ -129,7 +129,7 @@ def _transpose_runs(call: Call, x: Value, order: tuple[int, ...]) -> Value:
     axes = tuple(by_place.index(run) for run in runs)
     if len(runs) == 2:
         sides, axes = [sides[0], 1, sides[1]], (2, 1, 0)
-    grouped = call.view(x, (1, *sides))
+    grouped = call.view(x, (1, *sides), ".groups")
     turned = call.add("transpose", grouped, axes=axes)
     return call.view(turned, tuple(x.shape[axis] for axis in order))
 
@@ -207,7 +207,7 @@ def _gather(call: Call) -> Value:
     at += x.shape[place] if at < 0 else 0
     picked = _cut(call, x, place, at, 1, 1, "")
     shape = (*x.shape[:place], *index.shape, *x.shape[place + 1 :])
-    return call.view(picked, shape)
+    return call.view(picked, shape, ".reshaped")
 
 
 def _reduce(mode: str) -> Build:
@@ -228,7 +228,7 @@ def _reduce(mode: str) -> Build:
         kept = tuple(1 if place in places else side for place, side in enumerate(x.shape))
         if call.integer("keepdims", 1):
             return call.view(joined, kept)
-        return call.view(joined, squeezed(kept, places))
+        return call.view(joined, squeezed(kept, places), ".reshaped")
 
     return build
 

@@ -50,11 +50,16 @@ def _filters(call: Call, x: Value) -> tuple[Array, dict[str, Array]]:
     return weight, {"weight": weight} | ({} if bias is None else {"bias": bias})
 
 
+def _bias(params: dict[str, Array]) -> bool | None:
+    """Return a layer's setting: a bias is the default."""
+    return None if "bias" in params else False
+
+
 def _conv(call: Call) -> Value:
     x = call.maps()
     weight, params = _filters(call, x)
     groups, channels, filters = call.integer("group", 1), x.shape[1], weight.shape[0]
-    settings = _window(call, x.rank) | {"kernel_size": weight.shape[2:], "bias": "bias" in params}
+    settings = _window(call, x.rank) | {"kernel_size": weight.shape[2:], "bias": _bias(params)}
     if groups == channels > 1 and filters and filters % channels == 0:
         return call.add("depthwise", x, params=params, filters=filters // channels, **settings)
     return call.add("conv", x, params=params, filters=filters, groups=groups, **settings)
@@ -73,7 +78,7 @@ def _conv_transpose(call: Call) -> Value:
         settings["padding"], extra = _to_reach(call, x, wanted, weight.shape[2:], settings, extra)
     return call.add(
         "conv_transpose", x, params=params, filters=weight.shape[1] * groups, groups=groups,
-        kernel_size=weight.shape[2:], output_padding=extra, bias="bias" in params, **settings,
+        kernel_size=weight.shape[2:], output_padding=extra, bias=_bias(params), **settings,
     )  # fmt: skip
 
 
