@@ -12,6 +12,7 @@ from cnnviz.errors import RequestError
 if TYPE_CHECKING:
     from cnnviz.cli.pictures import Pictures
     from cnnviz.core.pipeline import Pipeline
+    from cnnviz.core.types import Params
     from cnnviz.files import images
     from cnnviz.files.settings import InputSettings
 
@@ -28,6 +29,7 @@ class Job(NamedTuple):
     pictures: Pictures
     columns: Sequence[str] | None
     written: frozenset[str]  # names of the stages to draw
+    params: Params | None  # weights that came with the pipeline
 
 
 def read_job(
@@ -37,6 +39,7 @@ def read_job(
     table: TableOptions,
     network: NetworkOptions,
     own: InputSettings | None = None,
+    params: Params | None = None,
 ) -> Job:
     """Read every option that does not need an image; RequestError for a wrong one.
 
@@ -76,6 +79,7 @@ def read_job(
         ),
         columns=_columns(table),
         written=frozenset(written),
+        params=params,
     )
 
 

@@ -23,8 +23,8 @@ def pipeline(
         list[str],
         typer.Argument(
             metavar="IMAGE... SPEC",
-            help="Images as for convolve; then the pipeline: text, a .toml file, or a bundled "
-            "name (edges, digits, lenet5, alexnet, vgg16, resnet18, …).",
+            help="Images as for convolve; then the pipeline: text, a .toml or .onnx file, or a "
+            "bundled name (edges, digits, lenet5, alexnet, vgg16, resnet18, …).",
             show_default=False,
         ),
     ],
@@ -44,11 +44,13 @@ def pipeline(
     *sources, text = images
     if not sources:
         names = (*bundled(), *LAYERS, *ALIASES)
-        is_spec = text in names or text.endswith(".toml") or {"(", ">", "→"} & set(text)
+        is_spec = text in names or text.endswith((".toml", ".onnx")) or {"(", ">", "→"} & set(text)
         missing = "IMAGE" if is_spec and not Path(text).is_dir() else "SPEC"
         raise RequestError(
             f"{missing} is missing: only {text!r} is given",
             hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline photo.jpg edges",
         )
     spec = load_spec(text)
-    return run_images(sources, spec.pipeline, inputs, output, table, network, own=spec.input)
+    return run_images(
+        sources, spec.pipeline, inputs, output, table, network, own=spec.input, params=spec.params
+    )

@@ -41,14 +41,15 @@ def run_images(
     network: NetworkOptions | None = None,
     *,
     own: InputSettings | None = None,
+    params: Params | None = None,
 ) -> int:
     """Run a pipeline on every image and return the exit code: 1 if any of them failed.
 
-    `own` are the settings that came with the pipeline.
+    `own` are the settings that came with the pipeline, `params` its weights.
     """
     process.start_work()
     set_threads(output.threads)
-    job = read_job(pipeline, inputs, output, table, network or NetworkOptions(), own)
+    job = read_job(pipeline, inputs, output, table, network or NetworkOptions(), own, params)
     check_algorithm(output.algorithm)
     with computing(output.precision, output.algorithm):
         return _run_all(arguments, job)
@@ -228,15 +229,17 @@ def _shared_ranges(ready: Prepared, job: Job) -> Ranges:
 
 def _load_params(job: Job, shape: Shape) -> Params | None:
     if job.network.weights is None:
-        return None
+        return job.params
     from cnnviz.files.weights import check_weights, load_weights
 
     specs = job.pipeline.param_specs(shape)
     rows = job.pipeline.rows(shape)
     chosen = {row.name for row in rows if row.weights == "kernels"}
-    optional = frozenset(key for key in specs if key.rpartition(".")[0] in chosen)
+    own = job.params or {}
+    optional = frozenset(key for key in specs if key in own or key.rpartition(".")[0] in chosen)
     path = job.network.weights
-    return check_weights(load_weights(path), specs, optional, path)
+    given = check_weights(load_weights(path), specs, optional, path)
+    return {**own, **given} if own else given
 
 
 def _check_labels(job: Job, classes: int | None) -> None:

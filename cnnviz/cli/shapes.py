@@ -20,7 +20,7 @@ def shapes(
     spec: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC", help="A pipeline: text, a .toml file or a bundled name.",
+            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
             show_default=False,
         ),
     ],
@@ -41,5 +41,5 @@ def shapes(
     shape = loaded.input.shape if size is None else parse_shape(size)
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
-    rows = list(loaded.pipeline.rows(shape))
+    rows = list(loaded.pipeline.rows(shape, loaded.params))
     print_table(rows, loaded.pipeline, shape, table)

@@ -103,6 +103,45 @@ def pair(minimum: int = 1, maximum: int = LARGEST) -> Reader:
     return read
 
 
+def factors(value: Any, name: str) -> tuple[float, float]:
+    """Read one positive factor for both axes, or two, for rows and columns."""
+    read = several(number(above=0), 1, 2)
+    values: tuple[float, ...] = read(value, name)
+    for one in values:
+        if one > LARGEST:
+            raise RequestError(f"{name} is {one:g}", hint=f"it must be at most {LARGEST:,}")
+    return (values[0], values[-1])
+
+
+def several(read: Reader, fewest: int = 1, most: int = 3) -> Reader:
+    """Read one value, or `fewest` to `most` of them, as a tuple."""
+
+    def read_all(value: Any, name: str) -> tuple[Any, ...]:
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        if not fewest <= len(values) <= most:
+            counts = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+            raise RequestError(f"{name} has {len(values)} values", hint=f"give {counts}")
+        return tuple(read(one, name) for one in values)
+
+    return read_all
+
+
+def read_axes(value: Any, name: str) -> tuple[int, ...]:
+    """Read axes of (C, H, W), each once, in their order."""
+    axes: tuple[int, ...] = several(whole(0, 2))(value, name)
+    if len(set(axes)) != len(axes):
+        raise RequestError(f"{name} names an axis twice: {axes}")
+    return tuple(sorted(axes))
+
+
+def read_shape(value: Any, name: str) -> tuple[int, ...]:
+    """Read (C, H, W), or N for a vector."""
+    shape: tuple[int, ...] = several(whole(1, 2**31))(value, name)
+    if len(shape) == 2:
+        raise RequestError(f"{name} has 2 values", hint="give N, or (channels, rows, columns)")
+    return shape
+
+
 def optional(read: Reader) -> Reader:
     """Let None stand for "not given"."""
     return lambda value, name: None if value is None else read(value, name)

@@ -201,7 +201,12 @@ class AxisField:
         return self.through(Fraction(1), Fraction(0), Fraction(last), 0, 1)
 
     def union(self, other: AxisField) -> AxisField:
-        """Return the smallest field that covers both, at every position."""
+        """Return the smallest field that covers both, at every position.
+
+        Where one has a single position that meets all of the other's, the grid is the other's.
+        """
+        if other.positions > self.positions:
+            return other.union(self)
         drift = (other.jump - self.jump) * (self.positions - 1)
         return replace(
             self,
@@ -270,6 +275,12 @@ class Field:
     def whole(self) -> Field:
         """Return the field of a value that reads every position."""
         return Field(self.rows.whole(), self.columns.whole(), on_grid=self.on_grid)
+
+    def everywhere(self) -> Field:
+        """Return the field of positions each of which may see whatever any of them sees."""
+        still = Fraction(0)
+        rows, columns = (replace(axis.whole(), jump=still) for axis in (self.rows, self.columns))
+        return Field(rows, columns, on_grid=False)
 
     def off_grid(self) -> Field:
         """Return the same field for values that no longer stand on a grid."""

@@ -1,4 +1,4 @@
-"""SPEC: pipeline text, a bundled name or a .toml file -> a Pipeline and how to feed it."""
+"""SPEC: pipeline text, a bundled name, a .toml or .onnx file -> a Pipeline, how to feed it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_laye
 from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.layers.filters import are_kernels
 from cnnviz.core.pipeline import Pipeline, Term
+from cnnviz.core.types import Params
 from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.kernels import kernels_of_call, parse_kernels
 from cnnviz.files.language import Call, parse_pipeline
@@ -29,10 +30,11 @@ class Spec:
     pipeline: Pipeline
     name: str
     input: InputSettings = field(default_factory=InputSettings)
+    params: Params | None = None  # weights that came with the pipeline
 
 
 def load_spec(text: str) -> Spec:
-    """Read SPEC: a file if it ends in .toml, else a bundled pipeline's name, else text.
+    """Read SPEC: a file if it ends in .toml or .onnx, else a bundled pipeline's name, else text.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def load_spec(text: str) -> Spec:
     if text.endswith(".toml"):
         return _from_toml(Path(text), text)
     if text.endswith(".onnx"):
-        raise RequestError(f"{text}: ONNX models cannot be read yet", hint="write it as .toml")
+        return _from_onnx(text)
     if text in bundled():
         return _from_toml(BUNDLE / f"{text}.toml", text)
     return Spec(parse(text), "pipeline")
@@ -158,6 +160,16 @@ def _from_toml(path: Path, place: str) -> Spec:
     except CnnvizError as error:
         raise error.within(place) from None
     return Spec(pipeline, path.stem, _input_settings(document.get("input", {}), place, path.parent))
+
+
+def _from_onnx(path: str) -> Spec:
+    from cnnviz.files.onnx import load_onnx
+
+    model = load_onnx(path)
+    color = {1: "gray", 3: "rgb"}.get(model.channels or 0)
+    return Spec(
+        model.pipeline, Path(path).stem, InputSettings(color=color, size=model.size), model.params
+    )
 
 
 def _input_settings(table: Any, place: str, folder: Path) -> InputSettings:

@@ -81,6 +81,27 @@ DRAW = {
     "stage": st.sampled_from(["a", "input", "conv1"]),
     "scale": PAIR,
     "mode": st.sampled_from(["nearest", "bilinear"]),
+    "value": NUMBER,
+    "shape": st.sampled_from([1, 4, 6, (1, 1, 1), (2, 1, 1), (1, 3, 2), (2, 2, 1)]),
+    "low": NUMBER,
+    "high": NUMBER,
+    "exponent": st.sampled_from([2, 0.5, -1.0, 3]),
+    "axes": st.sampled_from([0, 1, 2, (0, 1), (1, 2), (0, 1, 2)]),
+    "axis": st.integers(0, 2),
+    "reduce.mode": st.sampled_from(["mean", "sum", "max", "min"]),
+    "transpose.axes": st.permutations([0, 1, 2]).map(tuple),
+    "length": st.integers(1, 3),
+    "start": st.integers(0, 3),
+    "step": st.sampled_from([1, 2, -1, -2]),
+    "block": st.integers(1, 2),
+    "channels": st.sampled_from(["outer", "inner"]),
+    "resize.scale": st.one_of(POSITIVE, st.tuples(POSITIVE, POSITIVE)),
+    "resize.size": st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    "coordinates": st.sampled_from(
+        ["half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "tf_half_pixel_for_nn",
+         "asymmetric", "align_corners"]
+    ),
+    "rounding": st.sampled_from(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]),
 }  # fmt: skip
 # Layers that fit vectors only, or maps of one pixel only.
 SHAPES = {"dense": st.sampled_from([(7,), (5, 1, 1), (1,)])}
@@ -103,8 +124,9 @@ def layers_of(draw, name):
     try:
         return make_layer(name, **chosen)
     except RequestError:
-        # The few settings that exclude each other: kernels and a size, sizes and their padding.
-        assert isinstance(chosen.get("filters"), tuple), chosen
+        # The few settings that exclude each other: kernels and a size, sizes and their padding; a
+        # constant's value and its shape.
+        assert isinstance(chosen.get("filters"), tuple) or "value" in chosen, chosen
         assume(False)
 
 
@@ -191,7 +213,7 @@ def test_a_strided_input_gives_the_same(name):
     layer = simplest(name)
     if name == "dense":
         pytest.skip("its maps are of one pixel")
-    whole = noise(1, 4, 18, 21)
+    whole = noise(1, 8, 18, 21)
     view = whole[::2, ::2, ::-3]
     plain = np.ascontiguousarray(view)
     count = layer.arity[0]
@@ -201,7 +223,10 @@ def test_a_strided_input_gives_the_same(name):
     )
 
 
-REQUIRED = {"filters": 2, "output_size": 3, "units": 4, "stages": "a", "stage": "a", "padding": 1}
+REQUIRED = {
+    "filters": 2, "output_size": 3, "units": 4, "stages": "a", "stage": "a", "padding": 1,
+    "shape": 4 * 9 * 7, "axes": (2, 0, 1), "length": 2,
+}  # fmt: skip
 
 
 def simplest(name):
@@ -494,6 +519,10 @@ def exact(name, x):
         "softplus": lambda: softplus,
         "softsign": lambda: x / (1 + np.abs(x)),
         "abs": lambda: np.abs(x),
+        "clip": lambda: x,
+        "power": lambda: np.where(np.abs(x) > 1.8e19, np.inf, x**2),
+        "erf": lambda: scipy.special.erf(x),
+        "exp": lambda: np.where(x > 88.73, np.inf, np.exp(x)),
     }[name]()
 
 
@@ -517,7 +546,8 @@ LIMITS = {
     "celu": (-1, np.inf), "gelu": (0, np.inf), "silu": (np.nan, np.inf),
     "mish": (np.nan, np.inf), "sigmoid": (0, 1), "hardsigmoid": (0, 1),
     "hardswish": (np.nan, np.inf), "tanh": (-1, 1), "softplus": (0, np.inf),
-    "softsign": (np.nan, np.nan), "abs": (np.inf, np.inf),
+    "softsign": (np.nan, np.nan), "abs": (np.inf, np.inf), "clip": (-np.inf, np.inf),
+    "power": (np.inf, np.inf), "erf": (-1, 1), "exp": (0, np.inf),
 }  # fmt: skip
 
 
@@ -551,6 +581,13 @@ TORCH_ACTIVATIONS = [
     ("softplus", {"beta": 2.0}, lambda f, x: f.softplus(x, beta=2.0)),
     ("softsign", {}, lambda f, x: f.softsign(x)),
     ("abs", {}, lambda _, x: x.abs()),
+    ("clip", {"low": -1.5, "high": 4}, lambda _, x: x.clamp(-1.5, 4)),
+    ("power", {}, lambda _, x: x**2),
+    ("power", {"exponent": 3}, lambda _, x: x**3),
+    ("erf", {}, lambda _, x: x.erf()),
+    ("exp", {}, lambda _, x: x.exp()),
+    ("silu", {"beta": 2.0}, lambda _, x: x * (2 * x).sigmoid()),
+    ("hardsigmoid", {"alpha": 0.2, "beta": 0.4}, lambda _, x: (0.2 * x + 0.4).clamp(0, 1)),
 ]
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import struct
-import time
 
 import hypothesis.extra.numpy as arrays
 import numpy as np
@@ -195,9 +194,8 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_hostile_files(path, name):
     data, words = BAD[name]
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert words in refusal(path, data)
-    assert time.perf_counter() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
@@ -205,10 +203,8 @@ def test_hostile_files(path, name):
 def test_headers_of_many_small_things(path, piece):
     """JSON of a few bytes a value is the largest in memory that a header can be."""
     count = (HEADER_LIMIT - 20) // len(piece)
-    started = time.perf_counter()
     assert "'a' lacks" in refusal(path, packed(b'{"a": [' + piece * count + b"0]}"))
     assert "is over 4,194,304" in refusal(path, packed(b"{" + b" " * HEADER_LIMIT + b"}"))
-    assert time.perf_counter() - started < 2
 
 
 def test_what_we_refuse_the_reference_refuses():

@@ -2,6 +2,7 @@
 
 from cnnviz.core.layers import (
     activation,
+    arrange,
     convolution,
     dense,
     graph,
@@ -29,6 +30,7 @@ __all__ = [
     "Layer",
     "ParamSpec",
     "activation",
+    "arrange",
     "convolution",
     "dense",
     "find_layer",

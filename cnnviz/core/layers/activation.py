@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.layers.base import Elementwise, ParamSpec, elementwise, register, settings
-from cnnviz.core.options import choice, number, option, whole
+from cnnviz.core.options import choice, number, option, optional, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError
 
@@ -237,12 +237,15 @@ class Silu(Activation):
 
     name: ClassVar[str] = "silu"
     summary: ClassVar[str] = "each value times its sigmoid (swish)"
-    formula: ClassVar[str] = "x / (1 + e^−x)"
+    formula: ClassVar[str] = "x / (1 + e^(−beta·x))"
+
+    beta: float = option(number(), "sharpness of the bend", default=1.0)
 
     def curve(self, x: Tensor) -> Values:
-        """Return x · sigmoid(x)."""
+        """Return x · sigmoid(beta · x)."""
         # Dividing keeps what x · sigmoid(x) would lose far below 0, where sigmoid rounds to 0.
-        return x / (np.float32(1) + np.exp(-x))
+        values: Values = x / (np.float32(1) + np.exp(np.float32(-self.beta) * x))
+        return values
 
 
 @register
@@ -280,12 +283,16 @@ class HardSigmoid(Activation):
 
     name: ClassVar[str] = "hardsigmoid"
     summary: ClassVar[str] = "sigmoid made of three straight lines"
-    formula: ClassVar[str] = "min(max(0, x/6 + 1/2), 1)"
+    formula: ClassVar[str] = "min(max(0, alpha·x + beta), 1)"
+
+    alpha: float = option(number(), "the slope", default=1 / 6, shown="1/6")
+    beta: float = option(number(), "the value at 0", default=0.5)
 
     def curve(self, x: Tensor) -> Values:
-        """Return x / 6 + 1/2 cut to 0 … 1."""
-        line: Values = np.clip((x + np.float32(3)) / np.float32(6), np.float32(0), np.float32(1))
-        return line
+        """Return alpha · x + beta cut to 0 … 1."""
+        line = np.float32(self.alpha) * x + np.float32(self.beta)
+        bent: Values = np.clip(line, np.float32(0), np.float32(1))
+        return bent
 
 
 @register
@@ -360,3 +367,67 @@ class Abs(Activation):
     def curve(self, x: Tensor) -> Values:
         """Return |x|."""
         return np.abs(x)
+
+
+@register
+@settings
+class Clip(Activation):
+    """Limits on both sides, or on one."""
+
+    name: ClassVar[str] = "clip"
+    summary: ClassVar[str] = "cut what lies below low or above high"
+    formula: ClassVar[str] = "min(max(low, x), high)"
+
+    low: float | None = option(optional(number()), "the least value", default=None, shown="−∞")
+    high: float | None = option(optional(number()), "the largest value", default=None, shown="∞")
+
+    def curve(self, x: Tensor) -> Values:
+        """Return x cut to low … high; high counts where they cross."""
+        low = -np.inf if self.low is None else self.low
+        high = np.inf if self.high is None else self.high
+        return np.minimum(np.maximum(x, np.float32(low)), np.float32(high))
+
+
+@register
+@settings
+class Power(Activation):
+    """A fixed power: squares, roots (1/2), reciprocals (−1)."""
+
+    name: ClassVar[str] = "power"
+    summary: ClassVar[str] = "raise every value to a power: 2 squares, 0.5 is the root"
+    formula: ClassVar[str] = "x^exponent"
+
+    exponent: float = option(number(), "the exponent", default=2.0, always=True)
+
+    def curve(self, x: Tensor) -> Values:
+        """Return x to the power of the exponent."""
+        raised: Values = np.power(x, np.float32(self.exponent))
+        return raised
+
+
+@register
+@settings
+class Erf(Activation):
+    """The error function, of which exporters make GELU: x/2 · (1 + erf(x/√2))."""
+
+    name: ClassVar[str] = "erf"
+    summary: ClassVar[str] = "the error function: how much of a bell curve lies within ±x·√2"
+    formula: ClassVar[str] = "2/√π · ∫ e^−t² dt from 0 to x"
+
+    def curve(self, x: Tensor) -> Values:
+        """Return erf(x)."""
+        return np.where(np.isnan(x), x, erf(x))
+
+
+@register
+@settings
+class Exp(Activation):
+    """The exponential function."""
+
+    name: ClassVar[str] = "exp"
+    summary: ClassVar[str] = "e to the power of every value"
+    formula: ClassVar[str] = "e^x"
+
+    def curve(self, x: Tensor) -> Values:
+        """Return e^x."""
+        return np.exp(x)

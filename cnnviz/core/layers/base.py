@@ -233,6 +233,15 @@ def require_maps(shape: Shape, layer: str) -> Shape:
     return shape
 
 
+def require_axes(axes: tuple[int, ...], shape: Shape, layer: str) -> None:
+    """Raise CnnvizError unless `shape` has all of the axes."""
+    if max(axes) >= len(shape):
+        raise CnnvizError(
+            f"{layer}: a vector of {shape[0]} has no axis {max(axes)}",
+            hint="axis 0 is its only one",
+        )
+
+
 class Elementwise(Layer):
     """A layer each of whose values comes from the one in its place: it may be computed there."""
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from cnnviz.core.engine.bands import Band, cut
-from cnnviz.core.layers.base import Layer, ParamSpec, register, settings
+from cnnviz.core.layers.base import Layer, ParamSpec, register, require_axes, settings
 from cnnviz.core.layers.filters import he_normal
-from cnnviz.core.options import flag, option, optional, whole
+from cnnviz.core.options import flag, option, optional, read_axes, whole
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.core.window import Field
@@ -109,41 +109,48 @@ class Dense(Layer):
 
 
 @settings
-class FirstAxis(Layer):
-    """What softmax and its logarithm share: the first axis, shifted so that nothing overflows."""
+class Competition(Layer):
+    """What softmax and its logarithm share: values along some axes compete."""
 
     family: ClassVar[str] = "classifier"
 
+    axes: tuple[int, ...] = option(
+        read_axes, "along which values compete: 0 channels, 1 rows, 2 columns", default=0
+    )
+
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the input's shape."""
+        require_axes(self.axes, shapes[0], self.name)
         return shapes[0]
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the whole for a vector; channels of maps compete within each pixel."""
-        return fields[0].whole() if len(shapes[0]) == 1 else fields[0]
+        if len(shapes[0]) == 1:
+            return fields[0].whole()
+        return fields[0] if self.axes == (0,) else fields[0].everywhere()
 
 
 @register
 @settings
-class Softmax(FirstAxis):
-    """Softmax over the first axis."""
+class Softmax(Competition):
+    """Softmax over the first axis, or others."""
 
     name: ClassVar[str] = "softmax"
     summary: ClassVar[str] = "make scores into probabilities that sum to 1"
     formula: ClassVar[str] = "S(k) = e^x(k) / Σ e^x(n)"
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the probabilities."""
+        """Return the probabilities, shifted so that nothing overflows."""
         x = inputs[0]
-        powers = np.exp(x - x.max(axis=0))
-        probabilities: Tensor = powers / powers.sum(axis=0)
+        powers = np.exp(x - x.max(axis=self.axes, keepdims=True))
+        probabilities: Tensor = powers / powers.sum(axis=self.axes, keepdims=True)
         return probabilities
 
 
 @register
 @settings
-class LogSoftmax(FirstAxis):
-    """Logarithm of softmax over the first axis."""
+class LogSoftmax(Competition):
+    """Logarithm of softmax over the first axis, or others."""
 
     name: ClassVar[str] = "log_softmax"
     summary: ClassVar[str] = "the logarithms of softmax's probabilities"
@@ -152,6 +159,7 @@ class LogSoftmax(FirstAxis):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the log-probabilities."""
         x = inputs[0]
-        shifted = x - x.max(axis=0)
-        logarithms: Tensor = shifted - np.log(np.exp(shifted).sum(axis=0))
+        shifted = x - x.max(axis=self.axes, keepdims=True)
+        total = np.exp(shifted).sum(axis=self.axes, keepdims=True)
+        logarithms: Tensor = shifted - np.log(total)
         return logarithms

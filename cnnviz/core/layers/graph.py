@@ -1,4 +1,4 @@
-"""Layers that join or steer branches: from, add, concat; and magnitude, which joins channels."""
+"""Layers that join or steer branches: from, add and its like, concat; magnitude joins channels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.layers.base import Layer, register, settings
-from cnnviz.core.options import option, stage_name
+from cnnviz.core.layers.base import Layer, register, require_axes, settings
+from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError
@@ -63,31 +63,97 @@ class Merge(Layer):
         return self.stages
 
 
+@settings
+class Combine(Merge):
+    """Merging value by value. A side of 1 meets every position of the others, as in NumPy."""
+
+    ufunc: ClassVar[np.ufunc]
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the shape all inputs have, or stretch to."""
+        common = shapes[0]
+        for other in shapes[1:]:
+            sides = list(zip(common, other, strict=False))
+            if len(common) != len(other) or any(a != b and 1 not in (a, b) for a, b in sides):
+                raise CnnvizError(
+                    f"{self.name} needs equal shapes, not {_by(common)} and {_by(other)}",
+                    hint="a 1×1 conv with the right filters and stride makes them equal",
+                )
+            common = tuple(max(side) for side in sides)
+        return common
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the inputs combined from first to last."""
+        total: Tensor = self.ufunc(inputs[0], inputs[1])
+        for other in inputs[2:]:
+            total = self.ufunc(total, other)
+        return total
+
+
 @register
 @settings
-class Add(Merge):
+class Add(Combine):
     """Sum of stages, as residual networks have: He et al., CVPR 2016."""
 
     name: ClassVar[str] = "add"
+    ufunc: ClassVar[np.ufunc] = np.add
     summary: ClassVar[str] = "add earlier stages to this one, value by value (residual networks)"
     formula: ClassVar[str] = "S = I₁ + I₂ + …"
 
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the shape all inputs have."""
-        for other in shapes[1:]:
-            if other != shapes[0]:
-                raise CnnvizError(
-                    f"add needs equal shapes, not {_by(shapes[0])} and {_by(other)}",
-                    hint="a 1×1 conv with the right filters and stride makes them equal",
-                )
-        return shapes[0]
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the sum."""
-        total = inputs[0] + inputs[1]
-        for other in inputs[2:]:
-            total += other
-        return total
+@register
+@settings
+class Sub(Combine):
+    """Difference of stages."""
+
+    name: ClassVar[str] = "sub"
+    ufunc: ClassVar[np.ufunc] = np.subtract
+    summary: ClassVar[str] = "take earlier stages away from this one, value by value"
+    formula: ClassVar[str] = "S = I₁ − I₂ − …"
+
+
+@register
+@settings
+class Mul(Combine):
+    """Product of stages, as gates have: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018."""
+
+    name: ClassVar[str] = "mul"
+    ufunc: ClassVar[np.ufunc] = np.multiply
+    summary: ClassVar[str] = "multiply this stage by earlier ones: gates (squeeze-and-excitation)"
+    formula: ClassVar[str] = "S = I₁ · I₂ · …"
+
+
+@register
+@settings
+class Div(Combine):
+    """Quotient of stages."""
+
+    name: ClassVar[str] = "div"
+    ufunc: ClassVar[np.ufunc] = np.divide
+    summary: ClassVar[str] = "divide this stage by earlier ones, value by value"
+    formula: ClassVar[str] = "S = I₁ / I₂ / …"
+
+
+@register
+@settings
+class Maximum(Combine):
+    """Larger of stages, as maxout has: Goodfellow et al., ICML 2013."""
+
+    name: ClassVar[str] = "maximum"
+    ufunc: ClassVar[np.ufunc] = np.maximum
+    summary: ClassVar[str] = "keep the larger of this stage's and earlier ones' values (maxout)"
+    formula: ClassVar[str] = "S = max(I₁, I₂, …)"
+
+
+@register
+@settings
+class Minimum(Combine):
+    """Smaller of stages."""
+
+    name: ClassVar[str] = "minimum"
+    ufunc: ClassVar[np.ufunc] = np.minimum
+    summary: ClassVar[str] = "keep the smaller of this stage's and earlier ones' values"
+    formula: ClassVar[str] = "S = min(I₁, I₂, …)"
 
 
 @register
@@ -97,25 +163,35 @@ class Concat(Merge):
 
     name: ClassVar[str] = "concat"
     summary: ClassVar[str] = "put the channels of stages behind one another (Inception, Fire)"
-    formula: ClassVar[str] = "S = [I₁; I₂; …] along the channels"
+    formula: ClassVar[str] = "S = [I₁; I₂; …] along the axis"
+
+    axis: int = option(whole(0, 2), "0 channels, 1 rows, 2 columns", default=0)
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the shape with the channels added up."""
+        """Return the shape with the channels (or rows, columns) added up."""
+        require_axes((self.axis,), shapes[0], self.name)
+        kept = _without(shapes[0], self.axis)
         for other in shapes[1:]:
-            if other[1:] != shapes[0][1:]:
+            if len(other) != len(shapes[0]) or _without(other, self.axis) != kept:
                 raise CnnvizError(
                     f"concat needs maps of one size, not {_by(shapes[0])} and {_by(other)}",
                     hint="padding=same and equal strides keep branches alike",
                 )
-        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        total = sum(shape[self.axis] for shape in shapes)
+        return (*shapes[0][: self.axis], total, *shapes[0][self.axis + 1 :])
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return what covers all inputs; side by side, positions no longer stand on one grid."""
+        joined = Field.union(fields)
+        return joined if self.axis == 0 else joined.everywhere()
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the inputs' names one behind the other, if all have some."""
-        return sum(names, ()) if all(names) else ()
+        return sum(names, ()) if all(names) and self.axis == 0 else ()
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the inputs one behind the other."""
-        return np.concatenate(inputs, axis=0)
+        return np.concatenate(inputs, axis=self.axis)
 
 
 @register
@@ -148,3 +224,7 @@ class Magnitude(Layer):
 
 def _by(shape: Shape) -> str:
     return "×".join(map(str, shape))
+
+
+def _without(shape: Shape, axis: int) -> Shape:
+    return (*shape[:axis], *shape[axis + 1 :])

@@ -1,4 +1,4 @@
-"""Layers that rescale by statistics (batchnorm, lrn), and dropout, which rests at inference."""
+"""Layers that rescale: by statistics, by constants; and dropout, which rests at inference."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
-from cnnviz.core.options import number, option, whole
+from cnnviz.core.options import number, option, optional, read_shape, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
+from cnnviz.core.window import Field
+from cnnviz.errors import CnnvizError, RequestError
 
 
 @register
@@ -49,6 +51,137 @@ class BatchNorm(Elementwise):
         output = np.multiply(x, scale.astype(np.float32).reshape(per_channel), out=out)
         output += shift.astype(np.float32).reshape(per_channel)
         return output
+
+
+@register
+@settings
+class InstanceNorm(Layer):
+    """Instance normalisation: Ulyanov, Vedaldi & Lempitsky 2016."""
+
+    name: ClassVar[str] = "instancenorm"
+    family: ClassVar[str] = "normalization"
+    keeps_maps: ClassVar[bool] = True
+    summary: ClassVar[str] = "give each map mean 0 and variance 1, then shift and scale it"
+    formula: ClassVar[str] = "(x − mean) / √(variance + eps) · weight + bias, of each map"
+    weights_from: ClassVar[str | None] = "set"
+
+    eps: float = option(number(least=0), "added to the variance", default=1e-5)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the input's shape."""
+        return require_maps(shapes[0], self.name)
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the whole map, whose mean and variance every value depends on."""
+        return fields[0].everywhere()
+
+    def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
+        """Return scale and shift."""
+        return dict.fromkeys(("weight", "bias"), ParamSpec((shapes[0][0],)))
+
+    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
+        """Return scale 1 and shift 0."""
+        channels = shapes[0][0]
+        return {"weight": np.ones(channels, np.float32), "bias": np.zeros(channels, np.float32)}
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Normalise each map on its own; statistics are summed in float64."""
+        x = inputs[0]
+        mean = x.mean(axis=(1, 2), dtype=np.float64)
+        centred: Tensor = x - mean.astype(np.float32)[:, None, None]
+        variance = np.square(centred, dtype=np.float64).mean(axis=(1, 2))
+        scale = params["weight"] / np.sqrt(variance + self.eps)
+        centred *= scale.astype(np.float32)[:, None, None]
+        centred += params["bias"][:, None, None]
+        return centred
+
+
+@settings
+class Constant(Elementwise):
+    """Layers that change every value by one number, or by a parameter of some shape."""
+
+    family: ClassVar[str] = "normalization"
+    weights_from: ClassVar[str | None] = "set"
+    ufunc: ClassVar[np.ufunc]
+    param: ClassVar[str]
+
+    value: float | None = option(
+        optional(number()), "one number for all", default=None, shown="a parameter"
+    )
+    shape: Shape | None = option(
+        optional(read_shape), "of the parameter; a side of 1 stretches", default=None,
+        shown="one a channel",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.value is not None and self.shape is not None:
+            raise RequestError(
+                f"{self.name}: shape is given beside a value", hint="a value has no parameter"
+            )
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the input's shape, if the parameter stretches to it."""
+        own, given = self.shape, shapes[0]
+        if own and not (
+            len(own) == len(given) and all(a in (1, b) for a, b in zip(own, given, strict=True))
+        ):
+            raise CnnvizError(
+                f"{self.name}: {'×'.join(map(str, own))} does not stretch to "
+                f"{'×'.join(map(str, given))}",
+                hint="each side must be 1 or the input's",
+            )
+        return given
+
+    def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
+        """Return the parameter, unless one number says all."""
+        return {} if self.value is not None else {self.param: ParamSpec(self._shape(shapes[0]))}
+
+    def _shape(self, shape: Shape) -> Shape:
+        return self.shape or (shape[0],)
+
+    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
+        """Return what changes nothing."""
+        if self.value is not None:
+            return {}
+        neutral = np.float32(self.ufunc.identity or 0)
+        return {self.param: np.full(self._shape(shapes[0]), neutral, np.float32)}
+
+    def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
+        """Combine every value with the number, or the parameter's that it meets."""
+        x = inputs[0]
+        if self.value is not None:
+            other = np.asarray(self.value, np.float32)
+        else:
+            other = params[self.param]
+            if self.shape is None:
+                other = other.reshape(-1, *(1,) * (x.ndim - 1))
+        combined: Tensor = self.ufunc(x, other, out=out)
+        return combined
+
+
+@register
+@settings
+class Scale(Constant):
+    """Multiplication by a constant."""
+
+    name: ClassVar[str] = "scale"
+    ufunc: ClassVar[np.ufunc] = np.multiply
+    param: ClassVar[str] = "weight"
+    summary: ClassVar[str] = "multiply by a number, or each channel by its own"
+    formula: ClassVar[str] = "x · value, or x · weight"
+
+
+@register
+@settings
+class Shift(Constant):
+    """Addition of a constant."""
+
+    name: ClassVar[str] = "shift"
+    ufunc: ClassVar[np.ufunc] = np.add
+    param: ClassVar[str] = "bias"
+    summary: ClassVar[str] = "add a number, or to each channel its own"
+    formula: ClassVar[str] = "x + value, or x + bias"
 
 
 @register

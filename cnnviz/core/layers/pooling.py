@@ -7,10 +7,12 @@ from fractions import Fraction
 from math import gcd
 from typing import Any, ClassVar
 
+import numpy as np
+
 from cnnviz.core.engine import adaptive_pool, global_pool, pool
-from cnnviz.core.layers.base import Layer, plane, register, require_maps, settings
+from cnnviz.core.layers.base import Layer, plane, register, require_axes, require_maps, settings
 from cnnviz.core.layers.convolution import Bordered
-from cnnviz.core.options import Padding, flag, number, option, optional, pair
+from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, read_axes
 from cnnviz.core.types import Pair, Params, Shape, Tensor
 from cnnviz.core.window import Field, Window
 
@@ -169,6 +171,67 @@ class GlobalMaxPool(GlobalPool):
     mode: ClassVar[str] = "max"
     summary: ClassVar[str] = "the largest value of each whole map: one number a map"
     formula: ClassVar[str] = "S(c) = max over y,x of I(c,y,x)"
+
+
+@register
+@settings
+class GlobalLpPool(GlobalPool):
+    """Global Lp pooling, of magnitudes as ONNX defines it."""
+
+    name: ClassVar[str] = "global_lppool"
+    summary: ClassVar[str] = "the p-norm of each whole map: one number a map"
+    formula: ClassVar[str] = "S(c) = (Σ |I(c,y,x)|^p)^(1/p)"
+
+    norm_type: float = option(number(above=0), "the p of the norm", default=2.0)
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Pool every map through one window as large as it."""
+        x = inputs[0]
+        return pool(x, self.window(x.shape), "lp", norm_type=self.norm_type)
+
+
+_REDUCTIONS: dict[str, np.ufunc] = {
+    "mean": np.add, "sum": np.add, "max": np.maximum, "min": np.minimum,
+}  # fmt: skip
+
+
+@register
+@settings
+class Reduce(Layer):
+    """One number for all values along some axes."""
+
+    name: ClassVar[str] = "reduce"
+    family: ClassVar[str] = "pooling"
+    summary: ClassVar[str] = "join all values along some axes: channels, rows, columns"
+    formula: ClassVar[str] = "S = mean, sum, max or min of I along the axes, which become 1"
+
+    mode: str = option(choice(_REDUCTIONS), "mean, sum, max or min", default="mean", always=True)
+    axes: tuple[int, ...] = option(read_axes, "0 channels, 1 rows, 2 columns", default=0)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the shape with those sides 1."""
+        require_axes(self.axes, shapes[0], self.name)
+        return tuple(1 if axis in self.axes else length for axis, length in enumerate(shapes[0]))
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the whole of the rows or columns that are joined."""
+        field = fields[0]
+        rows = len(shapes[0]) == 1 or 1 in self.axes
+        columns = len(shapes[0]) == 1 or 2 in self.axes
+        return replace(
+            field,
+            rows=field.rows.whole() if rows else field.rows,
+            columns=field.columns.whole() if columns else field.columns,
+        )
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Reduce the axes; what is added is added in float64."""
+        x, ufunc = inputs[0], _REDUCTIONS[self.mode]
+        wide = np.float64 if ufunc is np.add else np.float32
+        joined = ufunc.reduce(x, axis=self.axes, dtype=wide, keepdims=True)
+        if self.mode == "mean":
+            joined = joined / (x.size / joined.size)
+        return np.asarray(joined, np.float32)
 
 
 @settings

@@ -1,10 +1,12 @@
-"""Layers that add cells: pad, upsample."""
+"""Layers that add cells or resample: pad, upsample, resize."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from typing import ClassVar
+from math import floor
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,10 @@ from numpy.typing import NDArray
 from cnnviz.core.border import padded_band
 from cnnviz.core.layers.base import Layer, plane, register, require_maps, settings
 from cnnviz.core.layers.convolution import Bordered
-from cnnviz.core.options import Padding, choice, option, pair
+from cnnviz.core.options import Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Field, Window
-from cnnviz.errors import RequestError
+from cnnviz.errors import CnnvizError, RequestError
 
 
 @register
@@ -105,29 +107,143 @@ class Upsample(Layer):
             axes.append(axis.through(Fraction(1, scale), lower, upper, 0, length * scale))
         return replace(fields[0], rows=axes[0], columns=axes[1])
 
-    def _sources(
-        self, length: int, scale: int
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Return, for every output of an axis, the two inputs it blends and the second's share."""
+    def _sources(self, length: int, scale: int) -> Sources:
         outputs = np.arange(length * scale)
         if self.mode == "nearest":
             low = high = outputs // scale
             return low, high, np.zeros(outputs.size)
-        place = np.clip((outputs + 0.5) / scale - 0.5, 0, length - 1)
-        low = place.astype(np.intp)
-        # Where the share is 0 only one input counts: not even a NaN may come from the other.
-        return low, np.ceil(place).astype(np.intp), place - low
+        return _between((outputs + 0.5) / scale - 0.5, length)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the enlarged maps, rows first, then columns."""
+        """Return the enlarged maps."""
         x = inputs[0]
-        for axis in (1, 2):
-            low, high, share = self._sources(x.shape[axis], self.scale[axis - 1])
-            first = np.take(x, low, axis=axis)
-            if self.mode == "bilinear":
-                weight = share.astype(np.float32).reshape((-1, 1) if axis == 1 else (-1,))
-                second = np.take(x, high, axis=axis)
-                # Equal values stay as they are, infinities too.
-                first = np.where(first == second, first, (1 - weight) * first + weight * second)
-            x = first
+        rows, columns = (self._sources(x.shape[1 + i], self.scale[i]) for i in (0, 1))
+        return _blend(_blend(x, 1, rows), 2, columns)
+
+
+Places = NDArray[np.float64]
+"""Where outputs lie between inputs, in the inputs' coordinates."""
+
+
+class _Axis(NamedTuple):
+    """One axis of a resampling: outputs to an input, and how many there are of both."""
+
+    scale: float  # scale · inputs may be a little more than outputs, as ONNX's tests have it
+    inputs: int
+    outputs: int
+
+
+# x: the outputs 0, 1, …
+_COORDINATES: dict[str, Callable[[Places, _Axis], Places]] = {
+    "half_pixel": lambda x, a: (x + 0.5) / a.scale - 0.5,
+    "pytorch_half_pixel": lambda x, a: (x + 0.5) / a.scale - 0.5 if a.outputs > 1 else 0 * x,
+    "half_pixel_symmetric": lambda x, a: (
+        a.inputs / 2 * (1 - a.outputs / (a.scale * a.inputs)) + (x + 0.5) / a.scale - 0.5
+    ),
+    "tf_half_pixel_for_nn": lambda x, a: (x + 0.5) / a.scale,
+    "asymmetric": lambda x, a: x / a.scale,
+    "align_corners": lambda x, a: (
+        x * ((a.inputs - 1) / (a.scale * a.inputs - 1)) if a.outputs > 1 else 0 * x
+    ),
+}
+_ROUNDINGS: dict[str, Callable[[Places], Places]] = {
+    "round_prefer_floor": lambda place: np.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: np.floor(place + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+@register
+@settings
+class Resize(Layer):
+    """Resampling to any size, by the coordinate rules ONNX names."""
+
+    name: ClassVar[str] = "resize"
+    family: ClassVar[str] = "size"
+    keeps_maps: ClassVar[bool] = True
+    summary: ClassVar[str] = "resample each map to another size, larger or smaller"
+    formula: ClassVar[str] = "S(c,y,x) = I at coordinates(y), coordinates(x), rounded or blended"
+
+    scale: tuple[float, float] = option(
+        factors, "outputs to an input, for rows,columns", default=2.0, always=True
+    )
+    size: Pair | None = option(
+        optional(pair()), "rows,columns of the output", default=None, shown="by the scale"
+    )
+    mode: str = option(
+        choice(("nearest", "bilinear")), "nearest copies, bilinear blends", default="nearest"
+    )
+    coordinates: str = option(
+        choice(_COORDINATES), "where an output lies: half_pixel is (x+½)/scale − ½, asymmetric "
+        "x/scale, align_corners x·(n−1)/(m−1)", default="half_pixel",
+    )  # fmt: skip
+    rounding: str = option(choice(_ROUNDINGS), "to the nearest input", default="round_prefer_floor")
+
+    def _size(self, shape: Shape) -> Pair:
+        if self.size is not None:
+            return self.size
+        rows, columns = (floor(n * s) for n, s in zip(plane(shape), self.scale, strict=True))
+        return (rows, columns)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C, rows, columns)."""
+        channels, *size = require_maps(shapes[0], self.name)
+        rows, columns = self._size(shapes[0])
+        if min(rows, columns) < 1:
+            raise CnnvizError(
+                f"resize: a scale of {self.scale[0]:g}, {self.scale[1]:g} leaves nothing of "
+                f"{'×'.join(map(str, size))}",
+                hint="use a larger scale",
+            )
+        return (channels, rows, columns)
+
+    def _axes(self, shape: Shape) -> list[_Axis]:
+        given, made = plane(shape), self._size(shape)
+        scales = [made[i] / given[i] for i in (0, 1)] if self.size else self.scale
+        return [_Axis(scales[i], given[i], made[i]) for i in (0, 1)]
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return a field that covers the two inputs around any output, whichever is read."""
+        seen = []
+        for before, axis in zip(
+            (fields[0].rows, fields[0].columns), self._axes(shapes[0]), strict=True
+        ):
+            first, second = map(Fraction, _COORDINATES[self.coordinates](np.arange(2.0), axis))
+            seen.append(
+                before.through(second - first, first - 1, first + 1, 0, positions=axis.outputs)
+            )
+        return replace(fields[0], rows=seen[0], columns=seen[1])
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the resampled maps."""
+        x = inputs[0]
+        for number, axis in enumerate(self._axes(x.shape), start=1):
+            places = _COORDINATES[self.coordinates](np.arange(axis.outputs, dtype=float), axis)
+            if self.mode == "nearest":
+                places = _ROUNDINGS[self.rounding](places)
+            x = _blend(x, number, _between(places, axis.inputs))
         return x
+
+
+Sources = tuple[NDArray[np.intp], NDArray[np.intp], Places]
+"""For every output of an axis, the two inputs it blends and the second's share."""
+
+
+def _between(places: Places, length: int) -> Sources:
+    place = np.clip(places, 0, length - 1)
+    low = place.astype(np.intp)
+    # Where the share is 0 only one input counts: not even a NaN may come from the other.
+    return low, np.ceil(place).astype(np.intp), place - low
+
+
+def _blend(x: Tensor, axis: int, sources: Sources) -> Tensor:
+    """Return an axis resampled."""
+    low, high, share = sources
+    first = np.take(x, low, axis=axis)
+    if not share.any():
+        return first
+    weight = share.astype(np.float32).reshape((-1, 1) if axis == 1 else (-1,))
+    second = np.take(x, high, axis=axis)
+    # Equal values stay as they are, infinities too.
+    return np.where(first == second, first, (1 - weight) * first + weight * second)

@@ -1,0 +1,192 @@
+"""Layers that move values without changing one: reshape, transpose, slice, depth_to_space."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnnviz.core.layers.base import Layer, register, require_axes, require_maps, settings
+from cnnviz.core.options import LARGEST, choice, option, read_shape, several, whole
+from cnnviz.core.types import Params, Shape, Tensor
+from cnnviz.core.window import Field
+from cnnviz.errors import CnnvizError, RequestError
+
+
+@register
+@settings
+class Reshape(Layer):
+    """The same values, in the same order, in another shape."""
+
+    name: ClassVar[str] = "reshape"
+    family: ClassVar[str] = "size"
+    summary: ClassVar[str] = "lay the values, map by map and row by row, into another shape"
+    formula: ClassVar[str] = "S(n) = I(n), n counting values in C, H, W order"
+
+    shape: Shape = option(read_shape, "(channels, rows, columns), or N for a vector")
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the new shape."""
+        if prod(self.shape) != prod(shapes[0]):
+            raise CnnvizError(
+                f"reshape: {prod(shapes[0]):,} values do not fill "
+                f"{'×'.join(map(str, self.shape))} = {prod(self.shape):,}",
+                hint="the number of values must stay the same",
+            )
+        return self.shape
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the input's field for a vector, whose values see what they saw; else all of it."""
+        return fields[0].off_grid() if len(self.shape) == 1 else fields[0].everywhere()
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the values in the new shape."""
+        return inputs[0].reshape(self.shape)
+
+
+def read_order(value: Any, name: str) -> tuple[int, ...]:
+    """Read an order of the three axes."""
+    order: tuple[int, ...] = several(whole(0, 2), 3, 3)(value, name)
+    if sorted(order) != [0, 1, 2]:
+        raise RequestError(f"{name} is {order}", hint="name each of the axes 0, 1, 2 once")
+    return order
+
+
+@register
+@settings
+class Transpose(Layer):
+    """Axes in another order, such as channels last."""
+
+    name: ClassVar[str] = "transpose"
+    family: ClassVar[str] = "size"
+    summary: ClassVar[str] = "exchange channels, rows and columns: (1, 2, 0) puts channels last"
+    formula: ClassVar[str] = "axis i of S is axis axes(i) of I"
+
+    axes: tuple[int, ...] = option(read_order, "the input's axes, in the output's order")
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the sides in the new order."""
+        shape = require_maps(shapes[0], self.name)
+        return tuple(shape[axis] for axis in self.axes)
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the field turned where channels stay first; else all of it."""
+        match self.axes:
+            case (0, 1, 2):
+                return fields[0]
+            case (0, 2, 1):
+                return replace(fields[0], rows=fields[0].columns, columns=fields[0].rows)
+        return fields[0].everywhere()
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the values in the new order."""
+        return np.ascontiguousarray(inputs[0].transpose(self.axes))
+
+
+def read_step(value: Any, name: str) -> int:
+    """Read a step, forwards or (negative) backwards."""
+    step = int(whole(-LARGEST)(value, name))
+    if step == 0:
+        raise RequestError(f"{name} is 0", hint="1 takes every value, −1 reverses them")
+    return step
+
+
+@register
+@settings
+class Slice(Layer):
+    """Some of the channels, rows or columns."""
+
+    name: ClassVar[str] = "slice"
+    family: ClassVar[str] = "size"
+    summary: ClassVar[str] = "keep some channels, rows or columns"
+    formula: ClassVar[str] = "S(i) = I(start + i·step) along the axis, i < length"
+
+    length: int = option(whole(1, 2**31), "how many are kept")
+    axis: int = option(whole(0, 2), "0 channels, 1 rows, 2 columns", default=0)
+    start: int = option(whole(0, 2**31), "the first that is kept", default=0)
+    step: int = option(read_step, "from one to the next", default=1)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the shape with one side cut."""
+        require_axes((self.axis,), shapes[0], self.name)
+        side, last = shapes[0][self.axis], self.start + (self.length - 1) * self.step
+        if not (0 <= last < side and self.start < side):
+            raise CnnvizError(
+                f"slice: {self.length} from {self.start} by {self.step} reach {last}, axis "
+                f"{self.axis} has {side}",
+                hint=f"positions are 0 to {side - 1}",
+            )
+        return (*shapes[0][: self.axis], self.length, *shapes[0][self.axis + 1 :])
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the field of the positions kept."""
+        field = fields[0]
+        if self.axis == 0:
+            return field
+        axis = field.rows if self.axis == 1 else field.columns
+        start = Fraction(self.start)
+        kept = axis.through(Fraction(self.step), start, start, 0, self.length)
+        return replace(field, rows=kept) if self.axis == 1 else replace(field, columns=kept)
+
+    def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the maps kept."""
+        if self.axis or not names[0]:
+            return names[0]
+        return tuple(names[0][self.start + i * self.step] for i in range(self.length))
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return a copy of the part."""
+        stop = self.start + self.length * self.step
+        part = slice(self.start, None if stop < 0 else stop, self.step)
+        return np.ascontiguousarray(inputs[0][(slice(None),) * self.axis + (part,)])
+
+
+@register
+@settings
+class DepthToSpace(Layer):
+    """Channels laid out as blocks of pixels: Shi et al., "pixel shuffle", CVPR 2016."""
+
+    name: ClassVar[str] = "depth_to_space"
+    family: ClassVar[str] = "size"
+    summary: ClassVar[str] = "lay groups of channels out as blocks of pixels (pixel shuffle)"
+    formula: ClassVar[str] = "S(c, y·b+i, x·b+j) = I(c·b² + i·b + j, y, x)"
+
+    block: int = option(whole(), "rows and columns of a block", default=2, always=True)
+    channels: str = option(
+        choice(("outer", "inner")), "outer: a map's block is b² neighbouring channels (PyTorch); "
+        "inner: I((i·b + j)·C + c, y, x) (TensorFlow)", default="outer",
+    )  # fmt: skip
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C/b², H·b, W·b)."""
+        channels, height, width = require_maps(shapes[0], self.name)
+        if channels % self.block**2:
+            raise CnnvizError(
+                f"depth_to_space: {channels} channels do not fill blocks of "
+                f"{self.block}×{self.block}",
+                hint=f"their number must be a multiple of {self.block**2}",
+            )
+        return (channels // self.block**2, height * self.block, width * self.block)
+
+    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+        """Return the field: output p reads input ⌊p/b⌋, up to (b − 1)/b before p/b."""
+        _, rows, columns = self.output_shape(*shapes)
+        step, lower = Fraction(1, self.block), Fraction(1 - self.block, self.block)
+        return replace(
+            fields[0],
+            rows=fields[0].rows.through(step, lower, Fraction(0), 0, rows),
+            columns=fields[0].columns.through(step, lower, Fraction(0), 0, columns),
+        )
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the maps woven together."""
+        x, b = inputs[0], self.block
+        _, height, width = x.shape
+        if self.channels == "outer":  # #cijyx -> cyixj
+            woven = x.reshape(-1, b, b, height, width).transpose(0, 3, 1, 4, 2)
+        else:  # #ijcyx -> cyixj
+            woven = x.reshape(b, b, -1, height, width).transpose(2, 3, 0, 4, 1)
+        return np.ascontiguousarray(woven).reshape(self.output_shape(x.shape))

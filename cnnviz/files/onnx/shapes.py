@@ -1,0 +1,251 @@
+"""Operators that arrange values: concat, reshape, transpose, slice; and reductions of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+
+from cnnviz.core.types import Shape
+from cnnviz.errors import CnnvizError
+from cnnviz.files.onnx.call import Call, UnsupportedError, Value
+
+Build = Callable[[Call], "Value | tuple[Value, ...]"]
+
+
+def reshaped(shape: Shape, wanted: tuple[int, ...], *, keep_zeros: bool = False) -> Shape:
+    """Return the shape Reshape gives: 0 copies a side, −1 is what is left."""
+    sides = [
+        shape[axis] if side == 0 and not keep_zeros and axis < len(shape) else side
+        for axis, side in enumerate(wanted)
+    ]
+    if sides.count(-1) == 1:
+        known = prod(side for side in sides if side != -1)
+        sides[sides.index(-1)] = prod(shape) // known if known else 0
+    if min(sides, default=1) < 0 or prod(sides) != prod(shape):
+        raise CnnvizError(f"it cannot make {list(shape)} into {list(wanted)}")
+    return tuple(sides)
+
+
+def squeezed(shape: Shape, axes: tuple[int, ...] | None) -> Shape:
+    """Return the shape without the sides of 1 at `axes`, or without all of them."""
+    if axes is None:
+        return tuple(side for side in shape if side != 1)
+    places = {axis % len(shape) for axis in axes} if shape else set()
+    if any(shape[place] != 1 for place in places):
+        raise CnnvizError(f"it cannot take the axes {list(axes)} from {list(shape)}")
+    return tuple(side for place, side in enumerate(shape) if place not in places)
+
+
+def unsqueezed(shape: Shape, axes: tuple[int, ...]) -> Shape:
+    """Return the shape with sides of 1 put in, so that they lie at `axes`."""
+    rank = len(shape) + len(axes)
+    places = {axis % rank for axis in axes} if rank else set()
+    if len(places) != len(axes):
+        raise CnnvizError(f"it cannot put the axes {list(axes)} into {list(shape)}")
+    rest = iter(shape)
+    return tuple(1 if place in places else next(rest) for place in range(rank))
+
+
+def _reshape(call: Call) -> Value:
+    x = call.value()
+    wanted = call.integers("shape", 1)
+    if wanted is None:
+        raise CnnvizError("it has no shape")
+    keep = bool(call.integer("allowzero", 0))
+    return call.view(x, reshaped(x.shape, wanted, keep_zeros=keep))
+
+
+def _flatten(call: Call) -> Value:
+    x = call.value()
+    axis = call.integer("axis", 1)
+    place = axis + x.rank if axis < 0 else axis
+    return call.view(x, (prod(x.shape[:place]), prod(x.shape[place:])))
+
+
+def _squeeze(call: Call) -> Value:
+    x = call.value()
+    return call.view(x, squeezed(x.shape, call.integers("axes", 1)))
+
+
+def _unsqueeze(call: Call) -> Value:
+    x = call.value()
+    return call.view(x, unsqueezed(x.shape, call.integers("axes", 1) or ()))
+
+
+def _cast(call: Call) -> Value:
+    x = call.value()
+    if call.integer("to", 0) not in (1, 10, 11, 16):  # float32, float16, float64, bfloat16
+        raise UnsupportedError("makes whole numbers of values")
+    return x
+
+
+def _transpose(call: Call) -> Value:
+    x = call.value()
+    order = call.integers("perm") or tuple(reversed(range(x.rank)))
+    if sorted(order) != list(range(x.rank)):
+        raise CnnvizError(f"its perm {list(order)} does not fit {x.rank} axes")
+    source, path = call.stages.turned.get(x.stage, (x, tuple(range(x.rank))))
+    if source is not x and x.rank == len(path):  # two turns in a row are one
+        x, order = source, tuple(path[axis] for axis in order)
+    shape = tuple(x.shape[axis] for axis in order)
+    moving = [axis for axis in order if x.shape[axis] != 1]
+    if moving == sorted(moving):  # only sides of 1 change places
+        return call.view(x, shape)
+    if order[0] != 0 or x.rank < 3:
+        raise UnsupportedError("moves the batch")
+    if x.rank == 3:
+        return call.add("transpose", x, axes=(2, 1, 0))
+    if x.rank == 4:
+        turned = call.add("transpose", x, axes=tuple(axis - 1 for axis in order[1:]))
+        call.stages.turned[turned.stage] = (x, order)
+        return turned
+    return _transpose_runs(call, x, order)
+
+
+_SHUFFLES = {(0, 1, 4, 2, 5, 3): ("outer", 2), (0, 3, 4, 1, 5, 2): ("inner", 1)}
+"""Orders of six axes that are a pixel shuffle: how its channels lie, and where the block is."""
+
+
+def _transpose_runs(call: Call, x: Value, order: tuple[int, ...]) -> Value:
+    """Transpose more than four axes: pixel shuffles, and what leaves three groups together."""
+    if order in _SHUFFLES:
+        channels, block = _SHUFFLES[order]
+        if x.shape[block] == x.shape[block + 1]:
+            maps = call.view(x, (1, prod(x.shape[1:4]), *x.shape[4:]))
+            woven = call.add("depth_to_space", maps, block=x.shape[block], channels=channels)
+            return call.view(woven, tuple(x.shape[axis] for axis in order))
+    runs: list[list[int]] = []
+    for axis in order[1:]:
+        if runs and axis == runs[-1][-1] + 1:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    if len(runs) not in (2, 3):
+        raise UnsupportedError(f"moves {len(runs)} groups of axes")
+    by_place = sorted(runs)
+    sides = [prod(x.shape[axis] for axis in run) for run in by_place]
+    axes = tuple(by_place.index(run) for run in runs)
+    if len(runs) == 2:
+        sides, axes = [sides[0], 1, sides[1]], (2, 1, 0)
+    grouped = call.view(x, (1, *sides), ".groups")
+    turned = call.add("transpose", grouped, axes=axes)
+    return call.view(turned, tuple(x.shape[axis] for axis in order))
+
+
+def _concat(call: Call) -> Value:
+    values = [call.value(index) for index in range(len(call.inputs))]
+    axis = call.integer("axis", 1)
+    if len(values) == 1:
+        return values[0]
+    if len({value.rank for value in values}) != 1:
+        raise CnnvizError("it joins tensors of different ranks")
+    return call.add("concat", *values, axis=values[0].axis(axis))
+
+
+def _cut(call: Call, x: Value, axis: int, start: int, length: int, step: int, part: str) -> Value:
+    """Add a slice, unless it keeps everything."""
+    if (start, length, step) == (0, x.shape[axis], 1):
+        return x
+    return call.add("slice", x, axis=x.axis(axis), start=start, length=length, step=step, part=part)
+
+
+def _slice(call: Call) -> Value:
+    x = call.value()
+    starts, ends = call.integers("starts", 1), call.integers("ends", 2)
+    if starts is None or ends is None:
+        raise CnnvizError("it has no starts or ends")
+    axes = call.integers("axes", 3) or tuple(range(len(starts)))
+    steps = call.integers("steps", 4) or (1,) * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise CnnvizError("its starts, ends, axes and steps are not equally many")
+    cuts = []
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        place = axis + x.rank if axis < 0 else axis
+        if not 0 <= place < x.rank or step == 0:
+            raise CnnvizError(f"its axis {axis} or step {step} is not one of {x.rank} axes")
+        kept = range(*slice(start, end, step).indices(x.shape[place]))
+        if not kept:
+            raise CnnvizError(f"it keeps nothing of axis {axis}")
+        if (kept.start, len(kept), step) != (0, x.shape[place], 1):
+            cuts.append((place, kept.start, len(kept), step))
+    for number, (place, start, length, step) in enumerate(cuts, start=1):
+        part = "" if number == len(cuts) else f".{number}"
+        x = _cut(call, x, place, start, length, step, part)
+    return x
+
+
+def _split(call: Call) -> tuple[Value, ...]:
+    x, axis, count = call.value(), call.integer("axis", 0), len(call.node.outputs)
+    place = axis + x.rank if axis < 0 else axis
+    if not 0 <= place < x.rank:
+        raise CnnvizError(f"axis {axis} of a tensor of {x.rank} axes")
+    sizes = call.integers("split", 1)
+    if sizes is None:
+        each = -(-x.shape[place] // call.integer("num_outputs", count))
+        sizes = (*(each,) * (count - 1), x.shape[place] - each * (count - 1))
+    if 0 in sizes:
+        raise UnsupportedError("an empty part")
+    if len(sizes) != count or sum(sizes) != x.shape[place] or min(sizes) < 1:
+        raise CnnvizError(f"its parts {list(sizes)[:9]} do not make up {x.shape[place]}")
+    starts = np.cumsum((0, *sizes[:-1])).tolist()
+    return tuple(
+        _cut(call, x, place, start, size, 1, f".{number}")
+        for number, (start, size) in enumerate(zip(starts, sizes, strict=True), start=1)
+    )
+
+
+def _gather(call: Call) -> Value:
+    x, index, axis = call.value(), call.constant(1), call.integer("axis", 0)
+    place = axis + x.rank if axis < 0 else axis
+    if not 0 <= place < x.rank:
+        raise CnnvizError(f"axis {axis} of a tensor of {x.rank} axes")
+    if index.size != 1:
+        raise UnsupportedError("picks several positions")
+    at = int(index.reshape(-1)[0])
+    at += x.shape[place] if at < 0 else 0
+    picked = _cut(call, x, place, at, 1, 1, "")
+    shape = (*x.shape[:place], *index.shape, *x.shape[place + 1 :])
+    return call.view(picked, shape, ".reshaped")
+
+
+def _reduce(mode: str) -> Build:
+    def build(call: Call) -> Value:
+        x = call.value()
+        axes = call.integers("axes", 1)
+        if not axes:
+            if call.integer("noop_with_empty_axes", 0):
+                return x
+            raise UnsupportedError("reduces the batch, too")
+        places = tuple(axis % x.rank for axis in axes)
+        own = {x.axis(place) for place in places}
+        pool = {"mean": "global_avgpool", "max": "global_maxpool"}.get(mode)
+        if x.rank == 4 and own == {1, 2} and pool:
+            joined = call.add(pool, x)
+        else:
+            joined = call.add("reduce", x, mode=mode, axes=tuple(own))
+        kept = tuple(1 if place in places else side for place, side in enumerate(x.shape))
+        if call.integer("keepdims", 1):
+            return call.view(joined, kept)
+        return call.view(joined, squeezed(kept, places), ".reshaped")
+
+    return build
+
+
+OPERATORS: dict[str, Build] = {
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Cast": _cast,
+    "Transpose": _transpose,
+    "Concat": _concat,
+    "Slice": _slice,
+    "Split": _split,
+    "Gather": _gather,
+    "ReduceMean": _reduce("mean"),
+    "ReduceSum": _reduce("sum"),
+    "ReduceMax": _reduce("max"),
+    "ReduceMin": _reduce("min"),
+}

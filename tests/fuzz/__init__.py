@@ -1,0 +1,1 @@
+"""Readers against broken and hostile files, by the hundred thousand."""
