@@ -14,7 +14,6 @@ EXAMPLES = (
     "cnnviz pipeline photo.jpg edges",
     "cnnviz pipeline photo.jpg 'conv(sobel) -> relu -> maxpool(2)' --show",
     "cnnviz pipeline digit.png lenet5 --top 3",
-    "cnnviz pipeline photo.jpg model.onnx --labels classes.txt",
     "cnnviz pipeline a.jpg b.jpg 'conv(8) -> relu -> gap -> dense(10) -> softmax' --color rgb",
 )
 
