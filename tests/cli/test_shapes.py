@@ -101,7 +101,6 @@ def test_all_columns(run: Run) -> None:
         (["add(me) as me", "--input", "1x5x5"], ["me"]),
         (["relu -> from(nowhere)", "--input", "1x5x5"], ["nowhere"]),
         (["conv(8, stride=0)", "--input", "1x5x5"], ["stride", "0"]),
-        (["model.onnx", "--input", "1x5x5"], ["model.onnx", "ONNX"]),
         (["relu", "--input", "1x5x5", "--columns", "nme"], ["nme", "name"]),
         (["relu", "--input", "1x5x5", "--columns", ""], ["--columns"]),
     ],

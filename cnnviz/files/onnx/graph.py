@@ -137,10 +137,11 @@ class _Builder:
             made: Iterable[Known | _Failed] = [results] * len(node.outputs)
         else:
             made = [*results, *[FAILED] * (len(node.outputs) - len(results))]
-        for name, result in zip(node.outputs, made, strict=True):
-            if name in self.known and name:
+        for name, result in zip(node.outputs, made, strict=False):  # all outputs may be left out
+            if name in self.known:
                 raise CnnvizError(f"{shown(name)!r} is computed twice")
-            self.known[name] = result
+            if name:
+                self.known[name] = result
 
     def _results(
         self, node: OnnxNode, given: tuple[Known | _Failed | None, ...]
