@@ -87,7 +87,7 @@ def input_options(inputs: InputOptions, own: InputSettings | None = None) -> ima
 
     own = own or InputSettings()
     sized = own
-    if any((inputs.resize, inputs.crop, inputs.fit)):
+    if any(flag is not None for flag in (inputs.resize, inputs.crop, inputs.fit)):
         sized = InputSettings(
             size=_size(inputs.resize, "--resize"), crop=_size(inputs.crop, "--crop"), fit=inputs.fit
         )

@@ -89,6 +89,7 @@ WRONG_WHATEVER_THE_IMAGE: list[tuple[list[object], list[str]]] = [
     (["convolve", STEP, "--resize", "0x5"], ["0x5"]),
     (["convolve", STEP, "--resize", "5x"], ["5x"]),
     (["convolve", STEP, "--resize", ""], ["--resize"]),
+    (["convolve", STEP, "--crop", ""], ["--crop"]),
     (["convolve", STEP, "--resize", "99999x99999"], ["99999x99999", "--max-pixels"]),
     (["convolve", STEP, "--mean", "x"], ["--mean", "x"]),
     (["convolve", STEP, "--mean", ""], ["--mean"]),
@@ -531,8 +532,8 @@ def test_hostile_names_of_everything_else(run: Run) -> None:
         ["pipeline", STEP, f"{evil}.toml"],
         ["pipeline", STEP, "relu", "--weights", f"{evil}.npz"],
         *(["convolve", STEP, option, evil] for option in (
-            "-k", "--stages", "--padding", "--padding-mode", "--stride", "--resize", "--mean",
-            "--columns", "--colormap", "--background", "--value-range", "--color", "--seed",
+            "-k", "--stages", "--padding", "--padding-mode", "--stride", "--resize", "--crop",
+            "--mean", "--columns", "--colormap", "--background", "--value-range", "--color", "--seed",
         )),
         ["convolve", STEP, f"--{evil}"],
         ["shapes", "relu", "--input", evil],
