@@ -15,6 +15,7 @@ EXAMPLES = (
     "cnnviz kernels",
     "cnnviz kernels sobel_x",
     "cnnviz kernels 'gabor(15, theta=45, wavelength=6, sigma=3)' -o gabor.png",
+    "cnnviz kernels --weights model.safetensors --stage conv1 -o filters.png",
 )
 
 
@@ -23,6 +24,19 @@ def kernels(
         str | None,
         typer.Argument(
             metavar="[KERNEL]", help="A name, bank, call, numbers or @file.", show_default=False
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="List the tensors of a .safetensors or .npz file instead."
+        ),
+    ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show the filters NAME.weight of that file: in colour if they read 3 channels.",
         ),
     ] = None,
     out: Annotated[
@@ -34,28 +48,77 @@ def kernels(
     ] = "table",
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """List the kernels, or show one: weights, rank, symmetry, a picture."""
+    """List the kernels, or show one: weights, rank, symmetry, a picture.
+
+    With --weights, a network's own: what its file holds, and the filters of a stage.
+    """
     from cnnviz.cli.listing import print_listing
-    from cnnviz.core.kernels import KERNELS
+
+    path = _picture_path(out, drawn=stage if weights is not None else name)
+    if weights is not None or stage is not None:
+        _show_weights(weights, stage, name, path, format, force=force)
+    elif name is None:
+        print_listing("kernels", kernel_records(), format, least=("source", "kind"))
+    else:
+        _show_kernels(name, path, format, force=force)
+
+
+def _picture_path(out: str | None, drawn: str | None) -> Path | None:
+    """Return where --out has one thing drawn."""
     from cnnviz.errors import RequestError
 
-    if name is None:
-        if out is not None:
-            raise RequestError(
-                "--out draws one kernel", hint="name it: cnnviz kernels sobel_x -o ."
-            )
-        print_listing("kernels", kernel_records(), format, least=("source", "kind"))
-        return
-    if out is not None and (out == "-" or Path(out).suffix.lower() not in ("", ".png")):
+    if out is None:
+        return None
+    if drawn is None:
+        raise RequestError(
+            "--out draws one kernel, or with --weights the filters of one --stage",
+            hint="name it: cnnviz kernels sobel_x -o .",
+        )
+    if out == "-" or Path(out).suffix.lower() not in ("", ".png"):
         raise RequestError(f"--out is {out!r}", hint="name a .png file or a folder")
+    return Path(out)
+
+
+def _show_weights(
+    weights: str | None,
+    stage: str | None,
+    name: str | None,
+    out: Path | None,
+    form: str,
+    *,
+    force: bool,
+) -> None:
+    """List a file's tensors, or show one stage's filters."""
+    from cnnviz.errors import RequestError
+
+    if name is not None:
+        raise RequestError(
+            f"both the kernel {name!r} and a network's filters are asked for",
+            hint="--weights FILE --stage NAME shows the filters alone",
+        )
+    if weights is None:
+        raise RequestError(
+            f"--stage {stage} is a stage of no file", hint="add the file: --weights FILE"
+        )
+    from cnnviz.cli.filters import list_tensors, show_filters
+
+    if stage is None:
+        list_tensors(weights, form)
+    else:
+        show_filters(weights, stage, out, form, force=force)
+
+
+def _show_kernels(name: str, out: Path | None, form: str, *, force: bool) -> None:
+    """Print the cards of one or several kernels."""
+    from cnnviz.core.kernels import KERNELS
     from cnnviz.files.kernels import parse_kernels
 
     group = parse_kernels(name)
     if out is not None:
-        _draw(group.kernels, Path(out), force=force)
+        _draw(group.kernels, out, force=force)
     entry = KERNELS.get(group.text.partition("(")[0])
     about = {"summary": entry.summary, "source": entry.source} if entry else {}
-    if format == "json":
+    if form == "json":
         from cnnviz.cli.printing import write
         from cnnviz.core.jsontext import json_text
 

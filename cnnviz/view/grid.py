@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from PIL import Image
 
 from cnnviz.core.types import Statistics
-from cnnviz.view.maps import block_means, enlarge, rgb
+from cnnviz.view.maps import Bytes, block_means, draw_colour, enlarge, rgb
 from cnnviz.view.numbers import format_cell, format_range
 from cnnviz.view.scale import Numbers, Scale
 from cnnviz.view.sheet import (
@@ -39,12 +40,14 @@ def draw_grid(
     labels: Sequence[str],
     nrow: int | None = None,
     facts: Statistics | None = None,
+    noun: str = "map",
+    remark: str | None = None,
 ) -> Image.Image:
     """Draw all maps of a stage on one sheet, with labels and a colour bar.
 
     Parameters
     ----------
-    maps : (C, H, W)
+    maps : (C, H, W), or (N, 3, H, W) in colour (see `draw_colour`)
         Large maps are shown smaller (means of square blocks), small ones larger by a whole
         number; the sheet says which. Of maps up to 12 by 12 the numbers are written into the
         cells, if they fit.
@@ -60,9 +63,13 @@ def draw_grid(
     facts : Statistics, optional
         What is known of the values, if all are finite and on their scales: then nobody looks
         again.
+    noun : str
+        What one of the maps is called.
+    remark : str, optional
+        What else there is to say, in a line under the title.
     """
     count = len(maps)
-    size = (maps.shape[1], maps.shape[2])
+    size = (maps.shape[-2], maps.shape[-1])
     shared = len(set(scales)) == 1
     scale_of = [scales[0]] * count if len(scales) == 1 else list(scales)
     words = [drawable(label) for label in labels]
@@ -71,18 +78,19 @@ def draw_grid(
 
     census = Census.of(maps) if facts is None else Census(facts.min, facts.max, ())
     outside = [] if facts is not None else outside_note(maps, [scales[0]] if shared else scale_of)
-    many = f"{count:,} maps" if count > 1 else "1 map"
+    many = f"{count:,} {noun}s" if count > 1 else f"1 {noun}"
     notes = [
         f"{many} of {size[0]} x {size[1]}, {plan.zoom.text}; values {census.span()}",
         *([] if shared else ["each map has its own scale: its ends are written over it"]),
         *outside,
+        *([remark] if remark else []),
     ]
     sheet = Sheet(plan.body, title, notes, _grid_bars(scales), census.legend)
     numbers = _cell_numbers(maps, plan.zoom)
     for index, (plane, scale) in enumerate(zip(maps, scale_of, strict=True)):
         x, y = plan.corner(index)
         x, y = x + sheet.left, y + sheet.top
-        colours = rgb(block_means(plane, plan.zoom.down), scale)
+        colours = _colours(plane, plan.zoom.down, scale)
         sheet.paste(enlarge(colours, plan.zoom.up), x, y)
         if numbers:
             sheet.numbers(numbers[index], colours, x, y)
@@ -96,6 +104,13 @@ def draw_grid(
     if not plan.label_size:
         _number_rows(sheet, plan)
     return sheet.image
+
+
+def _colours(plane: Numbers, down: tuple[int, int], scale: Scale) -> Bytes:
+    """Return the colours of a map's blocks, (rows, columns, 3)."""
+    if plane.ndim == 2:
+        return rgb(block_means(plane, down), scale)
+    return np.asarray(draw_colour(np.stack([block_means(one, down) for one in plane]), scale))
 
 
 def _shorten_label(text: str, width: int, size: int) -> str:
@@ -128,7 +143,7 @@ def _plain_ends(scale: Scale) -> Scale:
 
 def _cell_numbers(maps: Numbers, zoom: _Zoom) -> list[CellNumbers]:
     """Return the numbers to write into the cells of small maps, if they all fit."""
-    if max(maps.shape[1:]) > 12 or zoom.averages or maps.size > _MOST_CELL_TEXTS:
+    if maps.ndim == 4 or max(maps.shape[1:]) > 12 or zoom.averages or maps.size > _MOST_CELL_TEXTS:
         return []
     texts = [[[format_cell(value) for value in row] for row in plane] for plane in maps.tolist()]
     size = fitting_size([text for plane in texts for row in plane for text in row], zoom.up)

@@ -533,7 +533,8 @@ def test_hostile_names_of_everything_else(run: Run) -> None:
         ["pipeline", STEP, "relu", "--weights", f"{evil}.npz"],
         *(["convolve", STEP, option, evil] for option in (
             "-k", "--stages", "--padding", "--padding-mode", "--stride", "--resize", "--crop",
-            "--mean", "--columns", "--colormap", "--background", "--value-range", "--color", "--seed",
+            "--mean", "--columns", "--colormap", "--background", "--value-range", "--color",
+            "--seed",
         )),
         ["convolve", STEP, f"--{evil}"],
         ["shapes", "relu", "--input", evil],

@@ -1,0 +1,88 @@
+"""A stage's filters as pictures: in colour where they read three channels, else plane by plane."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from PIL import Image
+
+from cnnviz.core.statistics import finite_range
+from cnnviz.core.types import Tensor
+from cnnviz.view.grid import draw_grid
+from cnnviz.view.maps import draw_colour, draw_map
+from cnnviz.view.numbers import format_number
+from cnnviz.view.scale import Numbers, Scale, choose_scale
+
+MOST_PLANES = 4096  # in one picture: more could not be told apart
+MOST_ABREAST = 32  # channels of a filter that stand in a row of their own
+
+
+class Filters(NamedTuple):
+    """What is drawn of a stage's weights, all on one scale.
+
+    In colour a filter's three channels are its red, green and blue: 0 is the middle grey, the
+    largest weight of the stage, of either sign, full light or none. Else every channel of every
+    filter is a plane: red is positive, blue negative, 0 white.
+    """
+
+    planes: Numbers  # (N, 3, rows, columns) in colour, else (N, rows, columns)
+    labels: list[str]
+    scale: Scale
+    depth: int  # channels of a filter
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Filters:
+        """Lay out the weights (filters, channels, rows, columns) of a stage."""
+        count, depth, *size = weight.shape
+        low, high = finite_range(weight)
+        reach = max(abs(low or 0.0), abs(high or 0.0)) or 1.0
+        if depth == 3:
+            labels = [str(index) for index in range(count)]
+            return cls(weight, labels, choose_scale(-reach, reach, colormap="gray"), depth)
+        labels = [
+            f"{index},{channel}" if depth > 1 else str(index)
+            for index in range(count)
+            for channel in range(depth)
+        ]
+        return cls(
+            weight.reshape(-1, *size),
+            labels,
+            choose_scale(-reach, reach, colormap="rdbu"),
+            depth,
+        )
+
+    @property
+    def coloured(self) -> bool:
+        """Whether they are drawn in colour."""
+        return self.planes.ndim == 4
+
+    @property
+    def legend(self) -> str:
+        """How to read the colours."""
+        low, high = format_number(self.scale.low), format_number(self.scale.high)
+        if self.coloured:
+            return f"red, green and blue are the 3 channels: {low} dark, 0 half, {high} bright"
+        planes = "; a plane is filter,channel" if self.depth > 1 else ""
+        return f"red is positive, to {high}; blue negative, to {low}{planes}"
+
+    def sheet(self, title: str) -> Image.Image:
+        """Draw all of them, or as many as can be told apart, on one sheet."""
+        if len(self.planes) > MOST_PLANES:
+            title += f", the first {MOST_PLANES:,} planes"
+        return draw_grid(
+            self.planes[:MOST_PLANES],
+            [self.scale],
+            title=title,
+            labels=self.labels[:MOST_PLANES],
+            nrow=self.depth if not self.coloured and 1 < self.depth <= MOST_ABREAST else None,
+            noun="filter" if self.coloured else "plane",
+            remark=self.legend,
+        )
+
+    def pictures(self, count: int, *, colours: bool = True) -> list[Image.Image]:
+        """Draw the first ones, a pixel a weight; without `colours` from dark to bright."""
+        if self.coloured:
+            return [draw_colour(plane, self.scale) for plane in self.planes[:count]]
+        scale = self.scale if colours else replace(self.scale, colormap="gray")
+        return [draw_map(plane, scale) for plane in self.planes[:count]]
