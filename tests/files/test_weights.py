@@ -388,6 +388,14 @@ def test_flipped_headers(tmp_path):
             raise AssertionError(f"{type(error).__name__}: {error}: {bytes(text)}") from error
 
 
+def test_what_zipfile_says_is_cut(tmp_path):
+    path = save(tmp_path, arrays())
+    data = bytearray((tmp_path / "w.npz").read_bytes())
+    data[26:28] = struct.pack("<H", 5000)  # the length of the first name, at the array itself
+    (tmp_path / "w.npz").write_bytes(data)
+    assert len(refusal(path)) < 600
+
+
 def test_encrypted_and_odd_compressions(tmp_path):
     """Four kilobytes of bzip2 can stand for gigabytes, which Python unpacks in one go."""
     buffer = io.BytesIO()

@@ -129,4 +129,4 @@ def by(shape: Shape) -> str:
     >>> by((8, 3, 5, 5)), by((8,)), by(())
     ('(8, 3, 5, 5)', '(8)', '()')
     """
-    return f"({', '.join(map(str, shape))})"
+    return shown(f"({', '.join(map(str, shape))})", limit=100)

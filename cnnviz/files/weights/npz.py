@@ -137,7 +137,8 @@ class _Archive(io.BufferedReader):
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """Say what zipfile said, which may quote the file at length."""
+    return shown(str(error) or type(error).__name__, limit=200)
 
 
 def write_npz(file: BinaryIO, params: Params) -> None:
