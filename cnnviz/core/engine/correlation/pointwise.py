@@ -10,7 +10,16 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.bands import LANES, SHORT, SMALL_PRODUCT, Band, cut, rounded_up
+from cnnviz.core.engine.bands import (
+    FEW_PIXELS,
+    LANES,
+    SHORT,
+    SMALL_PRODUCT,
+    Band,
+    cut,
+    parts,
+    rounded_up,
+)
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share
 from cnnviz.core.types import Tensor
@@ -55,14 +64,17 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
     pixels = x.reshape(groups, problem.depth, -1)
     sums = output.reshape(groups, weight.shape[1], -1)
 
-    def worker(piece: Band) -> None:
-        first, stop = piece
+    def worker(piece: tuple[Band, slice]) -> None:
+        (first, stop), part = piece
         # With one channel there is nothing to sum, and matmul would not use BLAS.
         multiply = np.multiply if problem.depth == 1 else np.matmul
-        multiply(weight, pixels[:, :, first:stop], out=sums[:, :, first:stop])
-        run = output.reshape(problem.filters, 1, -1)[:, :, first:stop]
-        problem.finish(run, confined=True)
+        multiply(weight[:, part], pixels[:, :, first:stop], out=sums[:, part, first:stop])
+        run = sums[:, part, first:stop].reshape(-1, 1, stop - first)
+        problem.finish(run, part if small else slice(None), confined=True)
 
+    small = pixels.shape[2] <= FEW_PIXELS and groups == 1
     few = max(PIXELS, SMALL_PRODUCT // (weight.shape[1] * problem.depth))
     step = min(PIECE_BYTES, 4 * problem.channels * few)
-    share(cut(pixels.shape[2], 4 * problem.channels, step, threads), lambda: worker, threads)
+    bands = cut(pixels.shape[2], 4 * problem.channels, step, 1 if small else threads)
+    filters = parts(weight.shape[1], threads if small else 1)
+    share([(band, part) for band in bands for part in filters], lambda: worker, threads)

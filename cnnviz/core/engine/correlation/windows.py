@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from cnnviz.core.engine.bands import LANES, SHORT, Band, cut, rounded_up
+from cnnviz.core.engine.bands import FEW_PIXELS, LANES, SHORT, Band, cut, parts, rounded_up
 from cnnviz.core.engine.correlation.problem import Correlation
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
@@ -52,21 +52,25 @@ def run(problem: Correlation, output: Tensor, threads: int) -> None:
     """Fill `output` (O, rows, columns), a band of rows at a time."""
     rows, columns = problem.size
     window_bytes = 4 * problem.channels * problem.taps
+    small = rows * columns <= FEW_PIXELS and problem.groups == 1
+    filters = parts(problem.filters, threads if small else 1)
     pieces = [
-        (band, left, right)
-        for band in cut(rows, window_bytes * columns, BAND_BYTES, threads)
+        (band, left, right, part)
+        for band in cut(rows, window_bytes * columns, BAND_BYTES, 1 if small else threads)
         # Almost always the whole width; large kernels on wide images go a piece of it at a time.
         for left, right in cut(columns, window_bytes * (band[1] - band[0]), BAND_BYTES)
+        for part in filters
     ]
 
-    def worker(piece: tuple[Band, int, int]) -> None:
-        (first, stop), left, right = piece
+    def worker(piece: tuple[Band, int, int, slice]) -> None:
+        (first, stop), left, right, part = piece
         whole = right - left == columns
         read = problem.band(first, stop) if whole else problem.patch((first, stop), (left, right))
-        output[:, first:stop, left:right] = weigh(problem, problem.window.views(read))
-        problem.finish(output[:, first:stop, left:right], confined=True)
+        target = output[part, first:stop, left:right]
+        target[...] = weigh(problem, problem.window.views(read), part)
+        problem.finish(target, part, confined=True)
 
-    share(pieces, lambda: worker, that_fit(threads, _worker_bytes(problem, *pieces[0])))
+    share(pieces, lambda: worker, that_fit(threads, _worker_bytes(problem, *pieces[0][:3])))
 
 
 def _worker_bytes(problem: Correlation, band: Band, left: int, right: int) -> int:
@@ -80,9 +84,12 @@ def _worker_bytes(problem: Correlation, band: Band, left: int, right: int) -> in
     return 4 * (problem.channels * down * along + size[0] * size[1] * cells)
 
 
-def weigh(problem: Correlation, every: Tensor) -> Tensor:
-    """Weigh windows (C, kh, kw, rows, columns) with all filters: (O, rows, columns)."""
-    groups, each = problem.groups, problem.filters // problem.groups
+def weigh(problem: Correlation, every: Tensor, filters: slice = slice(None)) -> Tensor:
+    """Weigh windows (C, kh, kw, rows, columns) with filters: (filters, rows, columns).
+
+    With several groups it must be all of them.
+    """
+    groups = problem.groups
     cells = every.reshape(groups, problem.depth * problem.taps, -1)
-    sums: Tensor = problem.weight.reshape(groups, each, -1) @ cells
-    return sums.reshape(problem.filters, *every.shape[3:])
+    sums: Tensor = problem.weight[filters].reshape(groups, -1, cells.shape[1]) @ cells
+    return sums.reshape(-1, *every.shape[3:])
