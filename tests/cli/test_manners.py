@@ -594,6 +594,7 @@ def test_examples_run(run: Run, example: str) -> None:
         ("coffee.jpg", "a.jpg"), ("astronaut.jpg", "b.jpg"),
     ]:  # fmt: skip
         shutil.copy(sample(source), name)
+    cnnviz.save_weights("model.safetensors", {"conv1.weight": np.ones((2, 3, 5, 5), np.float32)})
     program, *words = shlex.split(example)
     assert program == "cnnviz"
     result = run(*words)
