@@ -13,8 +13,8 @@ from cnnviz.core.statistics import statistics_of
 from cnnviz.core.types import Tensor
 from cnnviz.errors import CnnvizError, unknown
 from cnnviz.files.weights import Weights, load_weights
+from cnnviz.view.filters import Filters
 from cnnviz.view.numbers import format_number, one_line
-from cnnviz.view.render import Filters
 
 MOST_WEIGHTS = 2**26  # of a stage that is looked at: an archive of few bytes can hold more
 LISTED = 64  # filters in the table

@@ -14,13 +14,11 @@ from cnnviz.view.numbers import format_number
 from cnnviz.view.scale import Scale, choose_scale, count_outside
 
 if TYPE_CHECKING:
-    from cnnviz.view.filters import Filters
     from cnnviz.view.grid import draw_grid
     from cnnviz.view.kernel import draw_kernel
     from cnnviz.view.vector import draw_vector
 
 __all__ = [
-    "Filters",
     "Scale",
     "choose_scale",
     "count_outside",
@@ -32,12 +30,7 @@ __all__ = [
     "format_number",
 ]
 
-_SHEETS = {
-    "Filters": "filters",
-    "draw_grid": "grid",
-    "draw_kernel": "kernel",
-    "draw_vector": "vector",
-}
+_SHEETS = {"draw_grid": "grid", "draw_kernel": "kernel", "draw_vector": "vector"}
 
 
 def __getattr__(name: str) -> object:

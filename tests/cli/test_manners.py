@@ -21,7 +21,6 @@ import pytest
 from rich.cells import cell_len
 
 import cnnviz
-from cnnviz.files.weights import save_weights
 from tests.cli.conftest import Run, command, files_below, refused, sample, save_plane
 
 COMMANDS = ["convolve", "pool", "pipeline", "shapes", "kernels", "layers"]
@@ -597,7 +596,7 @@ def test_examples_run(run: Run, example: str) -> None:
         ("coffee.jpg", "a.jpg"), ("astronaut.jpg", "b.jpg"),
     ]:  # fmt: skip
         shutil.copy(sample(source), name)
-    save_weights("model.safetensors", {"conv1.weight": np.ones((2, 3, 3, 3), np.float32)})
+    cnnviz.save_weights("model.safetensors", {"conv1.weight": np.ones((2, 3, 5, 5), np.float32)})
     program, *words = shlex.split(example)
     assert program == "cnnviz"
     result = run(*words)
