@@ -136,6 +136,16 @@ def test_max_pool_of_minus_infinity_and_empty_padding():
     assert (pool(np.full((1, 3, 3), 5, np.float32), window, "min") == 5).all()
 
 
+def test_averages_count_the_cells_of_each_window():
+    """With dilation every second window may hold a cell more: 5, 6, 5, 6, 5."""
+    x = noise(1, 2, 1, 11)
+    window = Window((1, 7), padding=Padding("explicit", (0, 3, 0, 3)), dilation=(1, 2))
+    padded = np.pad(x[:, 0].astype(float), ((0, 0), (3, 3)))
+    counts = np.array([5, 6, 5, 6, 5])
+    expected = [padded[:, start : start + 13 : 2].sum(1) / counts[start] for start in range(5)]
+    np.testing.assert_allclose(pool(x, window, "avg")[:, 0], np.transpose(expected), rtol=1e-6)
+
+
 def test_average_of_many_keeps_its_digits():
     x = np.full((1, 1000, 1000), 0.1, np.float32)
     assert global_pool(x, "avg").item() == np.float32(0.1)

@@ -1,7 +1,7 @@
 """Train the bundled pipeline ``digits``: ``python -m tests.training.digits`` writes its weights.
 
 With ``--validate`` one of the training fifths is left out and measured by instead, and nothing is
-written: that is how the settings below were chosen. ``--minutes`` stops in time; the next call
+written: for choosing the settings below. ``--minutes`` stops in time; the next call
 goes on where it stopped, with the same result as without a pause.
 """
 
