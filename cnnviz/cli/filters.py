@@ -161,7 +161,8 @@ def _print_card(about: dict[str, Any], filters: Filters) -> None:
     print_about(filters.legend if colours else "dark is low, bright is high")
     pictures = filters.pictures(SHOWN, colours=colours)
     console.print()
-    console.print(tile(pictures, filters.labels[:SHOWN], width=console.width))
+    count = len(filters.labels)
+    console.print(tile(pictures, filters.labels[:SHOWN], width=console.width, of=count))
 
 
 def _draw(filters: Filters, title: str, path: Path, stage: str, *, force: bool) -> None:

@@ -72,7 +72,7 @@ def _picture_path(out: str | None, drawn: str | None) -> Path | None:
     if drawn is None:
         raise RequestError(
             "--out draws one kernel, or with --weights the filters of one --stage",
-            hint="name it: cnnviz kernels sobel_x -o .",
+            hint="name it: cnnviz kernels sobel_x -o . (or --weights FILE --stage conv1 -o .)",
         )
     if out == "-" or Path(out).suffix.lower() not in ("", ".png"):
         raise RequestError(f"--out is {out!r}", hint="name a .png file or a folder")

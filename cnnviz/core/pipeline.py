@@ -156,6 +156,7 @@ class Pipeline:
                 field = layer.field(given, tuple(fields[name] for name in node.inputs))
                 window = layer.window(given[0])
                 specs = layer.param_shapes(*given)
+                _check_shapes(node, specs, params)
             except CnnvizError as error:
                 raise error.within(f"stage {index} {node.name}") from None
             shapes[node.name], fields[node.name] = output, field
@@ -364,6 +365,22 @@ def settings_of(layer: Layer) -> dict[str, object]:
     return {
         field.name: json_value(getattr(layer, field.name)) for field, _ in options_of(type(layer))
     }
+
+
+def _check_shapes(node: Node, specs: Mapping[str, ParamSpec], params: Params | None) -> None:
+    """Raise CnnvizError if a parameter at hand is of another shape than the stage needs.
+
+    A file's, which are read one by one, were checked when the file was opened.
+    """
+    if not isinstance(params, dict):
+        return
+    for name, spec in specs.items():
+        given = params.get(f"{node.name}.{name}")
+        if given is not None and given.shape != spec.shape:
+            raise CnnvizError(
+                f"its {name} is {given.shape}, and for this input it would be {spec.shape}",
+                hint="the weights were made for pictures of another size or number of channels",
+            )
 
 
 def node_params(

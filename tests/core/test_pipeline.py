@@ -729,3 +729,17 @@ def test_params_are_those_that_a_run_uses():
         np.testing.assert_array_equal(stage.output, again.output)
     with pytest.raises(CnnvizError, match="this machine has"):
         parse("flatten -> dense(1000000)").params((3, 10_000, 10_000))
+
+
+def test_weights_of_another_size_are_named_with_both_shapes():
+    pipeline = parse("conv(2, 3, bias=false) -> flatten -> dense(4, bias=false)")
+    params = {"conv1.weight": noise(1, 2, 1, 3, 3), "dense1.weight": noise(2, 4, 2 * 4 * 4)}
+    assert list(pipeline.rows((1, 6, 6), params))[-1].output_shape == (4,)
+    for shape, words in (
+        ((1, 7, 6), r"stage 3 dense1: .*\(4, 32\).*\(4, 40\)"),
+        ((3, 6, 6), r"stage 1 conv1: .*\(2, 1, 3, 3\).*\(2, 3, 3, 3\)"),
+    ):
+        with pytest.raises(CnnvizError, match=words):
+            list(pipeline.rows(shape, params))
+        with pytest.raises(CnnvizError, match=words):
+            pipeline.forward(noise(3, *shape), params)

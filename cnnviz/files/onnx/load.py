@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cnnviz.core.pipeline import Pipeline
 from cnnviz.core.types import Pair, Params
 from cnnviz.errors import CnnvizError
-from cnnviz.files.onnx.graph import build
+from cnnviz.files.onnx.graph import Built, build
 from cnnviz.files.onnx.reading import Graph, read_model
 
 STAND_INS = (224, 288)
@@ -63,7 +63,7 @@ def _model(graph: Graph) -> Model:
         size *= side
     if size > LARGEST_INPUT:
         raise CnnvizError(f"the input {graph.input.name} is {graph.input.text}, {size:,} values")
-    built = build(graph, first)
+    built = _built(graph, first, second)
     if first != second and build(graph, second).pipeline != built.pipeline:
         raise CnnvizError(
             f"the layers depend on the size of the input {graph.input.name}, {graph.input.text}",
@@ -74,6 +74,23 @@ def _model(graph: Graph) -> Model:
     channels, rows, columns = built.input_shape
     fixed = first == second
     return Model(built.pipeline, built.params, channels, (rows, columns) if fixed else None)
+
+
+def _built(graph: Graph, shape: tuple[int, ...], other: tuple[int, ...]) -> Built:
+    """Build the graph; what fails otherwise at another size fails for the size's sake."""
+    try:
+        return build(graph, shape)
+    except CnnvizError as error:
+        try:
+            build(graph, other)
+        except CnnvizError as again:
+            if again.message == error.message:
+                raise error from None
+        tried = "×".join(map(str, shape[1:]))
+        raise CnnvizError(
+            f"{error.message} (its input is {graph.input.text}, {tried} was tried)",
+            hint="its layers want one size: export it with that size",
+        ) from None
 
 
 def _filled(shape: tuple[int | None, ...], stand_in: int) -> tuple[int, ...]:

@@ -53,6 +53,8 @@ def check_weights(
         told = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise CnnvizError(
             f"{path} does not fit the pipeline: {told}",
-            hint="names are STAGE.weight, STAGE.bias; name stages with 'as'",
+            hint="names are STAGE.weight, STAGE.bias; name stages with 'as'"
+            if found.keys() ^ (specs.keys() - optional)
+            else "they were made for pictures of another size or number of channels",
         )
     return weights

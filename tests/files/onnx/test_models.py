@@ -120,6 +120,16 @@ def test_any_size_stays_any_size(write):
     assert "fix the size" in caught.value.hint
 
 
+def test_layers_that_want_one_size_say_which_was_tried(write):
+    model = chain(
+        ("Flatten", [], {}), ("Gemm", ["w"], {"transB": 1}),
+        constants={"w": weights(4, 3 * 8 * 8)}, shape=("batch", 3, "h", "w2"),
+    )  # fmt: skip
+    with pytest.raises(CnnvizError, match="3×224×224 was tried") as caught:
+        load_onnx(write(model))
+    assert "export it with that size" in caught.value.hint
+
+
 def test_shapes_are_folded(write):
     model = model_of(
         [
