@@ -168,7 +168,7 @@ def _print_card(about: dict[str, Any], filters: Filters) -> None:
 def _draw(filters: Filters, title: str, path: Path, stage: str, *, force: bool) -> None:
     """Write the picture to the .png named, or into the folder under the stage's name."""
     from cnnviz.cli.console import note
-    from cnnviz.cli.kernels import MARK
+    from cnnviz.cli.listing import MARK
     from cnnviz.files.images import png_bytes
     from cnnviz.files.run import write_file
 

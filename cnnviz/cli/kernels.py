@@ -141,9 +141,6 @@ def explained(entry: KernelEntry) -> str:
     return "\n".join([entry.signature, *meanings])
 
 
-MARK = "cnnviz:kernel"  # the text of every kernel's picture, by which cnnviz knows it again
-
-
 def kernel_records() -> list[dict[str, str]]:
     """Return the registry, a record a line."""
     from cnnviz.core.kernels import KERNELS
@@ -205,6 +202,7 @@ def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) 
 def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
     """Write each kernel's picture: to the .png named, or into the folder under its own name."""
     from cnnviz.cli.console import note
+    from cnnviz.cli.listing import MARK
     from cnnviz.files.images import png_bytes
     from cnnviz.files.run import unique_stems, write_file
     from cnnviz.view.render import draw_kernel

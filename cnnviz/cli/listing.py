@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from cnnviz.cli.console import stdout
 
+MARK = "cnnviz:kernel"
+"""The text of every picture of kernels or filters, by which cnnviz knows it again."""
+
 
 def print_listing(
     name: str,

@@ -1,5 +1,6 @@
 """Ink and paper, and the digit that is laid as MNIST lays it."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from cnnviz.files.images import InputOptions, load_image
+from cnnviz.files.images.sizes import resize_planes
 from cnnviz.files.preparation import FITS, INVERSIONS, ink, inverted
-from cnnviz.files.preparation.digit import fit_digit
+from cnnviz.files.preparation.digit import fit_digit as fit_with
+
+fit_digit = partial(fit_with, resample=resize_planes)
 
 SAMPLES = Path(__file__).parents[2] / "sample_images"
 MNIST = [np.asarray(Image.open(SAMPLES / f"digit_{digit}.png")) for digit in range(10)]

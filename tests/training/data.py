@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
-from cnnviz.files.preparation.digit import fit_digit
+from cnnviz.files.images.sizes import resize_planes
+from cnnviz.files.preparation.digit import fit_digit as fit_with
+
+fit_digit = partial(fit_with, resample=resize_planes)
 
 SEED = 4
 FIFTHS = 5

@@ -11,6 +11,7 @@ from cnnviz.errors import CnnvizError
 from cnnviz.files.images.decode import decode, guarded, upright
 from cnnviz.files.images.options import InputOptions, pixel_limit
 from cnnviz.files.images.pixels import depth_of, normalise, place_planes, to_pixels
+from cnnviz.files.images.sizes import resize_planes
 from cnnviz.files.matrices import (
     display_name,
     file_error,
@@ -82,7 +83,7 @@ def load_pixels(source: str, options: InputOptions = _DEFAULTS) -> Tensor | Samp
     else:
         pixels = _load_picture(source, data, options, limit)
     if options.fit != "none":
-        pixels = FITS[options.fit].run(_as_tensor(pixels, source))
+        pixels = FITS[options.fit].run(_as_tensor(pixels, source), resize_planes)
         pixels *= options.input_range or 1.0
     if options.mean is None and options.std is None:
         return pixels

@@ -50,9 +50,10 @@ from PIL import Image
 from cnnviz.core.types import Pair, Samples, Tensor
 from cnnviz.errors import CnnvizError
 from cnnviz.files.images.options import InputOptions
-from cnnviz.files.images.sizes import Box, middle, resize, resize_planes, within
+from cnnviz.files.images.sizes import resize, resize_planes
 from cnnviz.files.matrices import display_name
 from cnnviz.files.preparation import COLORS, FITS, inverted
+from cnnviz.files.preparation.sizes import Box, middle, within
 
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _BAND = 1 << 18  # pixels taken out of Pillow's memory at a time: they stay in the cache

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from cnnviz.core.types import Tensor
+from cnnviz.core.types import Pair, Tensor
 from cnnviz.files.preparation.ink import grown, strokes, threshold, to_unit, without_paper
+from cnnviz.files.preparation.sizes import within
 
 SIZE, LONGEST = 28, 20
 _FAINTEST = 0.1  # of the ink: the soft edges of strokes end here
 
 
-def fit_digit(tensor: Tensor) -> Tensor:
+Resample = Callable[[Tensor, Pair], Tensor]
+"""What resamples planes to a size: Pillow's work, which this room does without."""
+
+
+def fit_digit(tensor: Tensor, resample: Resample) -> Tensor:
     """Find a digit, brighter than its paper, and lay it into 28x28 pixels of 0..1.
 
     LeCun, Cortes & Burges describe MNIST so: the digits were "size normalized to fit in a 20x20
@@ -23,14 +30,14 @@ def fit_digit(tensor: Tensor) -> Tensor:
     ----------
     tensor : Tensor
         (C, H, W); the scale of its values does not matter.
+    resample : callable
+        From planes and a size to planes of that size.
 
     Returns
     -------
     Tensor
         (1, 28, 28): paper 0, full ink 1; all 0 if there is nothing to be seen.
     """
-    from cnnviz.files.images.sizes import resize_planes, within
-
     field = np.zeros((1, SIZE, SIZE), np.float32)
     ink = without_paper(to_unit(tensor))
     level = threshold(ink)
@@ -40,7 +47,7 @@ def fit_digit(tensor: Tensor) -> Tensor:
     ink = np.clip(ink / np.median(ink[drawing]), 0, 1) * grown(drawing)
     rows, columns = (np.flatnonzero((ink > _FAINTEST).any(axis)) for axis in (1, 0))
     box = ink[np.newaxis, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    digit = resize_planes(box.astype(np.float32), within((box.shape[1], box.shape[2]), LONGEST))
+    digit = resample(box.astype(np.float32), within((box.shape[1], box.shape[2]), LONGEST))
     digit /= digit.max()  # strokes thinner than a pixel came out faint
     top, left = (
         min(max(round(SIZE / 2 - _centre(digit.sum((0, axis)))), 0), SIZE - length)

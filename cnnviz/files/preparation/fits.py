@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cnnviz.core.types import Tensor
-from cnnviz.files.preparation.digit import fit_digit
+from cnnviz.files.preparation.digit import Resample, fit_digit
 
 
 class Fit(NamedTuple):
@@ -21,13 +21,14 @@ class Fit(NamedTuple):
     shape : tuple
         The channels and size it makes of any picture.
     run : callable
-        From a tensor (C, H, W), strokes brighter than their ground, to one of that shape.
+        From a tensor (C, H, W), strokes brighter than their ground, and what resamples planes, to
+        one of that shape.
     """
 
     summary: str
     longest: int
     shape: tuple[int, int, int]
-    run: Callable[[Tensor], Tensor]
+    run: Callable[[Tensor, Resample], Tensor]
 
 
 FITS = {
