@@ -156,7 +156,8 @@ class Pipeline:
                 field = layer.field(given, tuple(fields[name] for name in node.inputs))
                 window = layer.window(given[0])
                 specs = layer.param_shapes(*given)
-                _check_shapes(node, specs, params)
+                if isinstance(params, dict):  # a file's are read one by one, when they are needed
+                    _check_shapes(specs, _given(node, specs, params))
             except CnnvizError as error:
                 raise error.within(f"stage {index} {node.name}") from None
             shapes[node.name], fields[node.name] = output, field
@@ -367,20 +368,19 @@ def settings_of(layer: Layer) -> dict[str, object]:
     }
 
 
-def _check_shapes(node: Node, specs: Mapping[str, ParamSpec], params: Params | None) -> None:
-    """Raise CnnvizError if a parameter at hand is of another shape than the stage needs.
-
-    A file's, which are read one by one, were checked when the file was opened.
-    """
-    if not isinstance(params, dict):
-        return
+def _check_shapes(specs: Mapping[str, ParamSpec], own: Params) -> None:
+    """Raise CnnvizError if a stage's own parameter is of another shape than it needs."""
     for name, spec in specs.items():
-        given = params.get(f"{node.name}.{name}")
-        if given is not None and given.shape != spec.shape:
+        if name in own and own[name].shape != spec.shape:
             raise CnnvizError(
-                f"its {name} is {given.shape}, and for this input it would be {spec.shape}",
+                f"its {name} is {own[name].shape}, and for this input it would be {spec.shape}",
                 hint="the weights were made for pictures of another size or number of channels",
             )
+
+
+def _given(node: Node, specs: Mapping[str, ParamSpec], params: Params) -> dict[str, Tensor]:
+    """Return those of a stage's own parameters that are given."""
+    return {name: params[key] for name in specs if (key := f"{node.name}.{name}") in params}
 
 
 def node_params(
@@ -389,9 +389,18 @@ def node_params(
     """Return one stage's own parameters: those given, the rest as the layer starts with.
 
     Filters are drawn from `seed` and `index`, so that every command draws the same.
+
+    Raises
+    ------
+    CnnvizError
+        If one that is given is of another shape than the stage needs.
     """
     specs = node.layer.param_shapes(*shapes)
-    own = {name: given[key] for name in specs if (key := f"{node.name}.{name}") in given}
+    own = _given(node, specs, given)
+    try:
+        _check_shapes(specs, own)
+    except CnnvizError as error:
+        raise error.within(f"stage {index} {node.name}") from None
     if len(own) == len(specs):
         return own
     return {**node.layer.initial_params((seed, index), *shapes), **own}

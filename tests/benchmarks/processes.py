@@ -22,7 +22,8 @@ from tests.benchmarks.timing import Ratio, Rounds
 
 ROOT = Path(__file__).parents[2]
 PHOTOGRAPH = ROOT / "sample_images" / "coffee.jpg"
-ALIKE = 0.85  # the least correlation of pictures of the same edges; ImageMagick clips the strongest
+ALIKE = 0.9  # the least correlation of two pictures of the same edges
+CLIPPED = {"ImageMagick": 0.85}  # who cuts off the strongest edges is less alike
 
 CV2 = """
 import sys, cv2, numpy as np
@@ -160,7 +161,9 @@ def _check(case: Process, commands: list[tuple[str, list[str], Path | None]]) ->
         ours = pictures[OURS]
         assert pixels.shape == ours.shape, f"{case.name}: {name} draws {pixels.shape}"
         alike = abs(np.corrcoef(pixels.ravel(), ours.ravel())[0, 1])
-        assert alike > ALIKE, f"{case.name}: {name} draws another picture ({alike:.2f})"
+        assert alike > CLIPPED.get(name, ALIKE), (
+            f"{case.name}: {name} draws another picture ({alike:.2f})"
+        )
 
 
 def _pixels(target: Path) -> np.ndarray:

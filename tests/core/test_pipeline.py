@@ -6,6 +6,7 @@ import tracemalloc
 import weakref
 from collections import Counter
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -741,5 +742,6 @@ def test_weights_of_another_size_are_named_with_both_shapes():
     ):
         with pytest.raises(CnnvizError, match=words):
             list(pipeline.rows(shape, params))
-        with pytest.raises(CnnvizError, match=words):
-            pipeline.forward(noise(3, *shape), params)
+        for given in (params, MappingProxyType(params)):  # a dict, or what is read when needed
+            with pytest.raises(CnnvizError, match=words):
+                pipeline.forward(noise(3, *shape), given)
