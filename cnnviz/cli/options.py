@@ -125,8 +125,8 @@ class TableOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class OutputOptions:
-    """What is written and shown."""
+class FolderOptions:
+    """Where files go, and whether anything is said meanwhile."""
 
     out: Annotated[
         str,
@@ -134,6 +134,66 @@ class OutputOptions:
             "--out", "-o", metavar="DIR", help="The folder written to.", rich_help_panel=OUTPUT
         ),
     ] = "cnnviz-out"
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite files of others.", rich_help_panel=OUTPUT),
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="No table, no progress.", rich_help_panel=OUTPUT),
+    ] = False
+
+
+@dataclass(frozen=True, eq=False)
+class ColorOptions:
+    """How values become colours."""
+
+    colormap: Annotated[
+        Literal["auto", "gray", "rdbu", "viridis", "magma"],
+        typer.Option(
+            help="auto: red/blue around 0 where values are signed, grays where not.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class ComputeOptions:
+    """How stages are computed."""
+
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Draws random filters.", rich_help_panel=OUTPUT),
+    ] = 0
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Threads for arithmetic. (default: all)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None  # fmt: skip
+    precision: Annotated[
+        Literal["exact", "fast"],
+        typer.Option(
+            help="fast admits sums that are 1e-5 off, where they take less time.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "exact"
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compute with this one wherever it can; --columns algorithm tells which did. "
+            "(default: the quickest)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, eq=False)
+class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
+    """What a run of whole pipelines writes and shows."""
+
     scale: Annotated[
         Literal["unit", "layer", "global"],
         typer.Option(
@@ -144,13 +204,6 @@ class OutputOptions:
         str | None,
         typer.Option(metavar="LO,HI", help="Draw this range instead.", rich_help_panel=OUTPUT),
     ] = None
-    colormap: Annotated[
-        Literal["auto", "gray", "rdbu", "viridis", "magma"],
-        typer.Option(
-            help="auto: red/blue around 0 where values are signed, grays where not.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "auto"
     only: Annotated[
         Literal["maps", "grid"] | None,
         typer.Option(help="Only one PNG a map, or only grids.", rich_help_panel=OUTPUT),
@@ -205,46 +258,11 @@ class OutputOptions:
         bool,
         typer.Option("--values", help="Print small maps as numbers.", rich_help_panel=OUTPUT),
     ] = False
-    seed: Annotated[
-        int,
-        typer.Option(metavar="N", min=0, help="Draws random filters.", rich_help_panel=OUTPUT),
-    ] = 0
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Threads for arithmetic. (default: all)",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None  # fmt: skip
-    precision: Annotated[
-        Literal["exact", "fast"],
-        typer.Option(
-            help="fast admits sums that are 1e-5 off, where they take less time.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "exact"
-    algorithm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Compute with this one wherever it can; --columns algorithm tells which did. "
-            "(default: the quickest)",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Overwrite files of others.", rich_help_panel=OUTPUT),
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="No table, no progress.", rich_help_panel=OUTPUT),
-    ] = False
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkOptions:
-    """Weights in, predictions out."""
+class WeightOptions:
+    """Weights in."""
 
     weights: Annotated[
         str | None,
@@ -254,6 +272,12 @@ class NetworkOptions:
             rich_help_panel=NETWORK,
         ),
     ] = None
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkOptions(WeightOptions):
+    """Weights in, predictions out."""
+
     labels: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="One class name a line.", rich_help_panel=NETWORK),

@@ -13,12 +13,13 @@ from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
 from cnnviz.cli.pictures import ORDERS, DrawnStage, Ranges, Written
 from cnnviz.cli.record import Prediction, class_count, predict, repeatable_record, run_record
+from cnnviz.cli.subject import load_params
 from cnnviz.cli.writing import Writer
 from cnnviz.core.engine import check_algorithm, computing
 from cnnviz.core.pipeline import Pipeline
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.threads import set_threads, thread_count
-from cnnviz.core.types import Params, Row, Samples, Shape, Stage, Tensor
+from cnnviz.core.types import Params, Row, Samples, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, load_pixels, stem
 from cnnviz.files.matrices import display_name
@@ -168,7 +169,7 @@ def _prepare(source: str, name: str, job: Job) -> Prepared:
     x = load_pixels(source, job.input)
     folder = OutputFolder(job.output.out, name, force=job.output.force)
     folder.check()
-    params = _load_params(job, x.shape)
+    params = load_params(job.pipeline, x.shape, job.network.weights, job.params)
     if job.network.weights is not None:
         folder.keep(job.network.weights)
     rows = list(job.pipeline.rows(x.shape, params))
@@ -225,21 +226,6 @@ def _shared_ranges(ready: Prepared, job: Job) -> Ranges:
             if stage.row.name in job.written:
                 ranges = ranges.widened(stage.statistics)
     return ranges
-
-
-def _load_params(job: Job, shape: Shape) -> Params | None:
-    if job.network.weights is None:
-        return job.params
-    from cnnviz.files.weights import check_weights, load_weights
-
-    specs = job.pipeline.param_specs(shape)
-    rows = job.pipeline.rows(shape)
-    chosen = {row.name for row in rows if row.weights == "kernels"}
-    own = job.params or {}
-    optional = frozenset(key for key in specs if key in own or key.rpartition(".")[0] in chosen)
-    path = job.network.weights
-    given = check_weights(load_weights(path), specs, optional, path)
-    return {**own, **given} if own else given
 
 
 def _check_labels(job: Job, classes: int | None) -> None:

@@ -34,6 +34,12 @@ from cnnviz.core.types import Row
 from cnnviz.errors import CnnvizError
 
 RECORD = "run.json"
+"""What a run of a pipeline remembers itself by. Other commands that write beside it have a record
+of their own, so that none of them takes the others' files for stale ones."""
+
+RECORDS = frozenset({RECORD, "explain.json", "shift.json", "compare.json", "animate.json"})
+"""The names of all records."""
+
 RECORD_LIMIT = 64 * 2**20  # bytes; a hundred thousand pictures list in a quarter of it
 
 _ELSEWHERE = "choose another folder with --out"
@@ -148,17 +154,22 @@ class OutputFolder:
         The image's own folder inside it; see `unique_stems`.
     force : bool
         Overwrite files that cnnviz did not write.
+    record : str
+        The name of the file that remembers what is ours: one of `RECORDS`.
     """
 
     path: Path
 
-    def __init__(self, out: str | Path, stem: str, *, force: bool = False) -> None:
+    def __init__(
+        self, out: str | Path, stem: str, *, force: bool = False, record: str = RECORD
+    ) -> None:
         if stem in {"", ".", ".."} or set(stem) & {"\0", "/", os.sep, os.altsep}:
             raise CnnvizError(f"{stem!r} cannot name a folder in {out}", hint="rename the image")
         self.path = Path(out) / stem
         self._force = force
-        before = _read_record(self.path / RECORD)
-        self._fresh = not os.path.lexists(self.path / RECORD)
+        self._record = record
+        before = _read_record(self.path / record)
+        self._fresh = not os.path.lexists(self.path / record)
         self._foreign_record = not self._fresh and before is None
         self._listed = dict.fromkeys(before or ())  # what run.json on disk lists as ours
         self._planned: dict[str, None] = {}
@@ -190,7 +201,7 @@ class OutputFolder:
             if not os.access(nearest, os.W_OK | os.X_OK):
                 raise CnnvizError(f"cannot write in {nearest}: no permission", hint=_ELSEWHERE)
             if self._foreign_record and not self._force:
-                raise _not_ours(self.path / RECORD)
+                raise _not_ours(self.path / self._record)
         except OSError as error:
             raise _failure("create", self.path, error) from error
         for name in names:
@@ -242,7 +253,7 @@ class OutputFolder:
         self.check()
         self._create()
         self._remove_stale()
-        path = self._place(RECORD, {"cnnviz": None, **record, "files": list(self._written)})
+        path = self._place(self._record, {"cnnviz": None, **record, "files": list(self._written)})
         self._listed, self._marked, self._created = dict(self._written), False, []
         return path
 
@@ -253,8 +264,9 @@ class OutputFolder:
         that the next run can replace or remove them. Temporary files are gone already.
         """
         with suppress(OSError):
-            if self._fresh and self._marked and [p.name for p in self.path.iterdir()] == [RECORD]:
-                (self.path / RECORD).unlink()
+            names = [path.name for path in self.path.iterdir()]
+            if self._fresh and self._marked and names == [self._record]:
+                (self.path / self._record).unlink()
             for folder in reversed(self._created):
                 folder.rmdir()  # refuses a folder with anything in it
 
@@ -274,7 +286,7 @@ class OutputFolder:
 
     def _check_name(self, name: str) -> None:
         """Refuse a name that is not plain, a folder's, or that of a file which is not ours."""
-        if not _is_plain(name) or name == RECORD:
+        if not _is_plain(name) or name in RECORDS:
             raise CnnvizError(
                 f"{name!r} cannot name a file in {self.path}", hint="rename the stage"
             )
@@ -300,7 +312,7 @@ class OutputFolder:
 
         def fill(file: BinaryIO) -> None:
             content(file)
-            if name != RECORD:
+            if name != self._record:
                 self._list(name)
 
         return write_whole(self.path / name, fill)
@@ -310,7 +322,7 @@ class OutputFolder:
         if self._marked and name in self._listed:
             return
         listed = {**self._listed, **self._planned, name: None}
-        self._place(RECORD, {"cnnviz": "unfinished", "files": list(listed)})
+        self._place(self._record, {"cnnviz": "unfinished", "files": list(listed)})
         self._listed, self._marked = listed, True
 
     def _remove_stale(self) -> None:
@@ -403,7 +415,9 @@ def _read_record(path: Path) -> list[str] | None:
     names = record.get("files")
     if not isinstance(names, list):
         return None
-    return [name for name in names if isinstance(name, str) and _is_plain(name) and name != RECORD]
+    return [
+        name for name in names if isinstance(name, str) and _is_plain(name) and name not in RECORDS
+    ]
 
 
 def _not_ours(path: Path) -> CnnvizError:

@@ -1,0 +1,75 @@
+"""What a command looks closely at: one image on its way through one pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cnnviz.errors import CnnvizError
+
+if TYPE_CHECKING:
+    from cnnviz.cli.options import InputOptions
+    from cnnviz.core.pipeline import Pipeline
+    from cnnviz.core.types import Params, Samples, Tensor
+    from cnnviz.files.spec import Spec
+
+
+class Subject(NamedTuple):
+    """An image, the pipeline it goes through, and that pipeline's weights."""
+
+    source: str  # as it was given
+    stem: str  # names its folder of output
+    spec: Spec
+    x: Tensor | Samples
+    params: Params | None  # loaded ones; stages that are not in it use their own
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline."""
+        return self.spec.pipeline
+
+
+def read_subject(
+    source: str, spec: Spec, inputs: InputOptions, weights: str | None = None
+) -> Subject:
+    """Load an image as the flags, or else the pipeline's own settings, prepare it.
+
+    `weights` is a file's path, and wins over what comes with the pipeline.
+
+    Raises
+    ------
+    CnnvizError
+        If the image or the weights cannot be read, or do not fit the pipeline; if `source` is a
+        folder of several images.
+    """
+    from cnnviz.cli.job import input_options
+    from cnnviz.files.images import expand_inputs, load_pixels, stem
+
+    found = expand_inputs([source])
+    if len(found) != 1:
+        raise CnnvizError(
+            f"{source} holds {len(found)} images", hint="name one of them: one is looked at"
+        )
+    x = load_pixels(found[0], input_options(inputs, spec.input))
+    list(spec.pipeline.rows(x.shape))  # what does not fit is told before any weight is read
+    path = weights if weights is not None else spec.input.weights
+    params = load_params(spec.pipeline, x.shape, path, spec.params)
+    return Subject(found[0], stem(found[0]), spec, x, params)
+
+
+def load_params(
+    pipeline: Pipeline, shape: tuple[int, ...], path: str | None, own: Params | None = None
+) -> Params | None:
+    """Return a pipeline's weights for an input of `shape`: from a file, over its `own`.
+
+    Stages of chosen kernels and those with weights of their own need none in the file.
+    """
+    if path is None:
+        return own
+    from cnnviz.files.weights import check_weights, load_weights
+
+    specs = pipeline.param_specs(shape)
+    chosen = {row.name for row in pipeline.rows(shape) if row.weights == "kernels"}
+    given = own or {}
+    optional = frozenset(key for key in specs if key in given or key.rpartition(".")[0] in chosen)
+    loaded = check_weights(load_weights(path), specs, optional, path)
+    return {**given, **loaded} if given else loaded
