@@ -75,6 +75,31 @@ def check_border(mode: str, pads: Pads, size: Pair) -> None:
             )
 
 
+NUMBER = -1
+"""Where padding is a number, no pixel's copy."""
+
+BEYOND = -2
+"""Past the padding, where windows of ceil mode hang over: nothing is there."""
+
+
+def sources(at: Index, length: int, pads: tuple[int, int], mode: str = "zeros") -> Index:
+    """Return the pixel that stands at each coordinate of an axis, or NUMBER, or BEYOND.
+
+    `pads` are those before and after the axis' `length` pixels; no coordinate lies before them.
+
+    >>> sources(np.arange(-2, 7), 4, (2, 2), "reflect").tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1, -2]
+    """
+    border = BORDERS[mode].source
+    inside = (at >= 0) & (at < length)
+    found = np.where(inside, at, NUMBER)
+    if border is not None:
+        padded = ~inside & (at < length + pads[1])
+        found[padded] = border(at[padded], length)
+    found[at >= length + pads[1]] = BEYOND
+    return found
+
+
 def padded_band(
     x: Tensor | Samples,
     pads: Pads,

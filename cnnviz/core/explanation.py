@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.cells import Cells, Excerpt
 from cnnviz.core.types import Pair
 
 Join = Literal["sum", "product", "largest", "smallest"]
 
+MOST_TERMS = 1 << 16
+"""Terms that are listed, at most: of a mean over millions only those that bring most."""
 
-@dataclass(frozen=True, eq=False)
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Terms:
     """What one value is made of, N terms side by side: row n of every array is term n."""
 
-    value: NDArray[np.float64]  # (N,) what is read
-    part: NDArray[np.float64]  # (N,) what that brings to the total
+    value: Doubles  # (N,) what is read
+    part: Doubles  # (N,) what that brings to the total
     at: NDArray[np.intp]  # (N, axes) the input's cell it is read from; -1 where a number pads
     source: NDArray[np.intp]  # (N,) which of the layer's inputs it is read from
     padding: NDArray[np.bool_]  # (N,) read beyond the edge; with a mirror `at` is what it copies
-    weight: NDArray[np.float64] | None = None  # (N,) what the value is multiplied by
+    weight: Doubles | None = None  # (N,) what the value is multiplied by
     place: NDArray[np.intp] | None = None  # (N, 2) row and column in the window, where one slides
+    omitted: int = 0  # how many terms are not listed, being the smallest of very many
+    omitted_part: float = 0.0  # their sum
 
     def __len__(self) -> int:
         return len(self.value)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Arithmetic:
     """How a layer makes one value: its terms joined, a bias added, a last step taken.
 
@@ -41,7 +51,151 @@ class Arithmetic:
     join: Join
     total: float  # the terms' parts joined, and the bias added
     result: float
-    steps: tuple[str, ...]  # from the total to the result, in words with the numbers in them
+    steps: tuple[str, ...] = ()  # from the total to the result, in words with the numbers in them
     bias: float | None = None
     chosen: int | None = None  # the term that won, of a largest or smallest
     kernel_size: Pair | None = None  # of the window that slides, where one does
+
+
+def joined_sum(terms: Terms, bias: float | None = None) -> float:
+    """Return the sum of the parts and the bias, in float64."""
+    with np.errstate(all="ignore"):
+        return float(terms.part.sum() + terms.omitted_part + (bias or 0.0))
+
+
+def summed(terms: Terms, *steps: str, bias: float | None = None, **more: Any) -> Arithmetic:
+    """Return the arithmetic of a value that is the sum of its terms and a bias."""
+    total = joined_sum(terms, bias)
+    return Arithmetic(terms, "sum", total, total, steps, bias, **more)
+
+
+def chosen(
+    terms: Terms, join: Join, steps: Callable[[int], tuple[str, ...]], **more: Any
+) -> Arithmetic:
+    """Return the arithmetic of a value that is the largest or smallest of its terms.
+
+    The first of equal ones wins; a NaN, the last of them, wins over everything, as in PyTorch.
+    """
+    parts = terms.part
+    odd = np.flatnonzero(np.isnan(parts))
+    winner = int(odd[-1] if odd.size else (parts.argmax() if join == "largest" else parts.argmin()))
+    value = float(parts[winner])
+    return Arithmetic(terms, join, value, value, steps(winner), chosen=winner, **more)
+
+
+def single(
+    excerpt: Excerpt, at: tuple[int, ...], *, source: int = 0, weight: float | None = None
+) -> Terms:
+    """Return the one term of a value that is made of one cell, times a weight if there is one."""
+    value = np.array([excerpt.value(at)])
+    return Terms(
+        value=value,
+        part=value if weight is None else value * weight,
+        at=np.array([at]),
+        source=np.array([source]),
+        padding=np.zeros(1, np.bool_),
+        weight=None if weight is None else np.array([weight]),
+    )
+
+
+def stacked(*parts: Terms) -> Terms:
+    """Return several terms, of as many inputs, one under the other."""
+    weighted = all(one.weight is not None for one in parts)
+    return Terms(
+        value=np.concatenate([one.value for one in parts]),
+        part=np.concatenate([one.part for one in parts]),
+        at=np.concatenate([one.at for one in parts]),
+        source=np.concatenate([one.source for one in parts]),
+        padding=np.concatenate([one.padding for one in parts]),
+        weight=np.concatenate([w for one in parts if (w := one.weight) is not None])
+        if weighted
+        else None,
+    )
+
+
+def block(
+    excerpt: Excerpt,
+    cells: Cells,
+    *,
+    part: Callable[[Doubles], Doubles] | None = None,
+    weight: NDArray[Any] | None = None,
+    rank: Callable[[Doubles], Doubles] = np.abs,
+) -> Terms:
+    """Return a term for every one of some cells, in their order.
+
+    Parameters
+    ----------
+    excerpt : Excerpt
+    cells : Cells
+        Cells that are in it.
+    part : function, optional
+        What a value brings to the total; by default itself, or times its weight.
+    weight : array, optional
+        A weight for each cell.
+    rank : function
+        Of very many terms, those whose parts it makes largest are listed.
+    """
+    value = excerpt.take(cells).reshape(-1).astype(np.float64)
+    weights = None if weight is None else np.asarray(weight, np.float64).reshape(-1)
+    with np.errstate(all="ignore"):
+        parts = value if weights is None else value * weights
+        if part is not None:
+            parts = part(parts)
+        listed, omitted = np.arange(value.size), 0.0
+        if value.size > MOST_TERMS:
+            worth = np.nan_to_num(rank(parts), nan=np.inf)
+            listed = np.sort(np.argpartition(worth, -MOST_TERMS)[-MOST_TERMS:])
+            omitted = float(parts.sum() - parts[listed].sum())
+    within = np.unravel_index(listed, cells.shape)
+    return Terms(
+        value=value[listed],
+        part=parts[listed],
+        at=np.stack([axis[w] for axis, w in zip(cells.axes, within, strict=True)], axis=1),
+        source=np.zeros(listed.size, np.intp),
+        padding=np.zeros(listed.size, np.bool_),
+        weight=None if weights is None else weights[listed],
+        omitted=value.size - listed.size,
+        omitted_part=omitted,
+    )
+
+
+# --- in words ----------------------------------------------------------------------------------
+
+
+def written(value: float) -> str:
+    """Write a number with six digits, and never -0.
+
+    >>> written(-0.125), written(1 / 3), written(-0.0), written(1e20)
+    ('−0.125', '0.333333', '0', '1e+20')
+    """
+    return f"{float(value) + 0.0:.6g}".replace("-", "−")
+
+
+def inside(value: float) -> str:
+    """Write a number as it stands inside a formula: negative ones in brackets.
+
+    >>> inside(-2), inside(3)
+    ('(−2)', '3')
+    """
+    text = written(value)
+    return f"({text})" if text.startswith("−") else text
+
+
+def substituted(formula: str, numbers: Mapping[str, float]) -> str:
+    """Write numbers in place of a formula's names.
+
+    >>> substituted("x if x > 0 else slope · x", {"x": -2, "slope": 0.1})
+    '(−2) if (−2) > 0 else 0.1 · (−2)'
+    """
+    names = "|".join(sorted(map(re.escape, numbers), key=len, reverse=True))
+    return re.sub(rf"\b({names})\b", lambda found: inside(numbers[found[1]]), formula)
+
+
+def curve_steps(formula: str, numbers: Mapping[str, float], result: float) -> tuple[str, ...]:
+    """Return a formula, and the formula with numbers in place of its names."""
+    return (formula, f"{substituted(formula, numbers)} = {written(result)}")
+
+
+def cell_text(at: tuple[int, ...] | NDArray[np.intp]) -> str:
+    """Write a cell as ``--at`` takes it: ``2,0,1``."""
+    return ",".join(str(int(index)) for index in at)

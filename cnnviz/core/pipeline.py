@@ -236,7 +236,7 @@ class Pipeline:
         CnnvizError
             If a stage does not fit, or all parameters at once would not fit into memory.
         """
-        _check_memory(4 * sum(prod(spec.shape) for spec in self.param_specs(shape).values()))
+        check_memory(4 * sum(prod(spec.shape) for spec in self.param_specs(shape).values()))
         return {
             f"{node.name}.{name}": tensor
             for index, (node, given) in enumerate(self._input_shapes(shape), start=1)
@@ -305,7 +305,7 @@ class Pipeline:
                 f"the input has shape {x.shape}", hint="give (channels, rows, columns): x[None]"
             )
         rows = list(self.rows(x.shape, params))
-        _check_memory(self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows))
+        check_memory(self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows))
         live = _Live(x, Counter(name for node in self.nodes for name in node.inputs))
         for row, node in zip(rows, self.nodes, strict=True):
             inputs = [live.tensor(name, samples=node.layer.reads_samples) for name in node.inputs]
@@ -453,7 +453,8 @@ def _forgotten(node: Node, readers: Counter[str]) -> list[str]:
     return gone if readers[node.name] else [*gone, node.name]
 
 
-def _check_memory(needed: int) -> None:
+def check_memory(needed: int) -> None:
+    """Raise CnnvizError if so many bytes are more than this machine has."""
     try:
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # not every system tells

@@ -116,6 +116,14 @@ class Window:
             counts.append(np.asarray(stop - first))
         return tuple(counts)
 
+    def taps(self, size: Pair, axis: int, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the coordinates along `axis` of the cells of some windows, (windows, kernel).
+
+        They are the input's, and lie in the padding where they are negative or past its end.
+        """
+        starts = positions * self.stride[axis] - self.pads(size)[axis]
+        return starts[:, None] + np.arange(self.kernel_size[axis]) * self.dilation[axis]
+
     def require_pixels(self, size: Pair) -> None:
         """Raise CnnvizError if some window holds no pixel of an image of `size`, only padding.
 

@@ -9,7 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.layers.base import Elementwise, ParamSpec, elementwise, register, settings
+from cnnviz.core.cells import Excerpt
+from cnnviz.core.explanation import Arithmetic, curve_steps, single
+from cnnviz.core.layers.base import (
+    Elementwise,
+    ParamSpec,
+    elementwise,
+    options_of,
+    register,
+    settings,
+)
 from cnnviz.core.options import choice, number, option, optional, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError
@@ -31,6 +40,20 @@ class Activation(Elementwise):
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Apply the curve to every value."""
         return elementwise(self.curve, inputs[0], out)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the formula with the one value in it."""
+        terms = single(inputs[0], at)
+        x = float(terms.value[0])
+        with np.errstate(all="ignore"):
+            result = float(self.curve(np.array([x], np.float32))[0])
+        numbers = {
+            field.name: value
+            for field, _ in options_of(type(self))
+            if isinstance(value := getattr(self, field.name), float)
+        }
+        steps = curve_steps(self.formula, {"x": x, **numbers}, result)
+        return Arithmetic(terms, "sum", x, result, steps)
 
 
 def sigmoid(x: Tensor) -> Values:
@@ -155,6 +178,15 @@ class Prelu(Activation):
             return bent
         out[...] = bent
         return out
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the formula with the value, and its channel's slope, in it."""
+        slope = float(params["weight"][at[0] if self.num_parameters > 1 else 0])
+        terms = single(inputs[0], at)
+        x = float(terms.value[0])
+        result = x if x > 0 else slope * x
+        steps = curve_steps(self.formula, {"x": x, "weight": slope}, result)
+        return Arithmetic(terms, "sum", x, result, steps)
 
 
 @register

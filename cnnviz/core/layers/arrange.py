@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.layers.base import Layer, register, require_axes, require_maps, settings
+from cnnviz.core.cells import Indices
+from cnnviz.core.layers.base import Rearrangement, register, require_axes, require_maps, settings
 from cnnviz.core.options import LARGEST, choice, option, read_shape, several, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.core.window import Field
@@ -18,7 +19,7 @@ from cnnviz.errors import CnnvizError, RequestError
 
 @register
 @settings
-class Reshape(Layer):
+class Reshape(Rearrangement):
     """The same values, in the same order, in another shape."""
 
     name: ClassVar[str] = "reshape"
@@ -46,6 +47,10 @@ class Reshape(Layer):
         """Return the values in the new shape."""
         return inputs[0].reshape(self.shape)
 
+    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
+        """Return the place with the same number, counting in C, H, W order."""
+        return np.unravel_index(np.ravel_multi_index(at, self.shape), shape)
+
 
 def read_order(value: Any, name: str) -> tuple[int, ...]:
     """Read an order of the three axes."""
@@ -57,7 +62,7 @@ def read_order(value: Any, name: str) -> tuple[int, ...]:
 
 @register
 @settings
-class Transpose(Layer):
+class Transpose(Rearrangement):
     """Axes in another order, such as channels last."""
 
     name: ClassVar[str] = "transpose"
@@ -85,6 +90,10 @@ class Transpose(Layer):
         """Return the values in the new order."""
         return np.ascontiguousarray(inputs[0].transpose(self.axes))
 
+    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
+        """Return the coordinates in the input's order."""
+        return tuple(at[self.axes.index(axis)] for axis in range(3))
+
 
 def read_step(value: Any, name: str) -> int:
     """Read a step, forwards or (negative) backwards."""
@@ -96,7 +105,7 @@ def read_step(value: Any, name: str) -> int:
 
 @register
 @settings
-class Slice(Layer):
+class Slice(Rearrangement):
     """Some of the channels, rows or columns."""
 
     name: ClassVar[str] = "slice"
@@ -143,10 +152,15 @@ class Slice(Layer):
         part = slice(self.start, None if stop < 0 else stop, self.step)
         return np.ascontiguousarray(inputs[0][(slice(None),) * self.axis + (part,)])
 
+    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
+        """Return the coordinates, along the axis counted from the start by the step."""
+        along = self.start + at[self.axis] * self.step
+        return (*at[: self.axis], along, *at[self.axis + 1 :])
+
 
 @register
 @settings
-class DepthToSpace(Layer):
+class DepthToSpace(Rearrangement):
     """Channels laid out as blocks of pixels: Shi et al., "pixel shuffle", CVPR 2016."""
 
     name: ClassVar[str] = "depth_to_space"
@@ -190,3 +204,11 @@ class DepthToSpace(Layer):
         else:  # #ijcyx -> cyixj
             woven = x.reshape(b, b, -1, height, width).transpose(2, 3, 0, 4, 1)
         return np.ascontiguousarray(woven).reshape(self.output_shape(x.shape))
+
+    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
+        """Return the channel that holds a pixel's place in its block, and the block."""
+        (c, y, x), b = at, self.block
+        (row, i), (column, j) = np.divmod(y, b), np.divmod(x, b)
+        place = i * b + j
+        outer = self.channels == "outer"
+        return (c * b * b + place if outer else place * (shape[0] // (b * b)) + c, row, column)

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.cells import Cells, Excerpt, Indices, take
+from cnnviz.core.explanation import Arithmetic, cell_text, single, summed
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
@@ -131,6 +133,51 @@ class Layer(_Frozen, ABC):
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the output maps' names, given the inputs'; none where they have none."""
         return names[0] if self.keeps_maps else ()
+
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return the axes along which a value depends on every position, not on its own alone.
+
+        What `reads` and `part` need to know of layers that keep to the inputs' positions.
+        """
+        return tuple(range(len(shapes[0])))
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the cells of each input, of `shapes`, that some cells of the output depend on."""
+        joined, alone = self.joins(*shapes), np.zeros(1, np.intp)
+        return tuple(
+            Cells(
+                tuple(
+                    np.arange(side) if axis in joined else alone if side == 1 else cells.axes[axis]
+                    for axis, side in enumerate(shape)
+                )
+            )
+            for shape in shapes
+        )
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Compute some cells of the output from those of the inputs that `reads` tells of."""
+        shapes = [given.shape for given in inputs]
+        joined = self.joins(*shapes)
+        own = {}
+        for name, param in params.items():
+            for axis, side in enumerate(param.shape):
+                if axis not in joined and side == shapes[0][axis] > 1:
+                    param = np.take(param, cells.axes[axis], axis)  # noqa: PLW2901
+            own[name] = param
+        wanted = self.reads(cells, *shapes)
+        given = [one.take(own_cells) for one, own_cells in zip(inputs, wanted, strict=True)]
+        output = self.apply(*given, params=own)
+        return take(
+            output,
+            [
+                cells.axes[axis] if axis in joined else np.arange(side)
+                for axis, side in enumerate(output.shape)
+            ],
+        )
+
+    @abstractmethod
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Tell how the output's value at `at` is made of cells of the inputs, which hold them."""
 
     def arguments(self) -> Iterator[tuple[str | None, Any]]:
         """Yield (name, value) of each setting that differs from its default, as text needs it.
@@ -254,6 +301,37 @@ class Elementwise(Layer):
     @abstractmethod
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Compute the output into `out`, contiguous and perhaps the input itself, or a new one."""
+
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return no axis: every value keeps to its place."""
+        return ()
+
+
+class Rearrangement(Layer):
+    """A layer that moves values without changing one: each comes from one place."""
+
+    @abstractmethod
+    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
+        """Return where, in an input of `shape`, the values at some coordinates come from.
+
+        Coordinates are one array an axis, and those arrays broadcast.
+        """
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the rows, columns and channels that hold the origins."""
+        origin = self.origin(tuple(np.ix_(*cells.axes)), shapes[0])
+        return (Cells(tuple(np.unique(axis) for axis in origin)),)
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Fetch the values from their places."""
+        origin = self.origin(tuple(np.ix_(*cells.axes)), inputs[0].shape)
+        return np.broadcast_to(inputs[0].gather(*origin), cells.shape).copy()
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Tell where the value comes from."""
+        origin = self.origin(tuple(np.array(index) for index in at), inputs[0].shape)
+        place = tuple(int(index) for index in origin)
+        return summed(single(inputs[0], place), f"moved from {cell_text(place)}")
 
 
 def elementwise(

@@ -9,10 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.border import BORDERS, check_border
+from cnnviz.core.cells import Cells, Excerpt, Indices
 from cnnviz.core.engine import correlate, note_algorithm
+from cnnviz.core.explanation import Arithmetic, Terms, summed
 from cnnviz.core.kernels import Kernel
 from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps, settings
+from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.layers.filters import (
     Filters,
     are_kernels,
@@ -23,22 +25,10 @@ from cnnviz.core.layers.filters import (
     kernels_of,
     read_filters,
 )
-from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, whole
+from cnnviz.core.options import Padding, flag, option, optional, pair, whole
 from cnnviz.core.types import Pads, Pair, Params, Seed, Shape, Tensor
 from cnnviz.core.window import Field, Window
 from cnnviz.errors import CnnvizError, RequestError
-
-
-@settings
-class Bordered:
-    """The options of layers that read beyond the edge."""
-
-    padding_mode: str = option(choice(BORDERS), "what lies beyond the edge", default="zeros")
-    pad_value: float = option(number(), "the padding of mode constant", default=0.0)
-
-    def check_border(self, window: Window, size: Pair) -> None:
-        """Raise CnnvizError when a mirror or wrap would reach past the image it copies from."""
-        check_border(self.padding_mode, window.pads(size), size)
 
 
 @settings
@@ -178,9 +168,58 @@ class Convolution(Layer):
         check_depth(self.kernels, channels // groups)
 
 
+@settings
+class Correlation(Bordered, Convolution):
+    """What conv and depthwise share: the sums of one window."""
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the windows' pixels, of the channels that the filters' groups see."""
+        (shape,) = shapes
+        channels, _ = self._groups_of(cells.axes[0], shape[0])
+        return (self.window_cells(self.window(shape), plane(shape), cells, channels),)
+
+    def _groups_of(self, filters: Indices, channels: int) -> tuple[Indices, Indices]:
+        """Return the channels, and all the filters, of the groups some filters are in."""
+        groups = self.groups_for(channels)
+        depth, each = channels // groups, self.channels_out(channels) // groups
+        found = np.unique(filters // each)[:, None]
+        seen = (found * depth + np.arange(depth)).reshape(-1)
+        return seen, (found * each + np.arange(each)).reshape(-1)
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Correlate pieces of the maps: with these filters, or all those of their groups."""
+        (x,) = inputs
+        groups, filters = self.groups_for(x.shape[0]), cells.axes[0]
+        channels, together = self._groups_of(filters, x.shape[0])
+        made = filters if groups == 1 else together
+        window = self.window(x.shape)
+        bias = params.get("bias")
+
+        def make(piece: Tensor) -> Tensor:
+            return correlate(
+                piece,
+                params["weight"][made],
+                Window(window.kernel_size, window.stride, dilation=window.dilation),
+                bias=None if bias is None else bias[made],
+                groups=groups * len(channels) // x.shape[0],
+            )
+
+        output = self.slide(window, x, cells, channels, make)
+        return output[np.searchsorted(made, filters)]
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the products of one window with its filter."""
+        (x,), (k, *_) = inputs, at
+        channels, _ = self._groups_of(np.array([k]), x.shape[0])
+        window, weight = self.window(x.shape), params["weight"][k]
+        terms = self.window_terms(window, x, at, channels, weight=weight)
+        bias = float(params["bias"][k]) if "bias" in params else None
+        return summed(terms, bias=bias, kernel_size=window.kernel_size)
+
+
 @register
 @settings
-class Conv(Grouped, Bordered, Convolution):
+class Conv(Grouped, Correlation):
     """2-D convolution, as every CNN computes it (cross-correlation)."""
 
     name: ClassVar[str] = "conv"
@@ -212,7 +251,7 @@ class Conv(Grouped, Bordered, Convolution):
 
 @register
 @settings
-class Depthwise(Bordered, Convolution):
+class Depthwise(Correlation):
     """Depthwise convolution: every channel keeps to itself."""
 
     name: ClassVar[str] = "depthwise"
@@ -373,3 +412,76 @@ class ConvTranspose(Grouped, Convolution):
         if "bias" in params:
             output += params["bias"][:, None, None]
         return output
+
+    def _sources(self, size: Pair, axis: int, outputs: Indices) -> Indices:
+        """Return the input that meets each cell of the kernel at an output, (outputs, kernel).
+
+        Output o meets input (o + p − j·d) / s at cell j, where that is whole: else it is −1.
+        """
+        pads = self.crop(size)[1]
+        cells = np.arange(self.size[axis]) * self.dilation[axis]
+        found, rest = np.divmod((outputs + pads[axis])[:, None] - cells, self.stride[axis])
+        met: Indices = np.where((rest == 0) & (found >= 0) & (found < size[axis]), found, -1)
+        return met
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the inputs whose painted windows cover some outputs, in the filters' groups."""
+        size = plane(shapes[0])
+        rows, columns = (
+            np.unique(found[found >= 0])
+            for found in (self._sources(size, axis, cells.axes[1 + axis]) for axis in (0, 1))
+        )
+        return (Cells((self._channels(cells.axes[0], shapes[0][0]), rows, columns)),)
+
+    def _channels(self, filters: Indices, channels: int) -> Indices:
+        """Return the channels that meet some filters."""
+        each, depth = self.count // self.groups, channels // self.groups
+        seen: Indices = (np.unique(filters // each)[:, None] * depth + np.arange(depth)).reshape(-1)
+        return seen
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Add the products of each cell of the kernel, filter by filter."""
+        (x,), filters = inputs, cells.axes[0]
+        met = [self._sources(plane(x.shape), axis, cells.axes[1 + axis]) for axis in (0, 1)]
+        output = np.zeros(cells.shape, np.float32)
+        each = self.count // self.groups
+        for place, k in enumerate(filters):
+            channels = self._channels(filters[place : place + 1], x.shape[0])
+            for i, j in np.ndindex(*self.size):
+                rows, columns = np.flatnonzero(met[0][:, i] >= 0), np.flatnonzero(met[1][:, j] >= 0)
+                sources = np.ix_(channels, met[0][rows, i], met[1][columns, j])
+                weight = params["weight"][channels, k % each, i, j]
+                added = np.tensordot(weight, x.gather(*sources), 1)
+                output[place, rows[:, None], columns] += added
+        if "bias" in params:
+            output += params["bias"][filters, None, None]
+        return output
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the products of the inputs whose windows cover one output."""
+        (x,), (k, *place) = inputs, at
+        channels = self._channels(np.array([k]), x.shape[0])
+        rows, columns = (
+            self._sources(plane(x.shape), axis, np.array([place[axis]]))[0] for axis in (0, 1)
+        )
+        c, i, j = (
+            one.reshape(-1)
+            for one in np.meshgrid(
+                channels, np.flatnonzero(rows >= 0), np.flatnonzero(columns >= 0), indexing="ij"
+            )
+        )
+        value = x.gather(c, rows[i], columns[j]).astype(np.float64)
+        weight = params["weight"][c, k % (self.count // self.groups), i, j].astype(np.float64)
+        with np.errstate(all="ignore"):
+            part = value * weight
+        terms = Terms(
+            value=value,
+            part=part,
+            at=np.stack([c, rows[i], columns[j]], axis=1),
+            source=np.zeros(c.size, np.intp),
+            padding=np.zeros(c.size, np.bool_),
+            weight=weight,
+            place=np.stack([i, j], axis=1),
+        )
+        bias = float(params["bias"][k]) if "bias" in params else None
+        return summed(terms, bias=bias, kernel_size=self.size)

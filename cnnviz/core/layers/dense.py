@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from math import prod
 from typing import ClassVar
 
 import numpy as np
 
+from cnnviz.core.cells import Cells, Excerpt, Indices
 from cnnviz.core.engine.bands import Band, cut
-from cnnviz.core.layers.base import Layer, ParamSpec, register, require_axes, settings
+from cnnviz.core.explanation import Arithmetic, block, inside, joined_sum, summed, written
+from cnnviz.core.layers.base import (
+    Layer,
+    ParamSpec,
+    Rearrangement,
+    register,
+    require_axes,
+    settings,
+)
 from cnnviz.core.layers.filters import he_normal
 from cnnviz.core.options import flag, option, optional, read_axes, whole
 from cnnviz.core.threads import share, thread_count
@@ -21,7 +32,7 @@ BAND_BYTES = 4 << 20  # of the weights one thread reads at a time
 
 @register
 @settings
-class Flatten(Layer):
+class Flatten(Rearrangement):
     """Maps laid end to end, in C, H, W order."""
 
     name: ClassVar[str] = "flatten"
@@ -40,6 +51,10 @@ class Flatten(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the values as one vector."""
         return inputs[0].reshape(-1)
+
+    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
+        """Return the place with the same number, counting in C, H, W order."""
+        return np.unravel_index(at[0], shape)
 
 
 @register
@@ -107,6 +122,20 @@ class Dense(Layer):
             output += params["bias"]
         return output
 
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Multiply by these units' weights alone."""
+        (units,) = cells.axes
+        output: Tensor = params["weight"][units] @ inputs[0].values.reshape(-1)
+        if self.bias:
+            output += params["bias"][units]
+        return output
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the product of every input with its weight."""
+        (x,) = inputs
+        terms = block(x, Cells.whole(x.shape), weight=params["weight"][at[0]])
+        return summed(terms, bias=float(params["bias"][at[0]]) if self.bias else None)
+
 
 @settings
 class Competition(Layer):
@@ -129,6 +158,24 @@ class Competition(Layer):
             return fields[0].whole()
         return fields[0] if self.axes == (0,) else fields[0].everywhere()
 
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return the axes along which values compete."""
+        return self.axes
+
+    def powers(self, at: tuple[int, ...], x: Excerpt) -> tuple[Arithmetic, float, float]:
+        """Return the exponentials and their sum; the value itself, and the largest value.
+
+        The largest is subtracted first, so that nothing overflows; the ratios stay the same.
+        """
+        (cells,) = self.reads(Cells.of(at), x.shape)
+        largest, own = float(x.take(cells).max()), x.value(at)
+        terms = block(x, cells, part=lambda values: np.exp(values - largest))
+        mine = np.flatnonzero((terms.at == at).all(axis=1))
+        total, count = joined_sum(terms), len(terms) + terms.omitted
+        step = f"Σ e^(x − {inside(largest)}) over {count:,} values = {written(total)}"
+        chosen = int(mine[0]) if mine.size else None
+        return Arithmetic(terms, "sum", total, total, (step,), chosen=chosen), own, largest
+
 
 @register
 @settings
@@ -145,6 +192,17 @@ class Softmax(Competition):
         powers = np.exp(x - x.max(axis=self.axes, keepdims=True))
         probabilities: Tensor = powers / powers.sum(axis=self.axes, keepdims=True)
         return probabilities
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the exponentials, their sum and this one's share of it."""
+        powers, own, largest = self.powers(at, inputs[0])
+        power = math.exp(own - largest) if own <= largest else math.nan
+        result = power / powers.total
+        step = (
+            f"e^({written(own)} − {inside(largest)}) / {written(powers.total)} = "
+            f"{written(power)} / {written(powers.total)} = {written(result)}"
+        )
+        return replace(powers, result=result, steps=(*powers.steps, step))
 
 
 @register
@@ -163,3 +221,14 @@ class LogSoftmax(Competition):
         total = np.exp(shifted).sum(axis=self.axes, keepdims=True)
         logarithms: Tensor = shifted - np.log(total)
         return logarithms
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the exponentials, their sum and what its logarithm leaves of this value."""
+        powers, own, largest = self.powers(at, inputs[0])
+        with np.errstate(all="ignore"):
+            logarithm = float(np.log(powers.total))
+        result = own - largest - logarithm
+        step = (
+            f"{written(own)} − {inside(largest)} − ln {written(powers.total)} = {written(result)}"
+        )
+        return replace(powers, result=result, steps=(*powers.steps, step))

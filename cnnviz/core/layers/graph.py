@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.explanation import (
+    Arithmetic,
+    Join,
+    Terms,
+    block,
+    chosen,
+    joined_sum,
+    single,
+    stacked,
+    summed,
+    written,
+)
 from cnnviz.core.layers.base import Layer, register, require_axes, settings
 from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
@@ -41,6 +56,10 @@ class From(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the named stage's output."""
         return inputs[0]
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the named stage's value."""
+        return summed(single(inputs[0], at))
 
     def references(self) -> tuple[str, ...]:
         """Return the stage to continue from."""
@@ -88,6 +107,50 @@ class Combine(Merge):
         for other in inputs[2:]:
             total = self.ufunc(total, other)
         return total
+
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return no axis: every value meets those in its place."""
+        return ()
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the inputs' values in that place, joined."""
+        met = self.reads(Cells.of(at), *(given.shape for given in inputs))
+        terms = stacked(
+            *(
+                single(given, tuple(int(axis[0]) for axis in cells.axes), source=source)
+                for source, (given, cells) in enumerate(zip(inputs, met, strict=True))
+            )
+        )
+        others = terms.source > 0
+        if self.ufunc is np.subtract:
+            terms = replace(terms, part=np.where(others, -terms.value, terms.value))
+        elif self.ufunc is np.divide:
+            with np.errstate(all="ignore"):
+                terms = replace(terms, part=np.where(others, 1 / terms.value, terms.value))
+        return _JOINED[self.ufunc](terms)
+
+
+def _product(terms: Terms) -> Arithmetic:
+    with np.errstate(all="ignore"):
+        total = float(terms.part.prod())
+    return Arithmetic(terms, "product", total, total)
+
+
+def _extreme(join: Join) -> Callable[[Terms], Arithmetic]:
+    def told(terms: Terms) -> Arithmetic:
+        return chosen(terms, join, lambda winner: (f"the {join} is {written(terms.part[winner])}",))
+
+    return told
+
+
+_JOINED: dict[np.ufunc, Callable[[Terms], Arithmetic]] = {
+    np.add: summed,
+    np.subtract: summed,
+    np.multiply: _product,
+    np.divide: _product,
+    np.maximum: _extreme("largest"),
+    np.minimum: _extreme("smallest"),
+}
 
 
 @register
@@ -193,6 +256,32 @@ class Concat(Merge):
         """Return the inputs one behind the other."""
         return np.concatenate(inputs, axis=self.axis)
 
+    def _own(self, cells: Cells, shapes: Sequence[Shape]) -> list[Cells]:
+        """Return the cells of each input that some cells of the output are, perhaps none."""
+        along, start, own = cells.axes[self.axis], 0, []
+        for shape in shapes:
+            here = along[(along >= start) & (along < start + shape[self.axis])] - start
+            own.append(Cells((*cells.axes[: self.axis], here, *cells.axes[self.axis + 1 :])))
+            start += shape[self.axis]
+        return own
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the cells that stand at those places."""
+        return tuple(self._own(cells, shapes))
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Put those of each input behind one another."""
+        owned = self._own(cells, [given.shape for given in inputs])
+        parts = [g.take(own) for g, own in zip(inputs, owned, strict=True) if min(own.shape)]
+        return np.concatenate(parts, axis=self.axis)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Tell which input the value comes from."""
+        owned = self._own(Cells.of(at), [given.shape for given in inputs])
+        source = next(number for number, own in enumerate(owned) if min(own.shape))
+        place = tuple(int(axis[0]) for axis in owned[source].axes)
+        return summed(single(inputs[source], place, source=source))
+
 
 @register
 @settings
@@ -220,6 +309,18 @@ class Magnitude(Layer):
         """Return the channels' Euclidean length."""
         # hypot neither overflows nor underflows where squares would.
         return np.hypot.reduce(inputs[0], axis=0, keepdims=True, initial=np.float32(0))
+
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return the channels' axis."""
+        return (0,)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the squares and the root of their sum."""
+        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
+        terms = block(inputs[0], cells, part=np.square)
+        total = joined_sum(terms)
+        result = total**0.5
+        return Arithmetic(terms, "sum", total, result, (f"√{written(total)} = {written(result)}",))
 
 
 def _by(shape: Shape) -> str:

@@ -6,6 +6,17 @@ from typing import ClassVar
 
 import numpy as np
 
+from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.explanation import (
+    Arithmetic,
+    Doubles,
+    block,
+    curve_steps,
+    joined_sum,
+    single,
+    summed,
+    written,
+)
 from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
 from cnnviz.core.options import number, option, optional, read_shape, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
@@ -44,13 +55,27 @@ class BatchNorm(Elementwise):
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Normalise each channel."""
         x = inputs[0]
-        variance = params["running_var"].astype(np.float64)
-        scale = params["weight"] / np.sqrt(variance + self.eps)
-        shift = params["bias"] - params["running_mean"] * scale
+        scale, shift = self._scales(params)
         per_channel = (-1, *(1,) * (x.ndim - 1))
         output = np.multiply(x, scale.astype(np.float32).reshape(per_channel), out=out)
         output += shift.astype(np.float32).reshape(per_channel)
         return output
+
+    def _scales(self, params: Params) -> tuple[Doubles, Doubles]:
+        """Return what each channel is multiplied by, and what is added to it then."""
+        variance = params["running_var"].astype(np.float64)
+        scale = params["weight"] / np.sqrt(variance + self.eps)
+        return scale, params["bias"] - params["running_mean"] * scale
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the value times the channel's scale, and the shift."""
+        with np.errstate(all="ignore"):
+            scale, shift = (float(one[at[0]]) for one in self._scales(params))
+        terms = single(inputs[0], at, weight=scale)
+        numbers = {name: float(param[at[0]]) for name, param in params.items()}
+        numbers |= {"x": float(terms.value[0]), "eps": self.eps}
+        result = joined_sum(terms, shift)
+        return summed(terms, *curve_steps(self.formula, numbers, result), bias=shift)
 
 
 @register
@@ -94,6 +119,26 @@ class InstanceNorm(Layer):
         centred *= scale.astype(np.float32)[:, None, None]
         centred += params["bias"][:, None, None]
         return centred
+
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return the map's rows and columns."""
+        return (1, 2)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the value times the map's scale, and the shift, from its mean and variance."""
+        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
+        values = inputs[0].take(cells).astype(np.float64)
+        weight, bias = (float(params[name][at[0]]) for name in ("weight", "bias"))
+        with np.errstate(all="ignore"):
+            mean, variance = float(values.mean()), float(values.var())
+            scale = float(weight / np.sqrt(variance + self.eps))
+        terms, shift = single(inputs[0], at, weight=scale), bias - mean * scale
+        numbers = {"x": float(terms.value[0]), "mean": mean, "variance": variance}
+        numbers |= {"eps": self.eps, "weight": weight, "bias": bias}
+        formula, _, _ = self.formula.partition(",")
+        facts = f"mean {written(mean)} and variance {written(variance)} of {values.size:,} values"
+        steps = curve_steps(formula, numbers, joined_sum(terms, shift))
+        return summed(terms, facts, *steps, bias=shift)
 
 
 @settings
@@ -159,6 +204,15 @@ class Constant(Elementwise):
         combined: Tensor = self.ufunc(x, other, out=out)
         return combined
 
+    def _constant(self, at: tuple[int, ...], params: Params) -> float:
+        """Return the number that the value at a place meets."""
+        if self.value is not None:
+            return float(np.float32(self.value))
+        own = params[self.param]
+        met = at if self.shape is not None else at[:1]
+        place = tuple(index if side > 1 else 0 for index, side in zip(met, own.shape, strict=True))
+        return float(own[place])
+
 
 @register
 @settings
@@ -171,6 +225,10 @@ class Scale(Constant):
     summary: ClassVar[str] = "multiply by a number, or each channel by its own"
     formula: ClassVar[str] = "x · value, or x · weight"
 
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the product."""
+        return summed(single(inputs[0], at, weight=self._constant(at, params)))
+
 
 @register
 @settings
@@ -182,6 +240,10 @@ class Shift(Constant):
     param: ClassVar[str] = "bias"
     summary: ClassVar[str] = "add a number, or to each channel its own"
     formula: ClassVar[str] = "x + value, or x + bias"
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the value with the number as its bias."""
+        return summed(single(inputs[0], at), bias=self._constant(at, params))
 
 
 @register
@@ -218,6 +280,27 @@ class Lrn(Layer):
             output[channel] = x[channel] / (self.k + self.alpha / self.size * total) ** self.beta
         return output
 
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return the channels' axis: the neighbours' and more."""
+        return (0,)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the neighbours' squares, and the value divided by what their sum makes."""
+        (x,), (channel, *place) = inputs, at
+        low = max(channel - self.size // 2, 0)
+        high = min(channel + (self.size - 1) // 2, x.shape[0] - 1)
+        neighbours = Cells((np.arange(low, high + 1), *(np.array([index]) for index in place)))
+        terms, own = block(x, neighbours, part=np.square), x.value(at)
+        total = joined_sum(terms)
+        with np.errstate(all="ignore"):
+            base = np.float64(self.k + self.alpha / self.size * total)
+            result = float(own / base**self.beta)
+        step = (
+            f"{written(own)} / ({self.k:g} + {self.alpha:g}/{self.size} · {written(total)})"
+            f"^{self.beta:g} = {written(result)}"
+        )
+        return Arithmetic(terms, "sum", total, result, (step,), chosen=channel - low)
+
 
 @register
 @settings
@@ -239,3 +322,11 @@ class Dropout(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the input."""
         return inputs[0]
+
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return no axis: every value stays."""
+        return ()
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the value."""
+        return summed(single(inputs[0], at))

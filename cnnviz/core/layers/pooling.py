@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from math import gcd
@@ -9,9 +10,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.engine import adaptive_pool, global_pool, pool
+from cnnviz.core.cells import Cells, Excerpt, Indices
+from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
+from cnnviz.core.explanation import (
+    Arithmetic,
+    Doubles,
+    Join,
+    Terms,
+    block,
+    cell_text,
+    chosen,
+    joined_sum,
+    summed,
+    written,
+)
 from cnnviz.core.layers.base import Layer, plane, register, require_axes, require_maps, settings
-from cnnviz.core.layers.convolution import Bordered
+from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, read_axes
 from cnnviz.core.types import Pair, Params, Shape, Tensor
 from cnnviz.core.window import Field, Window
@@ -69,6 +83,47 @@ class LocalPool(Bordered, Layer):
         """Return what the engine needs to know for this mode alone."""
         return {}
 
+    @property
+    def _neutral(self) -> float:
+        """What cells that change no window hold: those past the padding, and zero padding."""
+        return POOL_MODES[self.mode](1.0).neutral
+
+    @property
+    def _padding(self) -> float:
+        return self.fill if self.padding_mode == "constant" else self._neutral
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the windows' pixels, each map's own."""
+        window = self.window(shapes[0])
+        return (self.window_cells(window, plane(shapes[0]), cells, cells.axes[0]),)
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Pool pieces of the maps."""
+        (x,), window = inputs, self.window(inputs[0].shape)
+        bare = Window(window.kernel_size, window.stride, dilation=window.dilation)
+
+        def make(piece: Tensor) -> Tensor:
+            return pool(piece, bare, self.mode, **self.own_options())
+
+        maps, padding = cells.axes[0], self._padding
+        return self.slide(window, x, cells, maps, make, beyond=self._neutral, fill=padding)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return what the mode makes of one window."""
+        (x,), window = inputs, self.window(inputs[0].shape)
+        norm = self.own_options().get("norm_type", 2.0)
+        own = np.array([at[0]])
+        terms = self.window_terms(
+            window, x, at, own, fill=self._padding, part=parts_of(self.mode, norm)
+        )
+        counted = len(terms) if self._counts_padding else int(np.count_nonzero(~terms.padding))
+        return pooled(self.mode, terms, counted, norm, kernel_size=window.kernel_size)
+
+    @property
+    def _counts_padding(self) -> bool:
+        """Whether padding holds values as pixels do, so that averages count it."""
+        return self.padding_mode != "zeros"
+
 
 @register
 @settings
@@ -99,6 +154,20 @@ class AvgPool(LocalPool):
     def own_options(self) -> dict[str, Any]:
         """Return the divisor's rule."""
         return {"count_include_pad": self.count_include_pad}
+
+    @property
+    def _counts_padding(self) -> bool:
+        """Whether padding counts: if it holds values, or as asked for."""
+        return super()._counts_padding or self.count_include_pad
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Average pieces of the maps, and divide by the cells that count instead of all."""
+        means, window = super().part(cells, *inputs, params=params), self.window(inputs[0].shape)
+        counts = window.counts(plane(inputs[0].shape), include_pad=self._counts_padding)
+        down, along = (count[cells.axes[1 + axis]] for axis, count in enumerate(counts))
+        all_cells = window.kernel_size[0] * window.kernel_size[1]
+        means *= (all_cells / np.outer(down, along)).astype(np.float32)
+        return means
 
 
 @register
@@ -149,6 +218,16 @@ class GlobalPool(Layer):
         """Pool every map to one number."""
         return global_pool(inputs[0], self.mode)
 
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return the map's rows and columns."""
+        return (1, 2)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return what the mode makes of one map."""
+        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
+        norm = getattr(self, "norm_type", 2.0)
+        return pooled_block(self.mode, inputs[0], cells, norm, kernel_size=plane(inputs[0].shape))
+
 
 @register
 @settings
@@ -179,6 +258,7 @@ class GlobalLpPool(GlobalPool):
     """Global Lp pooling, of magnitudes as ONNX defines it."""
 
     name: ClassVar[str] = "global_lppool"
+    mode: ClassVar[str] = "lp"
     summary: ClassVar[str] = "the p-norm of each whole map: one number a map"
     formula: ClassVar[str] = "S(c) = (Σ |I(c,y,x)|^p)^(1/p)"
 
@@ -189,6 +269,74 @@ class GlobalLpPool(GlobalPool):
         x = inputs[0]
         return pool(x, self.window(x.shape), "lp", norm_type=self.norm_type)
 
+
+def pooled(
+    mode: str, terms: Terms, counted: int, norm_type: float = 2.0, **more: Any
+) -> Arithmetic:
+    """Return what a mode makes of the cells of a window, of which some may not count."""
+    return _POOLED[mode](terms, counted, norm_type, more)
+
+
+def pooled_block(
+    mode: str, excerpt: Excerpt, cells: Cells, norm_type: float = 2.0, **more: Any
+) -> Arithmetic:
+    """Return what a mode makes of a block of cells, all of which count."""
+    rank = {"max": lambda parts: parts, "min": lambda parts: -parts}.get(mode, np.abs)
+    terms = block(excerpt, cells, part=parts_of(mode, norm_type), rank=rank)
+    return pooled(mode, terms, len(terms) + terms.omitted, norm_type, **more)
+
+
+def parts_of(mode: str, norm_type: float = 2.0) -> Callable[[Doubles], Doubles]:
+    """Return what makes values into what is joined: the powers of a norm, else themselves."""
+    if mode != "lp":
+        return lambda values: values
+    return lambda values: (np.abs(values) / _unit(values, norm_type)) ** norm_type
+
+
+def _unit(values: Doubles, norm_type: float) -> float:
+    """Return what magnitudes are divided by, so that high powers do not overflow."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest if norm_type > 6 and 0 < largest < np.inf else 1.0
+
+
+def _average(terms: Terms, counted: int, _: float, more: dict[str, Any]) -> Arithmetic:
+    total = joined_sum(terms)
+    result = total / counted
+    aside = len(terms) + terms.omitted - counted
+    step = f"{written(total)} / {counted:,} = {written(result)}"
+    if aside:
+        step += f" ({aside} of {counted + aside} cells are padding and do not count)"
+    elif terms.padding.any():
+        step += f" (padding counts: {np.count_nonzero(terms.padding)} of the cells)"
+    return Arithmetic(terms, "sum", total, result, (step,), **more)
+
+
+def _norm(terms: Terms, _counted: int, p: float, more: dict[str, Any]) -> Arithmetic:
+    total, unit = joined_sum(terms), _unit(terms.value, p)
+    with np.errstate(all="ignore"):
+        result = float(unit * np.power(total, 1 / p))
+    step = f"{written(total)}^(1/{p:g}) = {written(result)}"
+    if unit != 1:
+        step = f"{written(unit)} · {step} (magnitudes are divided by the largest first)"
+    return Arithmetic(terms, "sum", total, result, (step,), **more)
+
+
+def _extreme(terms: Terms, join: Join, more: dict[str, Any]) -> Arithmetic:
+    def steps(winner: int) -> tuple[str, ...]:
+        where = "padding" if terms.at[winner][0] < 0 else f"cell {cell_text(terms.at[winner])}"
+        ties = int(np.count_nonzero(terms.part == terms.part[winner]))
+        tied = f", the first of {ties} that are equal" if ties > 1 else ""
+        return (f"the {join} is {written(terms.part[winner])}, from {where}{tied}",)
+
+    return chosen(terms, join, steps, **more)
+
+
+_POOLED: dict[str, Callable[[Terms, int, float, dict[str, Any]], Arithmetic]] = {
+    "max": lambda terms, _counted, _p, more: _extreme(terms, "largest", more),
+    "min": lambda terms, _counted, _p, more: _extreme(terms, "smallest", more),
+    "avg": _average,
+    "lp": _norm,
+}
 
 _REDUCTIONS: dict[str, np.ufunc] = {
     "mean": np.add, "sum": np.add, "max": np.maximum, "min": np.minimum,
@@ -233,6 +381,17 @@ class Reduce(Layer):
             joined = joined / (x.size / joined.size)
         return np.asarray(joined, np.float32)
 
+    def joins(self, *shapes: Shape) -> tuple[int, ...]:
+        """Return the axes that are joined."""
+        return self.axes
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return what joining makes of the values along the axes."""
+        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
+        if self.mode == "sum":
+            return summed(block(inputs[0], cells))
+        return pooled_block("avg" if self.mode == "mean" else self.mode, inputs[0], cells)
+
 
 @settings
 class AdaptivePool(Layer):
@@ -274,6 +433,36 @@ class AdaptivePool(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every bin."""
         return adaptive_pool(inputs[0], self.output_size, self.mode)
+
+    def _bins(self, size: Pair, axis: int, positions: Indices) -> list[Indices]:
+        """Return the pixels of some bins along an axis."""
+        starts, stops = adaptive_bins(size[axis], self.output_size[axis])
+        return [np.arange(starts[p], stops[p]) for p in positions]
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the bins' pixels, each map's own."""
+        size, none = plane(shapes[0]), np.zeros(0, np.intp)
+        rows, columns = (
+            np.unique(np.concatenate([none, *self._bins(size, axis, cells.axes[1 + axis])]))
+            for axis in (0, 1)
+        )
+        return (Cells((cells.axes[0], rows, columns)),)
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Pool the bins one by one."""
+        (x,), size = inputs, plane(inputs[0].shape)
+        output = np.empty(cells.shape, np.float32)
+        down, along = (self._bins(size, axis, cells.axes[1 + axis]) for axis in (0, 1))
+        for row, rows in enumerate(down):
+            for column, columns in enumerate(along):
+                pixels = x.take(Cells((cells.axes[0], rows, columns)))
+                output[:, row, column] = global_pool(pixels, self.mode)[:, 0, 0]
+        return output
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return what the mode makes of one bin."""
+        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
+        return pooled_block(self.mode, inputs[0], cells)
 
 
 @register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.border import padded_band
+from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.explanation import Arithmetic, Terms, summed
 from cnnviz.core.layers.base import Layer, plane, register, require_maps, settings
-from cnnviz.core.layers.convolution import Bordered
+from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.options import Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Field, Window
@@ -64,15 +67,92 @@ class Pad(Bordered, Layer):
         rows = self.pads[0] + x.shape[1] + self.pads[2]
         return padded_band(x, self.pads, 0, rows, self.padding_mode, fill)
 
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the pixels that stand there."""
+        window = self.window(shapes[0])
+        return (self.window_cells(window, plane(shapes[0]), cells, cells.axes[0]),)
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Return pieces of the padded maps."""
+        window = self.window(inputs[0].shape)
+        return self.slide(window, inputs[0], cells, cells.axes[0], lambda piece: piece)
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the pixel that stands there, or the number."""
+        window = self.window(inputs[0].shape)
+        return summed(self.window_terms(window, inputs[0], at, np.array([at[0]])))
+
+
+class Resampling(Layer):
+    """Enlarging or shrinking along rows and columns, one after the other."""
+
+    family: ClassVar[str] = "size"
+    keeps_maps: ClassVar[bool] = True
+
+    @abstractmethod
+    def sources(self, shape: Shape, axis: int) -> Sources:
+        """Return what each output along an axis, 0 for rows, blends of an input of `shape`."""
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the resampled maps."""
+        x, shape = inputs[0], inputs[0].shape
+        for axis in (0, 1):
+            x = _blend(x, 1 + axis, self.sources(shape, axis))
+        return x
+
+    def _sources_at(self, shape: Shape, cells: Cells) -> list[Sources]:
+        """Return what some outputs blend, along rows and columns."""
+        found = []
+        for axis in (0, 1):
+            low, high, share = self.sources(shape, axis)
+            at = cells.axes[1 + axis]
+            found.append((low[at], high[at], share[at]))
+        return found
+
+    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
+        """Return the pixels that are blended."""
+        blended = (np.union1d(low, high) for low, high, _ in self._sources_at(shapes[0], cells))
+        return (Cells((cells.axes[0], *blended)),)
+
+    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
+        """Blend the pixels of these outputs."""
+        x = inputs[0].take(self.reads(cells, inputs[0].shape)[0])
+        for axis, (low, high, share) in enumerate(self._sources_at(inputs[0].shape, cells)):
+            own = np.union1d(low, high)
+            places = np.searchsorted(own, low), np.searchsorted(own, high)
+            x = _blend(x, 1 + axis, (*places, share))
+        return x
+
+    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        """Return the blended pixels with their shares."""
+        (x,) = inputs
+        lines: list[list[tuple[int, float]]] = []
+        for low, high, share in self._sources_at(x.shape, Cells.of(at)):
+            second = float(np.float32(share[0]))
+            ends = [(int(low[0]), 1 - second), (int(high[0]), second)]
+            lines.append([end for end in ends if end[1]] if low[0] != high[0] else ends[:1])
+        cells = [(at[0], row, column) for row, _ in lines[0] for column, _ in lines[1]]
+        weight = np.array([down * along for _, down in lines[0] for _, along in lines[1]])
+        value = np.array([x.value(cell) for cell in cells])
+        with np.errstate(all="ignore"):
+            part = value * weight
+        terms = Terms(
+            value=value,
+            part=part,
+            at=np.array(cells),
+            source=np.zeros(len(cells), np.intp),
+            padding=np.zeros(len(cells), np.bool_),
+            weight=weight,
+        )
+        return summed(terms)
+
 
 @register
 @settings
-class Upsample(Layer):
+class Upsample(Resampling):
     """Enlarging by whole factors."""
 
     name: ClassVar[str] = "upsample"
-    family: ClassVar[str] = "size"
-    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "enlarge each map, by copying or by blending neighbours"
     formula: ClassVar[str] = "S(c,y,x) = I at ((y+½)/scale − ½, (x+½)/scale − ½)"
 
@@ -107,18 +187,14 @@ class Upsample(Layer):
             axes.append(axis.through(Fraction(1, scale), lower, upper, 0, length * scale))
         return replace(fields[0], rows=axes[0], columns=axes[1])
 
-    def _sources(self, length: int, scale: int) -> Sources:
+    def sources(self, shape: Shape, axis: int) -> Sources:
+        """Return the input each output stands in, or the two around its middle."""
+        length, scale = shape[1 + axis], self.scale[axis]
         outputs = np.arange(length * scale)
         if self.mode == "nearest":
             low = high = outputs // scale
             return low, high, np.zeros(outputs.size)
         return _between((outputs + 0.5) / scale - 0.5, length)
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the enlarged maps."""
-        x = inputs[0]
-        rows, columns = (self._sources(x.shape[1 + i], self.scale[i]) for i in (0, 1))
-        return _blend(_blend(x, 1, rows), 2, columns)
 
 
 Places = NDArray[np.float64]
@@ -156,12 +232,10 @@ _ROUNDINGS: dict[str, Callable[[Places], Places]] = {
 
 @register
 @settings
-class Resize(Layer):
+class Resize(Resampling):
     """Resampling to any size, by the coordinate rules ONNX names."""
 
     name: ClassVar[str] = "resize"
-    family: ClassVar[str] = "size"
-    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "resample each map to another size, larger or smaller"
     formula: ClassVar[str] = "S(c,y,x) = I at coordinates(y), coordinates(x), rounded or blended"
 
@@ -215,15 +289,13 @@ class Resize(Layer):
             )
         return replace(fields[0], rows=seen[0], columns=seen[1])
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the resampled maps."""
-        x = inputs[0]
-        for number, axis in enumerate(self._axes(x.shape), start=1):
-            places = _COORDINATES[self.coordinates](np.arange(axis.outputs, dtype=float), axis)
-            if self.mode == "nearest":
-                places = _ROUNDINGS[self.rounding](places)
-            x = _blend(x, number, _between(places, axis.inputs))
-        return x
+    def sources(self, shape: Shape, axis: int) -> Sources:
+        """Return the inputs that each output's coordinate lies at, or between."""
+        line = self._axes(shape)[axis]
+        places = _COORDINATES[self.coordinates](np.arange(line.outputs, dtype=float), line)
+        if self.mode == "nearest":
+            places = _ROUNDINGS[self.rounding](places)
+        return _between(places, line.inputs)
 
 
 Sources = tuple[NDArray[np.intp], NDArray[np.intp], Places]

@@ -1,0 +1,238 @@
+"""One value of a stage, explained: its arithmetic, and where on the input it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnviz.core.cells import Cells
+from cnnviz.core.excerpts import excerpts, needed, shapes_of
+from cnnviz.core.explanation import Arithmetic
+from cnnviz.core.pipeline import INPUT, Pipeline, node_params
+from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
+from cnnviz.errors import CnnvizError, RequestError
+
+EXTREMES = ("max", "min")
+
+
+@dataclass(frozen=True)
+class Box:
+    """The rows and columns of the input that a value depends on, first and last of each.
+
+    Only pixels of the image count: what a window reads of padding is not in it, but pixels that
+    mirrored or circular padding copies are. None where there is no pixel at all.
+    """
+
+    rows: Pair | None
+    columns: Pair | None
+
+    @classmethod
+    def of(cls, cells: Cells | None) -> Box:
+        """Return the box around some cells of the input."""
+        if cells is None or not min(cells.shape):
+            return cls(None, None)
+        (top, bottom), (left, right) = ((int(axis[0]), int(axis[-1])) for axis in cells.axes[1:])
+        return cls((top, bottom), (left, right))
+
+    @property
+    def size(self) -> Pair:
+        """Rows and columns of the box."""
+        if self.rows is None or self.columns is None:
+            return (0, 0)
+        return (self.rows[1] - self.rows[0] + 1, self.columns[1] - self.columns[0] + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why one value of a stage is what it is."""
+
+    row: Row
+    at: tuple[int, ...]
+    inputs: tuple[str, ...]  # the names of what the stage reads, by `Terms.source`
+    arithmetic: Arithmetic
+    field: Box  # what it sees of the pipeline's input
+
+    @property
+    def result(self) -> float:
+        """The value, rounded to float32 as it is stored."""
+        with np.errstate(over="ignore"):
+            return float(np.float32(self.arithmetic.result))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value that somebody asks about: a stage, and a cell of it or its largest or smallest."""
+
+    stage: str  # its name
+    cell: tuple[int, ...] | None
+    extreme: str | None = None  # one of EXTREMES
+
+
+def read_place(pipeline: Pipeline, text: str) -> Place:
+    """Read ``STAGE:C,ROW,COL``, ``STAGE:N``, ``STAGE:max`` or ``STAGE:min``.
+
+    Raises
+    ------
+    RequestError
+        If the text is none of these, or there is no such stage.
+    """
+    stage, colon, where = text.rpartition(":")
+    example = f"{pipeline.nodes[-1].name}:0,2,3"
+    if not colon or not stage:
+        raise RequestError(
+            f"--at is {text!r}",
+            hint=f"name a stage and a cell of it, channel, row and column: --at {example} "
+            "(or STAGE:max, STAGE:min, and STAGE:N in a vector)",
+        )
+    if stage == INPUT:
+        raise RequestError(
+            "input is the image: nothing computed it", hint=f"name a stage: --at {example}"
+        )
+    name = pipeline.nodes[pipeline.find(stage)].name
+    if where in EXTREMES:
+        return Place(name, None, where)
+    parts = [part.strip() for part in where.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+        raise RequestError(
+            f"--at is {text!r}: {where!r} is no cell",
+            hint=f"write whole numbers from 0, or max or min: --at {example}",
+        )
+    return Place(name, tuple(map(int, parts)))
+
+
+def locate(
+    pipeline: Pipeline,
+    x: Tensor | Samples,
+    place: Place,
+    params: Params | None = None,
+    *,
+    seed: int = 0,
+) -> tuple[int, ...]:
+    """Return the cell a place stands for; for an extreme its stage is computed.
+
+    Raises
+    ------
+    CnnvizError
+        If the stage has no such cell, or no finite value.
+    """
+    shape = shapes_of(pipeline, x.shape)[place.stage]
+    if place.cell is not None:
+        return _checked(place.stage, place.cell, shape)
+    whole = {place.stage: Cells.whole(shape)}
+    values = excerpts(pipeline, x, whole, params, seed=seed)[place.stage].values
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise CnnvizError(
+            f"{place.stage} has no finite value", hint=f"name a cell: --at {place.stage}:0,0,0"
+        )
+    largest = place.extreme == "max"
+    found = np.where(finite, values, -np.inf if largest else np.inf)
+    flat = found.argmax() if largest else found.argmin()
+    return tuple(int(index) for index in np.unravel_index(flat, shape))
+
+
+def _checked(stage: str, cell: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
+    """Return a cell of as many axes as the stage has, in range."""
+    if len(shape) == 3 and shape[1:] == (1, 1) and len(cell) == 1:
+        cell = (*cell, 0, 0)  # one value a map
+    axes = ("channel", "row", "column") if len(shape) == 3 else ("index",)
+    ranges = ", ".join(f"{axis} 0 to {side - 1}" for axis, side in zip(axes, shape, strict=True))
+    if len(cell) != len(shape):
+        raise CnnvizError(
+            f"{','.join(map(str, cell))} is no cell of {stage}, which is "
+            f"{'×'.join(map(str, shape))}",
+            hint=f"give {ranges}",
+        )
+    for axis, index, side in zip(axes, cell, shape, strict=True):
+        if index >= side:
+            raise CnnvizError(f"{stage} has no {axis} {index}", hint=f"it has {ranges}")
+    return cell
+
+
+def explain(
+    pipeline: Pipeline,
+    x: Tensor | Samples,
+    stage: str,
+    at: tuple[int, ...],
+    params: Params | None = None,
+    *,
+    seed: int = 0,
+) -> Explanation:
+    """Explain one value, computing only what it depends on.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    x : Tensor or Samples
+        (C, H, W).
+    stage : str
+        A stage's name.
+    at : tuple of int
+        (channel, row, column), or (index,) of a vector.
+    params, seed
+        As for `Pipeline.run`.
+
+    Raises
+    ------
+    CnnvizError
+        If the pipeline does not fit, or the stage has no such cell.
+    """
+    return next(trace(pipeline, x, stage, at, params, seed=seed))
+
+
+def trace(
+    pipeline: Pipeline,
+    x: Tensor | Samples,
+    stage: str,
+    at: tuple[int, ...],
+    params: Params | None = None,
+    *,
+    seed: int = 0,
+) -> Iterator[Explanation]:
+    """Explain a value, then the one that brings most to it, and so on back to the input.
+
+    Parameters and errors are those of `explain`.
+    """
+    shapes = shapes_of(pipeline, x.shape)
+    at = _checked(stage, at, shapes[stage])
+    nodes = {node.name: node for node in pipeline.nodes}
+    rows = {row.name: row for row in pipeline.rows(x.shape, params)}
+    node = nodes[stage]
+    reads = node.layer.reads(Cells.of(at), *(shapes[name] for name in node.inputs))
+    wanted: dict[str, Cells] = {}
+    for name, cells in zip(node.inputs, reads, strict=True):
+        wanted[name] = wanted[name].union(cells) if name in wanted else cells
+    held = excerpts(pipeline, x, wanted, params, seed=seed, keep=True)
+    while True:
+        given = [held[name] for name in node.inputs]
+        own = node_params(
+            node, rows[node.name].index, [one.shape for one in given], params or {}, seed
+        )
+        arithmetic = node.layer.explain(at, *given, params=own)
+        box = Box.of(needed(pipeline, x.shape, {node.name: Cells.of(at)}).get(INPUT))
+        yield Explanation(rows[node.name], at, node.inputs, arithmetic, box)
+        step = heaviest(arithmetic)
+        if step is None:
+            return
+        source, at = step
+        if node.inputs[source] == INPUT:
+            return
+        node = nodes[node.inputs[source]]
+
+
+def heaviest(arithmetic: Arithmetic) -> tuple[int, tuple[int, ...]] | None:
+    """Return the input and the cell of the term that counts most; None if all are padding.
+
+    It is the one chosen, or the one whose part is farthest from 0, the first of equal ones.
+    """
+    terms = arithmetic.terms
+    real = np.flatnonzero(terms.at[:, 0] >= 0)
+    if not real.size:
+        return None
+    best = arithmetic.chosen
+    if best is None or terms.at[best, 0] < 0:
+        weight = np.nan_to_num(np.abs(terms.part[real]), nan=np.inf)
+        best = int(real[weight.argmax()])
+    return int(terms.source[best]), tuple(int(index) for index in terms.at[best])
