@@ -228,11 +228,11 @@ def heaviest(arithmetic: Arithmetic) -> tuple[int, tuple[int, ...]] | None:
     It is the one chosen, or the one whose part is farthest from 0, the first of equal ones.
     """
     terms = arithmetic.terms
-    real = np.flatnonzero(terms.at[:, 0] >= 0)
+    real = np.flatnonzero(terms.real)
     if not real.size:
         return None
     best = arithmetic.chosen
-    if best is None or terms.at[best, 0] < 0:
+    if best is None or not terms.real[best]:
         weight = np.nan_to_num(np.abs(terms.part[real]), nan=np.inf)
         best = int(real[weight.argmax()])
     return int(terms.source[best]), tuple(int(index) for index in terms.at[best])

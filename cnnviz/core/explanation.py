@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +20,61 @@ MOST_TERMS = 1 << 16
 Doubles = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Terms:
-    """What one value is made of, N terms side by side: row n of every array is term n."""
+    """What one value is made of, N terms side by side: entry n of every array is term n.
 
-    value: Doubles  # (N,) what is read
-    part: Doubles  # (N,) what that brings to the total
-    at: NDArray[np.intp]  # (N, axes) the input's cell it is read from; -1 where a number pads
-    source: NDArray[np.intp]  # (N,) which of the layer's inputs it is read from
-    padding: NDArray[np.bool_]  # (N,) read beyond the edge; with a mirror `at` is what it copies
-    weight: Doubles | None = None  # (N,) what the value is multiplied by
-    place: NDArray[np.intp] | None = None  # (N, 2) row and column in the window, where one slides
-    omitted: int = 0  # how many terms are not listed, being the smallest of very many
-    omitted_part: float = 0.0  # their sum
+    Attributes
+    ----------
+    value : array, (N,)
+        What is read.
+    part : array, (N,)
+        What that brings to the total.
+    at : array of int, (N, axes)
+        The input's cell it is read from. Where a number pads, its channel, and -1 for the row and
+        the column.
+    source : array of int, (N,)
+        Which of the layer's inputs it is read from.
+    padding : array of bool, (N,)
+        Whether it is read beyond the edge; with a mirror `at` is the pixel that is copied.
+    weight : array, (N,), optional
+        What the value is multiplied by.
+    place : array of int, (N, 2), optional
+        Its row and column in the window, where one slides.
+    omitted : int
+        How many terms are not listed, being the smallest of very many.
+    omitted_part : float
+        Their sum.
+    """
+
+    def __init__(
+        self,
+        value: Doubles,
+        part: Doubles,
+        at: NDArray[np.intp],
+        *,
+        source: NDArray[np.intp] | None = None,
+        padding: NDArray[np.bool_] | None = None,
+        weight: Doubles | None = None,
+        place: NDArray[np.intp] | None = None,
+        omitted: int = 0,
+        omitted_part: float = 0.0,
+    ) -> None:
+        self.value, self.part, self.at = value, part, at
+        self.source = np.zeros(len(value), np.intp) if source is None else source
+        self.padding = np.zeros(len(value), np.bool_) if padding is None else padding
+        self.weight, self.place = weight, place
+        self.omitted, self.omitted_part = omitted, omitted_part
 
     def __len__(self) -> int:
         return len(self.value)
 
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        """(N,) whether a term is read from a cell, and is no number that pads."""
+        return np.asarray(self.at[:, -1] >= 0)
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Arithmetic:
+
+class Arithmetic(NamedTuple):
     """How a layer makes one value: its terms joined, a bias added, a last step taken.
 
     Everything is worked out in float64 from the float32 numbers; `result` is rounded to float32
@@ -53,8 +87,9 @@ class Arithmetic:
     result: float
     steps: tuple[str, ...] = ()  # from the total to the result, in words with the numbers in them
     bias: float | None = None
-    chosen: int | None = None  # the term that won, of a largest or smallest
+    chosen: int | None = None  # the term that won, of a largest or smallest; or is this value's own
     kernel_size: Pair | None = None  # of the window that slides, where one does
+    noun: str = "values"  # what the parts are called
 
 
 def joined_sum(terms: Terms, bias: float | None = None) -> float:
@@ -66,7 +101,8 @@ def joined_sum(terms: Terms, bias: float | None = None) -> float:
 def summed(terms: Terms, *steps: str, bias: float | None = None, **more: Any) -> Arithmetic:
     """Return the arithmetic of a value that is the sum of its terms and a bias."""
     total = joined_sum(terms, bias)
-    return Arithmetic(terms, "sum", total, total, steps, bias, **more)
+    noun = "values" if terms.weight is None else "products"
+    return Arithmetic(terms, "sum", total, total, steps, bias, noun=noun, **more)
 
 
 def chosen(
@@ -88,28 +124,13 @@ def single(
 ) -> Terms:
     """Return the one term of a value that is made of one cell, times a weight if there is one."""
     value = np.array([excerpt.value(at)])
+    part = value if weight is None else value * weight
     return Terms(
-        value=value,
-        part=value if weight is None else value * weight,
-        at=np.array([at]),
+        value,
+        part,
+        np.array([at]),
         source=np.array([source]),
-        padding=np.zeros(1, np.bool_),
         weight=None if weight is None else np.array([weight]),
-    )
-
-
-def stacked(*parts: Terms) -> Terms:
-    """Return several terms, of as many inputs, one under the other."""
-    weighted = all(one.weight is not None for one in parts)
-    return Terms(
-        value=np.concatenate([one.value for one in parts]),
-        part=np.concatenate([one.part for one in parts]),
-        at=np.concatenate([one.at for one in parts]),
-        source=np.concatenate([one.source for one in parts]),
-        padding=np.concatenate([one.padding for one in parts]),
-        weight=np.concatenate([w for one in parts if (w := one.weight) is not None])
-        if weighted
-        else None,
     )
 
 
@@ -148,11 +169,9 @@ def block(
             omitted = float(parts.sum() - parts[listed].sum())
     within = np.unravel_index(listed, cells.shape)
     return Terms(
-        value=value[listed],
-        part=parts[listed],
-        at=np.stack([axis[w] for axis, w in zip(cells.axes, within, strict=True)], axis=1),
-        source=np.zeros(listed.size, np.intp),
-        padding=np.zeros(listed.size, np.bool_),
+        value[listed],
+        parts[listed],
+        np.stack([axis[w] for axis, w in zip(cells.axes, within, strict=True)], axis=1),
         weight=None if weights is None else weights[listed],
         omitted=value.size - listed.size,
         omitted_part=omitted,

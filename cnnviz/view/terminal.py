@@ -282,7 +282,7 @@ def format_values(maps: NDArray[Any], *, limit: int = 24) -> str:
     edge = max(1, limit // 4)
     shown_maps, shown_rows, shown_columns = (_ends(size, limit, edge) for size in maps.shape)
     cut = maps[np.ix_(_kept(shown_maps), _kept(shown_rows), _kept(shown_columns))]
-    write = _writer(cut)
+    write = writer_for(cut)
     size_note = f"{rows} x {columns}" if max(rows, columns) > limit else ""
     blocks = []
     for index in shown_maps:
@@ -290,7 +290,7 @@ def format_values(maps: NDArray[Any], *, limit: int = 24) -> str:
             blocks.append(f"… {count - 2 * edge} more of {count} maps …")
             continue
         plane = maps[index]
-        lines = _columns(
+        lines = aligned(
             [
                 ["…" if None in (i, j) else write(float(plane[i, j])) for j in shown_columns]
                 for i in shown_rows
@@ -316,7 +316,7 @@ def _kept(indices: list[Any]) -> list[int]:
 def _format_vector(values: NDArray[Any], limit: int) -> str:
     most, edge = 10 * limit, max(1, limit // 2)
     shown = _ends(len(values), most, edge)
-    write = _writer(values[_kept(shown)])
+    write = writer_for(values[_kept(shown)])
     texts = ["…" if index is None else write(float(values[index])) for index in shown]
     heading = f"{len(values)} values:\n" if len(values) > most else ""
     if len(" ".join(texts)) <= _LINE:
@@ -324,10 +324,10 @@ def _format_vector(values: NDArray[Any], limit: int) -> str:
     widest = max(map(len, texts))
     abreast = max(1, (_LINE + 1) // (widest + 1))
     rows = [texts[start : start + abreast] for start in range(0, len(texts), abreast)]
-    return heading + "\n".join(_columns(rows))
+    return heading + "\n".join(aligned(rows))
 
 
-def _writer(values: NDArray[Any]) -> Callable[[float], str]:
+def writer_for(values: NDArray[Any]) -> Callable[[float], str]:
     """Choose how all of these values are written."""
     finite = np.abs(values[np.isfinite(values)].astype(np.float64))
     largest = float(finite.max(initial=0))
@@ -358,7 +358,7 @@ def _fixed(value: float, decimals: int) -> str:
     return text
 
 
-def _columns(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     """Align texts in columns at the decimal point."""
     width = max(map(len, rows))
     places = []

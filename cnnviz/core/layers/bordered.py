@@ -115,7 +115,7 @@ class Bordered:
         number_pads = (cell == NUMBER).any(axis=1)
         value = np.full(len(cell), self.fill if fill is None else fill, np.float64)
         value[~number_pads] = excerpt.gather(*cell[~number_pads].T)
-        cell[number_pads] = -1
+        cell[number_pads, 1:] = -1
         weights = None
         if weight is not None:
             weights = weight[:, kept[0]][:, :, kept[1]].astype(np.float64).reshape(-1)
@@ -124,10 +124,9 @@ class Bordered:
             if part is not None:
                 parts = part(parts)
         return Terms(
-            value=value,
-            part=parts,
-            at=cell,
-            source=np.zeros(len(cell), np.intp),
+            value,
+            parts,
+            cell,
             padding=padding.reshape(-1),
             weight=weights,
             place=np.stack([one.reshape(-1) for one in places[1:]], axis=1),

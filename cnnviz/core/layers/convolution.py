@@ -475,11 +475,9 @@ class ConvTranspose(Grouped, Convolution):
         with np.errstate(all="ignore"):
             part = value * weight
         terms = Terms(
-            value=value,
-            part=part,
-            at=np.stack([c, rows[i], columns[j]], axis=1),
-            source=np.zeros(c.size, np.intp),
-            padding=np.zeros(c.size, np.bool_),
+            value,
+            part,
+            np.stack([c, rows[i], columns[j]], axis=1),
             weight=weight,
             place=np.stack([i, j], axis=1),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from math import prod
 from typing import ClassVar
 
@@ -171,10 +170,13 @@ class Competition(Layer):
         largest, own = float(x.take(cells).max()), x.value(at)
         terms = block(x, cells, part=lambda values: np.exp(values - largest))
         mine = np.flatnonzero((terms.at == at).all(axis=1))
-        total, count = joined_sum(terms), len(terms) + terms.omitted
-        step = f"Σ e^(x − {inside(largest)}) over {count:,} values = {written(total)}"
-        chosen = int(mine[0]) if mine.size else None
-        return Arithmetic(terms, "sum", total, total, (step,), chosen=chosen), own, largest
+        total = joined_sum(terms)
+        noun, chosen = (
+            f"exponentials e^(x − {inside(largest)})",
+            int(mine[0]) if mine.size else None,
+        )
+        powers = Arithmetic(terms, "sum", total, total, chosen=chosen, noun=noun)
+        return powers, own, largest
 
 
 @register
@@ -202,7 +204,7 @@ class Softmax(Competition):
             f"e^({written(own)} − {inside(largest)}) / {written(powers.total)} = "
             f"{written(power)} / {written(powers.total)} = {written(result)}"
         )
-        return replace(powers, result=result, steps=(*powers.steps, step))
+        return powers._replace(result=result, steps=(step,))
 
 
 @register
@@ -231,4 +233,4 @@ class LogSoftmax(Competition):
         step = (
             f"{written(own)} − {inside(largest)} − ln {written(powers.total)} = {written(result)}"
         )
-        return replace(powers, result=result, steps=(*powers.steps, step))
+        return powers._replace(result=result, steps=(step,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,6 @@ from cnnviz.core.explanation import (
     chosen,
     joined_sum,
     single,
-    stacked,
     summed,
     written,
 )
@@ -115,18 +113,15 @@ class Combine(Merge):
     def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
         """Return the inputs' values in that place, joined."""
         met = self.reads(Cells.of(at), *(given.shape for given in inputs))
-        terms = stacked(
-            *(
-                single(given, tuple(int(axis[0]) for axis in cells.axes), source=source)
-                for source, (given, cells) in enumerate(zip(inputs, met, strict=True))
-            )
-        )
-        others = terms.source > 0
-        if self.ufunc is np.subtract:
-            terms = replace(terms, part=np.where(others, -terms.value, terms.value))
-        elif self.ufunc is np.divide:
-            with np.errstate(all="ignore"):
-                terms = replace(terms, part=np.where(others, 1 / terms.value, terms.value))
+        cells = [tuple(int(axis[0]) for axis in one.axes) for one in met]
+        value = np.array([given.value(cell) for given, cell in zip(inputs, cells, strict=True)])
+        part, others = value.copy(), slice(1, None)
+        with np.errstate(all="ignore"):
+            if self.ufunc is np.subtract:
+                part[others] *= -1
+            elif self.ufunc is np.divide:
+                part[others] = 1 / part[others]
+        terms = Terms(value, part, np.array(cells), source=np.arange(len(cells)))
         return _JOINED[self.ufunc](terms)
 
 
@@ -320,7 +315,9 @@ class Magnitude(Layer):
         terms = block(inputs[0], cells, part=np.square)
         total = joined_sum(terms)
         result = total**0.5
-        return Arithmetic(terms, "sum", total, result, (f"√{written(total)} = {written(result)}",))
+        return Arithmetic(
+            terms, "sum", total, result, (f"√{written(total)} = {written(result)}",), noun="squares"
+        )
 
 
 def _by(shape: Shape) -> str:

@@ -299,7 +299,9 @@ class Lrn(Layer):
             f"{written(own)} / ({self.k:g} + {self.alpha:g}/{self.size} · {written(total)})"
             f"^{self.beta:g} = {written(result)}"
         )
-        return Arithmetic(terms, "sum", total, result, (step,), chosen=channel - low)
+        return Arithmetic(
+            terms, "sum", total, result, (step,), chosen=channel - low, noun="squares"
+        )
 
 
 @register

@@ -318,12 +318,12 @@ def _norm(terms: Terms, _counted: int, p: float, more: dict[str, Any]) -> Arithm
     step = f"{written(total)}^(1/{p:g}) = {written(result)}"
     if unit != 1:
         step = f"{written(unit)} · {step} (magnitudes are divided by the largest first)"
-    return Arithmetic(terms, "sum", total, result, (step,), **more)
+    return Arithmetic(terms, "sum", total, result, (step,), noun=f"powers |x|^{p:g}", **more)
 
 
 def _extreme(terms: Terms, join: Join, more: dict[str, Any]) -> Arithmetic:
     def steps(winner: int) -> tuple[str, ...]:
-        where = "padding" if terms.at[winner][0] < 0 else f"cell {cell_text(terms.at[winner])}"
+        where = f"cell {cell_text(terms.at[winner])}" if terms.real[winner] else "padding"
         ties = int(np.count_nonzero(terms.part == terms.part[winner]))
         tied = f", the first of {ties} that are equal" if ties > 1 else ""
         return (f"the {join} is {written(terms.part[winner])}, from {where}{tied}",)

@@ -136,15 +136,7 @@ class Resampling(Layer):
         value = np.array([x.value(cell) for cell in cells])
         with np.errstate(all="ignore"):
             part = value * weight
-        terms = Terms(
-            value=value,
-            part=part,
-            at=np.array(cells),
-            source=np.zeros(len(cells), np.intp),
-            padding=np.zeros(len(cells), np.bool_),
-            weight=weight,
-        )
-        return summed(terms)
+        return summed(Terms(value, part, np.array(cells), weight=weight))
 
 
 @register
@@ -304,6 +296,8 @@ Sources = tuple[NDArray[np.intp], NDArray[np.intp], Places]
 
 def _between(places: Places, length: int) -> Sources:
     place = np.clip(places, 0, length - 1)
+    whole = np.rint(place)  # 2.9999999 is 3: float32 could not tell the share from 1
+    place = np.where(np.abs(place - whole) < 2**-25, whole, place)
     low = place.astype(np.intp)
     # Where the share is 0 only one input counts: not even a NaN may come from the other.
     return low, np.ceil(place).astype(np.intp), place - low

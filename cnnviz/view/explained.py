@@ -1,0 +1,272 @@
+"""An explanation in words and numbers, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.text import Text
+
+from cnnviz.core.explaining import Box, Explanation
+from cnnviz.core.explanation import Arithmetic, Terms, cell_text, written
+from cnnviz.core.types import Shape
+from cnnviz.view.columns import finite, safe
+from cnnviz.view.terminal import aligned, writer_for
+
+LARGEST_WINDOW = 7  # rows and columns of a window whose cells are written as they lie
+
+
+# --- for programs ------------------------------------------------------------------------------
+
+
+def explanation_record(told: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON has it; NaN and infinities are null."""
+    arithmetic, terms = told.arithmetic, told.arithmetic.terms
+    return {
+        "stage": told.row.name,
+        "index": told.row.index,
+        "layer": told.row.layer,
+        "settings": told.row.text,
+        "inputs": list(told.inputs),
+        "at": list(told.at),
+        "result": finite(told.result),
+        "join": arithmetic.join,
+        "bias": finite(arithmetic.bias),
+        "total": finite(arithmetic.total),
+        "steps": list(arithmetic.steps),
+        "kernel_size": None if arithmetic.kernel_size is None else list(arithmetic.kernel_size),
+        "chosen": arithmetic.chosen,
+        "terms": [_term(told, terms, index) for index in range(len(terms))],
+        "omitted": {"count": terms.omitted, "part": finite(terms.omitted_part)},
+        "receptive_field": box_record(told.field),
+    }
+
+
+def _term(told: Explanation, terms: Terms, index: int) -> dict[str, Any]:
+    return {
+        "input": told.inputs[int(terms.source[index])],
+        "at": [int(i) for i in terms.at[index]] if terms.real[index] else None,
+        "place": None if terms.place is None else [int(i) for i in terms.place[index]],
+        "value": finite(float(terms.value[index])),
+        "weight": None if terms.weight is None else finite(float(terms.weight[index])),
+        "part": finite(float(terms.part[index])),
+        "padding": bool(terms.padding[index]),
+    }
+
+
+def box_record(box: Box) -> dict[str, Any]:
+    """Return a box as JSON has it: the first and the last row and column, null where none is."""
+    return {
+        "rows": None if box.rows is None else list(box.rows),
+        "columns": None if box.columns is None else list(box.columns),
+        "size": list(box.size),
+    }
+
+
+# --- for people --------------------------------------------------------------------------------
+
+
+def title(told: Explanation) -> str:
+    """Return which value it is: ``conv1 at 0,2,3``."""
+    return f"{told.row.name} at {cell_text(told.at)}"
+
+
+def field_text(box: Box, shape: Shape) -> str:
+    """Say what a value sees of an input of `shape`."""
+    if box.rows is None or box.columns is None:
+        return "sees no pixel of the input, only padding"
+    size = "×".join(map(str, box.size))
+    if box.size == tuple(shape[1:]):
+        return f"sees the whole input, {size} pixels"
+    rows, columns = (f"{a}" if a == b else f"{a} to {b}" for a, b in (box.rows, box.columns))
+    return f"sees rows {rows}, columns {columns} of the input: {size} pixels"
+
+
+def explanation_lines(
+    told: Explanation, shape: Shape, *, width: int | None, most: int = 8
+) -> Iterator[Text]:
+    """Write an explanation, line by line.
+
+    Parameters
+    ----------
+    told : Explanation
+    shape : Shape
+        The pipeline input's.
+    width : int, optional
+        Columns of the terminal, in which blocks of numbers are to stand side by side.
+    most : int
+        Terms that are listed, at most, and channels of a window that are written out.
+    """
+    arithmetic = told.arithmetic
+    yield _line(f"{title(told)} = {written(told.result)}", "bold")
+    yield _line(f"  {told.row.text}", "dim")
+    blocks = _Blocks.of(arithmetic)
+    if blocks is not None and max(blocks.value.shape[1:]) <= LARGEST_WINDOW:
+        yield from _window_lines(told, blocks, width, max(1, most // 3))
+    elif len(arithmetic.terms) > 1 or arithmetic.terms.weight is not None:
+        yield from _term_lines(told, most)
+    else:
+        yield from _single_line(told)
+    yield from _join_lines(arithmetic)
+    yield _line(f"  {field_text(told.field, shape)}")
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(safe(text), style, no_wrap=True, overflow="ignore")
+
+
+class _Blocks(NamedTuple):
+    """The terms of a window as they lie in it: every array is (channels, rows, columns)."""
+
+    channels: list[int]
+    value: NDArray[np.float64]
+    part: NDArray[np.float64]
+    weight: NDArray[np.float64] | None
+    padding: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, arithmetic: Arithmetic) -> _Blocks | None:
+        terms = arithmetic.terms
+        if terms.place is None or not len(terms):
+            return None
+        rows, columns = (len(np.unique(terms.place[:, axis])) for axis in (0, 1))
+        shape = (-1, rows, columns)
+        return cls(
+            [int(channel) for channel in terms.at[:: rows * columns, 0]],
+            terms.value.reshape(shape),
+            terms.part.reshape(shape),
+            None if terms.weight is None else terms.weight.reshape(shape),
+            terms.padding.reshape(shape),
+        )
+
+
+def _window_lines(
+    told: Explanation, blocks: _Blocks, width: int | None, most: int
+) -> Iterator[Text]:
+    """Write the cells of a window as they lie, the channels that bring most first."""
+    with np.errstate(all="ignore"):
+        sums = blocks.part.sum(axis=(1, 2))
+    order = np.argsort(-np.nan_to_num(np.abs(sums), nan=np.inf), kind="stable")
+    chosen = told.arithmetic.chosen
+    for place in order[:most]:
+        winner = None if chosen is None else chosen - place * blocks.value[0].size
+        if len(order) > 1:
+            yield _line(f"  channel {blocks.channels[place]}: {written(sums[place])}")
+        patch = _block(blocks.value[place], blocks.padding[place], winner)
+        parts = [("window", patch)]
+        if blocks.weight is not None:
+            parts += [
+                ("kernel", _block(blocks.weight[place])),
+                ("products", _block(blocks.part[place])),
+            ]
+        yield from _side_by_side(parts, width)
+    rest = order[most:]
+    if rest.size:
+        yield _line(f"  … and {rest.size:,} more channels: {written(sums[rest].sum())}")
+    marks = ["[ ] padding"] if blocks.padding[order[:most]].any() else []
+    marks += ["* the one chosen"] if chosen is not None else []
+    if marks:
+        yield _line(f"  {', '.join(marks)}", "dim")
+
+
+def _block(
+    values: NDArray[np.float64],
+    padding: NDArray[np.bool_] | None = None,
+    winner: int | None = None,
+) -> list[str]:
+    """Write numbers as they lie, padding in brackets and the winner with a star."""
+    write = writer_for(values)
+    texts = [[write(float(value)) for value in row] for row in values]
+    lines = [list(row) for row in texts]
+    for index, (i, j) in enumerate(np.ndindex(values.shape)):
+        if padding is not None and padding[i, j]:
+            lines[i][j] = f"[{lines[i][j]}]"
+        if index == winner:
+            lines[i][j] += "*"
+    return [line.replace("-", "−") for line in aligned(lines)]
+
+
+def _side_by_side(blocks: Sequence[tuple[str, list[str]]], width: int | None) -> Iterator[Text]:
+    """Write blocks of lines beside one another, or below where they do not fit."""
+    wide = [max(len(name), *map(len, lines)) for name, lines in blocks]
+    signs = ["", " × ", " = "]
+    if width is not None and sum(wide) + 2 + 6 > width and len(blocks) > 1:
+        for name, lines in blocks:
+            yield _line(f"    {name}", "dim")
+            yield from (_line(f"    {line}") for line in lines)
+        return
+    if len(blocks) > 1:
+        heads = (name.ljust(space + 3) for (name, _), space in zip(blocks, wide, strict=True))
+        yield _line(f"    {''.join(heads).rstrip()}", "dim")
+    count = len(blocks[0][1])
+    for row in range(count):
+        cells = []
+        for (_, lines), space, sign in zip(blocks, wide, signs, strict=False):
+            cells.append(sign if row == (count - 1) // 2 else " " * len(sign))
+            cells.append(lines[row].ljust(space))
+        yield _line(f"    {''.join(cells).rstrip()}")
+
+
+def _term_lines(told: Explanation, most: int) -> Iterator[Text]:
+    """List the terms that count most."""
+    arithmetic, terms = told.arithmetic, told.arithmetic.terms
+    key = {"largest": -terms.part, "smallest": terms.part}.get(
+        arithmetic.join, -np.nan_to_num(np.abs(terms.part), nan=np.inf)
+    )
+    order = list(np.argsort(key, kind="stable"))
+    if arithmetic.chosen is not None:
+        order.remove(arithmetic.chosen)
+        order.insert(0, arithmetic.chosen)
+    shown = order[:most]
+    several = len(told.inputs) > 1
+    rows = []
+    for index in shown:
+        cell = cell_text(terms.at[index]) if terms.real[index] else "padding"
+        where = f"{told.inputs[int(terms.source[index])]} {cell}" if several else cell
+        cells = [where + ("*" if index == arithmetic.chosen else ""), written(terms.value[index])]
+        if terms.weight is not None:
+            cells += ["×", written(terms.weight[index])]
+        if (terms.part != terms.value).any():
+            cells += ["→" if terms.weight is None else "=", written(terms.part[index])]
+        rows.append(cells)
+    if rows:
+        wide = max(len(row[0]) for row in rows)
+        for row, line in zip(rows, aligned([row[1:] for row in rows]), strict=True):
+            yield _line(f"    {row[0].ljust(wide)}  {line}")
+    if arithmetic.chosen is not None:
+        yield _line(
+            "    * the one chosen" if arithmetic.join != "sum" else "    * this value", "dim"
+        )
+    left = len(order) - len(shown) + terms.omitted
+    if left:
+        about = ""
+        if arithmetic.join == "sum":
+            rest = float(terms.part[order[most:]].sum() + terms.omitted_part)
+            about = f": {written(rest)}"
+        yield _line(f"    … and {left:,} more{about}")
+
+
+def _single_line(told: Explanation) -> Iterator[Text]:
+    terms = told.arithmetic.terms
+    for index in range(len(terms)):
+        name = told.inputs[int(terms.source[index])]
+        cell = f"{name} at {cell_text(terms.at[index])}" if terms.real[index] else "padding"
+        yield _line(f"    {cell} is {written(terms.value[index])}")
+
+
+def _join_lines(arithmetic: Arithmetic) -> Iterator[Text]:
+    """Say how the terms make the total, and that the result."""
+    terms = arithmetic.terms
+    count = len(terms) + terms.omitted
+    if arithmetic.join in ("sum", "product") and (count > 1 or arithmetic.bias is not None):
+        noun = arithmetic.noun if count > 1 else arithmetic.noun.removesuffix("s")
+        text = f"  {arithmetic.join} of {count:,} {noun}"
+        if arithmetic.bias is not None:
+            text += (
+                f" {written(arithmetic.total - arithmetic.bias)} + bias {written(arithmetic.bias)}"
+            )
+        yield _line(f"{text} = {written(arithmetic.total)}")
+    for step in arithmetic.steps:
+        yield _line(f"  {step}")
