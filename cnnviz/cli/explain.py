@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -15,8 +17,17 @@ from cnnviz.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from cnnviz.cli.subject import Subject
     from cnnviz.core.explaining import Explanation
+    from cnnviz.files.run import OutputFolder
+    from cnnviz.view.field import Excerpted
+
+RECORD = "explain.json"
+SMALL_MAP = 64  # rows or columns up to which a map is shown whole
+AROUND = 48  # and how many of a larger one
+STEP_TERMS = 3  # listed at each further step of a trace
 
 EXAMPLES = (
     "cnnviz explain photo.jpg 'conv(sobel_x) -> relu -> maxpool(2)' --at conv1:0,10,20",
@@ -79,49 +90,135 @@ def explain(
     """
     from cnnviz.cli import process
     from cnnviz.cli.subject import read_subject
+    from cnnviz.core import explaining
     from cnnviz.core.engine import check_algorithm, computing
-    from cnnviz.core.explaining import locate, read_place
-    from cnnviz.core.explaining import trace as traced
     from cnnviz.core.threads import set_threads
+    from cnnviz.files.run import OutputFolder
     from cnnviz.files.spec import load_spec
 
     process.start_work()
     set_threads(compute.threads)
     check_algorithm(compute.algorithm)
     loaded = load_spec(spec)
-    place = read_place(loaded.pipeline, at)
+    pipeline, seed = loaded.pipeline, compute.seed
+    place = explaining.read_place(pipeline, at)
     with computing(compute.precision, compute.algorithm):
         subject = read_subject(image, loaded, inputs, weights.weights)
+        output = OutputFolder(folder.out, subject.stem, force=folder.force, record=RECORD)
+        output.check()
         x, params = subject.x, subject.params
-        cell = locate(loaded.pipeline, x, place, params, seed=compute.seed)
-        steps = traced(loaded.pipeline, x, place.stage, cell, params, seed=compute.seed)
+        cell = explaining.locate(pipeline, x, place, params, seed=seed)
+        steps = explaining.trace(pipeline, x, place.stage, cell, params, seed=seed)
         told = list(steps) if trace else [next(steps)]
-    _print(told, subject, folder, format, most=terms)
+        with output:
+            files = list(_write(told[0], subject, output, seed, color.colormap, winners=winners))
+            record = _record(told, subject, files)
+            output.finish(_repeatable(record, seed, weights.weights))
+    if show:
+        _show(told[0], subject, format)
+    if format == "json":
+        from cnnviz.cli.printing import write
+        from cnnviz.core.jsontext import json_text
+
+        write(json_text(record) + "\n")
+    if not folder.quiet:
+        _tell(told, subject, format, files, seed, most=terms)
 
 
-def _print(
-    told: list[Explanation], subject: Subject, folder: FolderOptions, form: str, *, most: int
+def _write(
+    told: Explanation,
+    subject: Subject,
+    output: OutputFolder,
+    seed: int,
+    colormap: str,
+    *,
+    winners: bool,
+) -> Iterator[str]:
+    """Write the pictures, and yield their paths."""
+    from cnnviz.core.explanation import cell_text
+    from cnnviz.files.images import png_bytes
+    from cnnviz.files.run import explanation_name, winners_name
+    from cnnviz.view.field import draw_explanation
+
+    part = _surroundings(told, subject, seed)
+    text = {
+        "cnnviz:stage": told.row.name,
+        "cnnviz:at": cell_text(told.at),
+        "cnnviz:value": repr(told.result),
+        "cnnviz:pipeline": str(subject.pipeline),
+    }
+    image = draw_explanation(told, subject.x, part, colormap=colormap)
+    yield output.write(explanation_name(told.row, told.at), png_bytes(image, text))
+    if winners:
+        image = _draw_winners(told, subject, seed, colormap)
+        yield output.write(winners_name(told.row, told.at[0]), png_bytes(image, text))
+
+
+def _surroundings(told: Explanation, subject: Subject, seed: int) -> Excerpted | None:
+    """Compute the value's map, or of a large one the cells around it."""
+    import numpy as np
+
+    from cnnviz.core.cells import Cells
+    from cnnviz.core.excerpts import excerpts
+    from cnnviz.view.field import Excerpted
+
+    shape = told.row.output_shape
+    if len(shape) != 3 or shape[1:] == (1, 1):
+        return None
+    channel, *place = told.at
+    spans = [_span(at, side) for at, side in zip(place, shape[1:], strict=True)]
+    cells = Cells((np.array([channel]), *(np.arange(*span) for span in spans)))
+    wanted = {told.row.name: cells}
+    found = excerpts(subject.pipeline, subject.x, wanted, subject.params, seed=seed)
+    plane = found[told.row.name].take(cells)[0]
+    return Excerpted(plane, spans[0][0], spans[1][0], (shape[1], shape[2]))
+
+
+def _span(at: int, side: int) -> tuple[int, int]:
+    """Return which part of a side is shown: all of a short one."""
+    if side <= SMALL_MAP:
+        return (0, side)
+    start = min(max(at - AROUND // 2, 0), side - AROUND)
+    return (start, start + AROUND)
+
+
+def _draw_winners(told: Explanation, subject: Subject, seed: int, colormap: str) -> Image:
+    raise NotImplementedError
+
+
+def _show(told: Explanation, subject: Subject, form: str) -> None:
+    """Draw in the terminal where on the input the value looks."""
+    from cnnviz.cli.console import stderr, stdout
+    from cnnviz.view.field import draw_box
+    from cnnviz.view.terminal import half_blocks
+
+    console = stdout() if form == "table" else stderr()
+    image = draw_box(subject.x, told.field, console.width)
+    console.print(half_blocks(image, width=console.width))
+
+
+def _tell(
+    told: list[Explanation], subject: Subject, form: str, files: list[str], seed: int, *, most: int
 ) -> None:
-    from cnnviz.cli.console import stdout
-    from cnnviz.cli.printing import write
-    from cnnviz.core.jsontext import json_text
+    """Print the explanations, and notes on stderr."""
+    from cnnviz.cli.console import note, stdout
+    from cnnviz.cli.printing import joined
     from cnnviz.view.explained import explanation_lines
 
-    record = _record(told, subject, [])
-    if form == "json":
-        write(json_text(record) + "\n")
-        return
-    if folder.quiet:
-        return
-    console = stdout()
-    width = console.width if console.is_terminal else None
-    for number, one in enumerate(told):
-        if number:
-            console.print()
-        for line in explanation_lines(
-            one, subject.x.shape, width=width, most=most if not number else 3
-        ):
-            console.print(line, soft_wrap=True)
+    if form == "table":
+        console = stdout()
+        width = console.width if console.is_terminal else None
+        for number, one in enumerate(told):
+            if number:
+                console.print()
+            count = most if number == 0 else min(most, STEP_TERMS)
+            for line in explanation_lines(one, subject.x.shape, width=width, most=count):
+                console.print(line, soft_wrap=True)
+    rows = subject.pipeline.rows(subject.x.shape, subject.params)
+    random = [row.name for row in rows if row.weights == "drawn" and row.index <= told[0].row.index]
+    if random:
+        note(f"random weights (seed {seed}): {joined(random)}")
+    note(f"wrote {', '.join(files)}")
 
 
 def _record(told: list[Explanation], subject: Subject, files: list[str]) -> dict[str, Any]:
@@ -139,4 +236,16 @@ def _record(told: list[Explanation], subject: Subject, files: list[str]) -> dict
         **first,
         "trace": rest,
         "files": files,
+    }
+
+
+def _repeatable(record: dict[str, Any], seed: int, weights: str | None) -> dict[str, Any]:
+    """Return what explain.json holds: the answer, and how to ask again."""
+    own = {key: value for key, value in record.items() if key not in ("cnnviz", "files")}
+    return {
+        "cnnviz": record["cnnviz"],
+        "command": ["cnnviz", *sys.argv[1:]],
+        "seed": seed,
+        "weights": weights,
+        **own,
     }

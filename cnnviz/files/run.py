@@ -77,6 +77,16 @@ def grid_name(row: Row) -> str:
     return f"{_stage_name(row)}_grid.png"
 
 
+def explanation_name(row: Row, at: Sequence[int]) -> str:
+    """Name the picture of an explained value: ``03_conv_conv2_at_7_0_12.png``."""
+    return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}.png"
+
+
+def winners_name(row: Row, channel: int) -> str:
+    """Name the picture of a pooling's winners: ``02_maxpool_maxpool1_c007_winners.png``."""
+    return f"{_stage_name(row)}_c{channel:03d}_winners.png"
+
+
 def array_name(row: Row) -> str:
     """Name the stage's numbers: ``03_conv_conv2.npy``."""
     return f"{_stage_name(row)}.npy"

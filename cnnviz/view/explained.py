@@ -102,7 +102,7 @@ def explanation_lines(
     arithmetic = told.arithmetic
     yield _line(f"{title(told)} = {written(told.result)}", "bold")
     yield _line(f"  {told.row.text}", "dim")
-    blocks = _Blocks.of(arithmetic)
+    blocks = WindowBlocks.of(arithmetic)
     if blocks is not None and max(blocks.value.shape[1:]) <= LARGEST_WINDOW:
         yield from _window_lines(told, blocks, width, max(1, most // 3))
     elif len(arithmetic.terms) > 1 or arithmetic.terms.weight is not None:
@@ -117,7 +117,7 @@ def _line(text: str, style: str = "") -> Text:
     return Text(safe(text), style, no_wrap=True, overflow="ignore")
 
 
-class _Blocks(NamedTuple):
+class WindowBlocks(NamedTuple):
     """The terms of a window as they lie in it: every array is (channels, rows, columns)."""
 
     channels: list[int]
@@ -126,8 +126,20 @@ class _Blocks(NamedTuple):
     weight: NDArray[np.float64] | None
     padding: NDArray[np.bool_]
 
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """What each channel brings to the total."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self.part.sum(axis=(1, 2)))
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """The channels' places, those that bring most first."""
+        return np.argsort(-np.nan_to_num(np.abs(self.sums), nan=np.inf), kind="stable")
+
     @classmethod
-    def of(cls, arithmetic: Arithmetic) -> _Blocks | None:
+    def of(cls, arithmetic: Arithmetic) -> WindowBlocks | None:
+        """Return the terms' blocks; None where no window slides."""
         terms = arithmetic.terms
         if terms.place is None or not len(terms):
             return None
@@ -143,12 +155,10 @@ class _Blocks(NamedTuple):
 
 
 def _window_lines(
-    told: Explanation, blocks: _Blocks, width: int | None, most: int
+    told: Explanation, blocks: WindowBlocks, width: int | None, most: int
 ) -> Iterator[Text]:
     """Write the cells of a window as they lie, the channels that bring most first."""
-    with np.errstate(all="ignore"):
-        sums = blocks.part.sum(axis=(1, 2))
-    order = np.argsort(-np.nan_to_num(np.abs(sums), nan=np.inf), kind="stable")
+    sums, order = blocks.sums, blocks.order
     chosen = told.arithmetic.chosen
     for place in order[:most]:
         winner = None if chosen is None else chosen - place * blocks.value[0].size

@@ -26,6 +26,7 @@ PAPER: Colour = (255, 255, 255)
 INK: Colour = (32, 32, 32)
 SOFT: Colour = (96, 96, 96)
 FRAME: Colour = (176, 176, 176)
+ACCENT: Colour = (255, 210, 0)  # what is pointed at: no colour map has it
 
 MARGIN = 16
 _TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 18, 13, 11
@@ -244,6 +245,15 @@ class Sheet:
         if frame:
             self.draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
         self.image.paste(Image.fromarray(pixels), (x, y))
+
+    def ring(self, left: int, top: int, right: int, bottom: int) -> None:
+        """Draw a bright line between two dark ones around pixels: it is seen on any ground.
+
+        The box is that of the pixels inside it, `right` and `bottom` not counted.
+        """
+        for step, colour in ((4, (0, 0, 0)), (3, ACCENT), (2, ACCENT), (1, (0, 0, 0))):
+            box = (left - step, top - step, right + step - 1, bottom + step - 1)
+            self.draw.rectangle(box, outline=colour)
 
     def numbers(self, numbers: CellNumbers, colours: Bytes, x: int, y: int) -> None:
         """Write a number into every cell, black or white, whichever can be read."""
