@@ -26,6 +26,7 @@ from cnnviz.files.matrices import display_name
 from cnnviz.files.preparation import COLORS
 from cnnviz.files.run import WEIGHTS, OutputFolder, unique_stems
 from cnnviz.view import records
+from cnnviz.view.columns import asks_for_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,9 +84,11 @@ class Prepared(NamedTuple):
     names: Mapping[str, tuple[str, ...]]  # of each stage's maps
     folder: OutputFolder
 
-    def stages(self, job: Job) -> Iterator[Stage]:
+    def stages(self, job: Job, *, losses: bool = False) -> Iterator[Stage]:
         """Compute the pipeline's stages, each to be read before the next is asked for."""
-        return job.pipeline.run(self.x, self.params, seed=job.output.seed, reuse=True)
+        return job.pipeline.run(
+            self.x, self.params, seed=job.output.seed, reuse=True, losses=losses
+        )
 
 
 @dataclass
@@ -185,7 +188,7 @@ def _compute(ready: Prepared, job: Job) -> Outcome:
     text = str(job.pipeline)
     classifies = class_count(ready.rows[-1]) is not None
     with Writer(ready.folder, thread_count()) as writer, _progress(job, ready) as advance:
-        for stage in ready.stages(job):
+        for stage in ready.stages(job, losses=asks_for_losses(job.columns)):
             name = stage.row.name
             if name in job.written:
                 picture = job.pictures.draw(stage, ready.names[name], text, ranges)

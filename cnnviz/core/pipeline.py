@@ -15,10 +15,11 @@ from cnnviz.core.engine import noting
 from cnnviz.core.layers import Layer, ParamSpec
 from cnnviz.core.layers.base import Elementwise, options_of
 from cnnviz.core.layers.graph import From, Merge
+from cnnviz.core.losses import losses_of
 from cnnviz.core.options import STAGE_NAME
 from cnnviz.core.statistics import statistics_of
 from cnnviz.core.text import json_value, layer_text
-from cnnviz.core.types import Params, Row, Samples, Shape, Stage, Tensor, Totals
+from cnnviz.core.types import Losses, Params, Row, Samples, Shape, Stage, Tensor, Totals
 from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
@@ -185,6 +186,7 @@ class Pipeline:
                 effective_padding=field.effective_padding,
                 memory_bytes=4 * prod(output),
                 weights=origin,
+                contamination=layer.contamination(given[0]),
             )
 
     def map_names(self, of_input: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
@@ -257,6 +259,7 @@ class Pipeline:
         *,
         seed: int = 0,
         reuse: bool = False,
+        losses: bool = False,
     ) -> Iterator[Stage]:
         """Compute and yield one stage after another; each tensor goes after its last reader.
 
@@ -272,14 +275,17 @@ class Pipeline:
         reuse : bool
             Let a stage's memory serve later ones: an output is then to be read before the next
             stage is asked for.
+        losses : bool
+            Count dead maps and discarded values, too.
 
         Raises
         ------
         CnnvizError
             If a stage does not fit, or what is alive at once would not fit into memory.
         """
-        for row, output, algorithm, seconds in self._outputs(x, params, seed, reuse=reuse):
-            yield Stage(row, output, algorithm, statistics_of(output), seconds)
+        outputs = self._outputs(x, params, seed, reuse=reuse, losses=losses)
+        for row, output, algorithm, seconds, lost in outputs:
+            yield Stage(row, output, algorithm, statistics_of(output), seconds, lost)
             del output
 
     def forward(
@@ -295,9 +301,15 @@ class Pipeline:
         return next(outputs)[1]
 
     def _outputs(
-        self, x: Tensor | Samples, params: Params | None, seed: int, *, reuse: bool
-    ) -> Iterator[tuple[Row, Tensor, str | None, float]]:
-        """Yield each stage's row, output, algorithm and seconds."""
+        self,
+        x: Tensor | Samples,
+        params: Params | None,
+        seed: int,
+        *,
+        reuse: bool,
+        losses: bool = False,
+    ) -> Iterator[tuple[Row, Tensor, str | None, float, Losses | None]]:
+        """Yield each stage's row, output, algorithm, seconds and, if asked for, losses."""
         if not isinstance(x, Samples):
             x = np.asarray(x, np.float32)
         if len(x.shape) != 3 or not prod(x.shape):
@@ -320,9 +332,11 @@ class Pipeline:
                 else:
                     output = node.layer.apply(*inputs, params=own)
             seconds = time.perf_counter() - started
+            # What is discarded is a pooling's, whose input is as it was: only others work in place.
+            lost = losses_of(node.layer, inputs[0], output) if losses else None
             del inputs, own
             live.add(node, output)
-            yield row, output, ", ".join(algorithms) or None, seconds
+            yield row, output, ", ".join(algorithms) or None, seconds, lost
             del output
 
 

@@ -76,6 +76,7 @@ class Row:
     effective_padding: tuple[float, float, float, float] | None
     memory_bytes: int  # of the output, float32
     weights: str | None  # where they come from: "kernels", "drawn", "loaded"; None without any
+    contamination: float | None = None  # share of all windows' cells that are off the image
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Losses:
+    """What a computed stage let go of; None where the question makes no sense for the layer."""
+
+    dead: int | None  # maps whose values are all 0
+    discarded: float | None  # share of a pooling's input values that win in no window
+
+
+@dataclass(frozen=True)
 class Stage:
     """A computed stage: its row, its output and what computing it showed."""
 
@@ -98,6 +107,7 @@ class Stage:
     algorithm: str | None
     statistics: Statistics
     seconds: float
+    losses: Losses | None = None  # only where they were asked for: they take time
 
 
 @dataclass(frozen=True)

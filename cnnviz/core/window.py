@@ -124,6 +124,27 @@ class Window:
         starts = positions * self.stride[axis] - self.pads(size)[axis]
         return starts[:, None] + np.arange(self.kernel_size[axis]) * self.dilation[axis]
 
+    def contamination(self, size: Pair) -> float:
+        """Return the share of all windows' cells that lie off an image of `size`.
+
+        That is in padding of any mode, or beyond it, where windows of ceil mode hang over: neither
+        holds a pixel of its own. It is exactly 0 where no window leaves the image.
+        """
+        if not any(self.pads(size)) and not self.ceil_mode:
+            return 0.0
+        pads, positions = self.pads(size), self.output_size(size)
+        # Σ over windows of (rows on the image · columns on it) = the product of the two sums.
+        on_image = cells = 1
+        for axis in (0, 1):
+            stride, count = self.stride[axis], positions[axis]
+            first = np.arange(self.kernel_size[axis]) * self.dilation[axis] - pads[axis]
+            # Cell i of window p is on the image where 0 <= p·stride + first[i] < length. It is
+            # counted by cell, for there may be a million windows, and this is for shapes alone.
+            low, high = -(first // stride), -((first - size[axis]) // stride)
+            on_image *= int((np.clip(high, 0, count) - np.clip(low, 0, count)).sum())
+            cells *= count * self.kernel_size[axis]
+        return (cells - on_image) / cells
+
     def require_pixels(self, size: Pair) -> None:
         """Raise CnnvizError if some window holds no pixel of an image of `size`, only padding.
 

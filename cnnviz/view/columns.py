@@ -137,6 +137,7 @@ class Column(NamedTuple):
     row: Field | None = None  # the value, from a row …
     stage: Fact | None = None  # … or only from a computed stage
     importance: int | None = None  # 1 stays longest in a narrow terminal; None: only if asked for
+    costs: bool = False  # a run finds it out only if it is asked to
     footer: Footer | None = None
 
     def value(self, entry: Entry) -> Any:
@@ -289,6 +290,26 @@ COLUMNS: Mapping[str, Column] = {
     "algorithm": Column(
         "Algorithm", "which algorithms computed it", TEXT, stage=lambda s: s.algorithm
     ),
+    "contamination": Column(
+        "Contamination",
+        "share of all windows' cells that lie in padding, of any mode",
+        SHARE,
+        lambda r: r.contamination,
+    ),
+    "dead": Column(
+        "Dead maps",
+        "maps whose values are all 0",
+        COUNT,
+        stage=lambda s: s.losses.dead if s.losses else None,
+        costs=True,
+    ),
+    "discarded": Column(
+        "Discarded",
+        "share of a max or min pooling's input values that win in no window",
+        SHARE,
+        stage=lambda s: s.losses.discarded if s.losses else None,
+        costs=True,
+    ),
 }
 
 
@@ -333,6 +354,15 @@ def parse_columns(text: str) -> tuple[str, ...] | None:
     return None if keys == [DEFAULT] else tuple(dict.fromkeys(keys))
 
 
+def asks_for_losses(columns: Sequence[str] | None) -> bool:
+    """Tell whether any of the columns asked for is one that a run has to find out apart.
+
+    >>> asks_for_losses(("name", "dead")), asks_for_losses(("default",)), asks_for_losses(None)
+    (True, False, False)
+    """
+    return any(key == ALL or (key in COLUMNS and COLUMNS[key].costs) for key in columns or ())
+
+
 def resolve_columns(columns: Sequence[str] | None, entries: Sequence[Entry]) -> list[str]:
     """Resolve what was asked for to keys, each once."""
     stands_for = {DEFAULT: _default_keys(entries), ALL: _available(entries)}
@@ -348,6 +378,11 @@ def _default_keys(entries: Sequence[Entry]) -> list[str]:
 
 
 def _available(entries: Sequence[Entry]) -> list[str]:
-    """Return all keys, without those that only a run fills if there was none."""
+    """Return all keys, without those that only a run fills, or only one that looked for them."""
     ran = any(isinstance(entry, Stage) for entry in entries)
-    return [key for key, column in COLUMNS.items() if ran or column.row]
+    looked = any(isinstance(entry, Stage) and entry.losses for entry in entries)
+    return [
+        key
+        for key, column in COLUMNS.items()
+        if column.row or (ran and (looked or not column.costs))
+    ]

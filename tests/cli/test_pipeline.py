@@ -467,3 +467,36 @@ def test_flags_know_every_word_of_the_registries() -> None:
     hints = get_type_hints(InputOptions)
     words = {name: get_args(get_args(hints[name])[0]) for name in ("color", "fit", "invert")}
     assert words == {"color": tuple(COLORS), "fit": ("none", *FITS), "invert": INVERSIONS}
+
+
+# --- what is lost ------------------------------------------------------------------------------
+
+
+def test_columns_of_what_is_lost(run: Run) -> None:
+    arguments = ("pipeline", sample("step.png"), "conv(sobel, padding=same) -> relu -> maxpool(2)")
+    asked = run(*arguments, "--format", "csv", "--columns", "name,dead,discarded,contamination")
+    rows = list(csv.DictReader(io.StringIO(asked.out)))
+    # A step from left to right: Sobel y sees it at the edges only, where zeros lie beyond.
+    assert [row["dead"] for row in rows] == ["0", "0", "0"]
+    assert [row["discarded"] for row in rows] == ["", "", "0.75"]
+    share = 1 - (22 / 24) ** 2
+    assert [row["contamination"] for row in rows] == [repr(float(1 - 484 / 576)), "", "0.0"]
+    assert float(rows[0]["contamination"]) == pytest.approx(share)
+    assert "discarded" in Path("cnnviz-out/step/shapes.csv").read_text()
+    every = run(*arguments, "--format", "csv", "--columns", "all").out.splitlines()[0]
+    assert every.endswith("contamination,dead,discarded")
+    plain = run(*arguments, "--format", "csv").out.splitlines()[0]
+    written = Path("cnnviz-out/step/shapes.csv").read_text()
+    for text in (plain, written):
+        assert "contamination" in text
+        assert "dead" not in text
+        assert "discarded" not in text
+
+
+def test_a_dead_map_is_counted(run: Run) -> None:
+    np.save("flat.npy", np.ones((1, 6, 6), np.float32))
+    result = run(
+        "pipeline", "flat.npy", "conv(sobel_x, identity) -> relu", "--columns", "name,dead"
+    )
+    assert ["conv1", "1"] in [line.split() for line in result.out.splitlines()]
+    assert ["relu1", "1"] in [line.split() for line in result.out.splitlines()]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnnviz.core.types import Losses
 from cnnviz.errors import RequestError
 from cnnviz.view import columns
 from cnnviz.view.columns import COLUMNS, parse_columns
@@ -88,3 +89,21 @@ def test_numbers_keep_three_digits_and_are_short(value):
     assert len(text) <= 10
     assert float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
     assert not re.fullmatch(r"-0(\.0*)?", text)
+
+
+def test_losses_are_columns_of_a_run_that_looked_for_them():
+    looked = [replace(stage, losses=Losses(3, 0.75)) for stage in RUN]
+    costly = {"dead", "discarded"}
+    assert costly <= set(columns.resolve_columns(("all",), looked))
+    assert not costly & set(columns.resolve_columns(("all",), RUN))
+    assert not costly & set(columns.resolve_columns(("all",), ROWS))
+    assert not costly & set(columns.resolve_columns(None, looked))
+    assert "contamination" in columns.resolve_columns(("all",), ROWS)
+    assert [COLUMNS[key].text(looked[0]) for key in ("dead", "discarded")] == ["3", "75.0%"]
+    assert [COLUMNS[key].text(RUN[0]) for key in ("dead", "discarded")] == ["–", "–"]
+    assert COLUMNS["dead"].text(replace(RUN[0], losses=Losses(None, None))) == "–"
+
+
+@pytest.mark.parametrize(("share", "text"), [(None, "–"), (0.0, "0%"), (0.123, "12.3%")])
+def test_contamination_cells(share, text):
+    assert COLUMNS["contamination"].text(replace(ROWS[0], contamination=share)) == text

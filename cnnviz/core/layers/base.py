@@ -123,6 +123,11 @@ class Layer(_Frozen, ABC):
         """Return the window that slides over an input of `shape`, if one does."""
         return None
 
+    def contamination(self, shape: Shape) -> float | None:
+        """Return the share of its windows' cells that are padding; None without windows."""
+        window = self.window(shape)
+        return None if window is None else window.contamination(plane(shape))
+
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return what each output value sees of the pipeline's input."""
         window = self.window(shapes[0])

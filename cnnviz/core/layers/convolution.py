@@ -359,6 +359,10 @@ class ConvTranspose(Grouped, Convolution):
             out.append(full - pads[axis] - pads[axis + 2] + self.output_padding[axis])
         return (out[0], out[1]), pads
 
+    def contamination(self, shape: Shape) -> None:
+        """Return None: its padding is cropped from the output, and no window reads any."""
+        del shape
+
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (filters, rows, columns)."""
         channels, *_ = require_maps(shapes[0], self.name)
