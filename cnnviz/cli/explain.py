@@ -110,6 +110,8 @@ def explain(
         cell = explaining.locate(pipeline, x, place, params, seed=seed)
         steps = explaining.trace(pipeline, x, place.stage, cell, params, seed=seed)
         told = list(steps) if trace else [next(steps)]
+        if winners:
+            _check_winners(told[0])
         with output:
             files = list(_write(told[0], subject, output, seed, color.colormap, winners=winners))
             record = _record(told, subject, files)
@@ -182,8 +184,58 @@ def _span(at: int, side: int) -> tuple[int, int]:
     return (start, start + AROUND)
 
 
+def _check_winners(told: Explanation) -> None:
+    """Raise RequestError unless the stage is one of which --winners can be drawn."""
+    from cnnviz.errors import RequestError
+
+    if told.arithmetic.join not in ("largest", "smallest") or len(told.inputs) > 1:
+        raise RequestError(
+            f"--winners: {told.row.name} is {told.row.layer}, which picks no winner",
+            hint="give a value of max pooling: --at maxpool1:0,0,0",
+        )
+
+
 def _draw_winners(told: Explanation, subject: Subject, seed: int, colormap: str) -> Image:
-    raise NotImplementedError
+    """Draw which values of the pooling's input won, around the window of the one explained."""
+    import numpy as np
+
+    from cnnviz.core.cells import Cells
+    from cnnviz.core.excerpts import excerpts, shapes_of
+    from cnnviz.core.losses import winners
+    from cnnviz.view.winners import LARGEST_MAP, Won, draw_winners
+
+    node = subject.pipeline.nodes[told.row.index - 1]
+    name, channel = node.inputs[0], told.at[0]
+    shape = shapes_of(subject.pipeline, subject.x.shape)[name]
+    cells = Cells((np.array([channel]), np.arange(shape[1]), np.arange(shape[2])))
+    found = excerpts(subject.pipeline, subject.x, {name: cells}, subject.params, seed=seed)
+    plane = found[name].take(cells)
+    places = winners(plane, node.layer)
+    flags = np.zeros(plane.size + 1, np.bool_)
+    flags[places] = True  # -1 is the last: no value's
+    won = flags[:-1].reshape(shape[1:])
+    terms = told.arithmetic.terms
+    seen = terms.at[terms.real, 1:]
+    (top, left), (bottom, right) = seen.min(axis=0).tolist(), (seen.max(axis=0) + 1).tolist()
+    window = (top, left, bottom, right)
+    spans = []
+    for first, last, side in zip(window[:2], window[2:], shape[1:], strict=True):
+        start = min(max((first + last - LARGEST_MAP) // 2, 0), max(side - LARGEST_MAP, 0))
+        spans.append(slice(start, min(start + LARGEST_MAP, side)))
+    part = Won(
+        plane[0, spans[0], spans[1]],
+        won[spans[0], spans[1]],
+        spans[0].start,
+        spans[1].start,
+        window,
+        float(won.mean()),
+    )
+    caption = f"{name}, map {channel}, {shape[1]} x {shape[2]}"
+    if part.values.shape != shape[1:]:
+        caption += f": rows {spans[0].start} to {spans[0].stop - 1}, "
+        caption += f"columns {spans[1].start} to {spans[1].stop - 1}"
+    title = f"{told.row.name}: {told.row.text}"
+    return draw_winners(part, title=title, caption=caption, colormap=colormap)
 
 
 def _show(told: Explanation, subject: Subject, form: str) -> None:
