@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.derivation import Derivation, Line
 from cnnviz.core.layers.base import Elementwise, ParamSpec, elementwise, register, settings
 from cnnviz.core.options import choice, number, option, optional, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
@@ -137,6 +138,14 @@ class Prelu(Activation):
                 hint=f"use num_parameters=1 or {shapes[0][0]}",
             )
         return shapes[0]
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return which slopes there are."""
+        slopes, channels = self.num_parameters, shapes[0][0]
+        text = "1 slope for all" if slopes == 1 else f"{slopes}, one for each channel"
+        if bad := slopes not in (1, channels):
+            text = f"{slopes} ≠ {channels} channels, and not 1 for all"
+        return super().derivation(*shapes).ended_by(Line("slopes", text, bad))
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the slopes."""

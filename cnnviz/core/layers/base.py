@@ -6,11 +6,13 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnviz.core.derivation import Derivation, Line, by, product
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
@@ -96,6 +98,28 @@ class Layer(_Frozen, ABC):
     @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit."""
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return how the output's shape comes about, with the numbers of `shapes` put in.
+
+        Where they do not fit, a line fails. CnnvizError where the layer has no rule for such
+        inputs at all: maps are needed and a vector is given.
+        """
+        return Derivation((Line("shape", f"{by(shapes[0])}, unchanged"),))
+
+    def parameters_line(self, *shapes: Shape) -> Line | None:
+        """Return how many parameters that takes, or None without any."""
+        specs = self.param_shapes(*shapes)
+        trained = {name: spec.shape for name, spec in specs.items() if spec.trained}
+        if not trained:
+            return None
+        terms = " + ".join(product(shape) for shape in trained.values())
+        total = sum(prod(shape) for shape in trained.values())
+        names = " + ".join(trained)
+        told = f"{terms} = {total:,}" if "·" in terms or "+" in terms else f"{total:,}"
+        rest = sum(prod(spec.shape) for spec in specs.values() if not spec.trained)
+        more = f"; {rest:,} measured, not trained" if rest else ""
+        return Line("parameters", f"{told} ({names}){more}")
 
     @abstractmethod
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnnviz.core.derivation import Derivation, Line, side_lines, size_lines
 from cnnviz.core.engine import adaptive_pool, global_pool, pool
 from cnnviz.core.layers.base import Layer, plane, register, require_axes, require_maps, settings
 from cnnviz.core.layers.convolution import Bordered
@@ -53,6 +54,15 @@ class LocalPool(Bordered, Layer):
             window.require_pixels(size)
         return (shape[0], *output_size)
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the windows' number; a line fails where one holds padding only."""
+        shape = require_maps(shapes[0], self.name)
+        window, size = self.window(shape), plane(shape)
+        derived = window.derivation(size, self.padding_mode)
+        if derived.fits and self.padding_mode == "zeros":
+            derived = derived.ended_by(*window.empty_lines(size))
+        return derived.led_by(_kept(shape))
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every window."""
         x = inputs[0]
@@ -68,6 +78,10 @@ class LocalPool(Bordered, Layer):
     def own_options(self) -> dict[str, Any]:
         """Return what the engine needs to know for this mode alone."""
         return {}
+
+
+def _kept(shape: Shape) -> Line:
+    return Line("channels", f"{shape[0]}, each map on its own")
 
 
 @register
@@ -145,6 +159,12 @@ class GlobalPool(Layer):
         """Return (C, 1, 1)."""
         return (require_maps(shapes[0], self.name)[0], 1, 1)
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return that one window, the whole map, makes one number."""
+        channels, height, width = require_maps(shapes[0], self.name)
+        size = Line("rows, columns", f"1: the window is the whole map, {height}×{width}")
+        return Derivation((_kept((channels,)), size))
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every map to one number."""
         return global_pool(inputs[0], self.mode)
@@ -213,6 +233,15 @@ class Reduce(Layer):
         require_axes(self.axes, shapes[0], self.name)
         return tuple(1 if axis in self.axes else length for axis, length in enumerate(shapes[0]))
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return which sides are joined."""
+        require_axes(self.axes, shapes[0], self.name)
+        texts = [
+            f"1, the {self.mode} of {length}" if axis in self.axes else f"{length}, unchanged"
+            for axis, length in enumerate(shapes[0])
+        ]
+        return Derivation(tuple(side_lines(texts)))
+
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the whole of the rows or columns that are joined."""
         field = fields[0]
@@ -232,6 +261,22 @@ class Reduce(Layer):
         if self.mode == "mean":
             joined = joined / (x.size / joined.size)
         return np.asarray(joined, np.float32)
+
+
+def _bins(length: int, count: int) -> str:
+    """Return how an axis is cut into bins: bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1."""
+    if length % count == 0:
+        return f"{count}, as asked: bins of {length} / {count} = {length // count}"
+    first = np.arange(count) * length // count
+    stop = -(-(np.arange(count) + 1) * length // count)
+    spans = stop - first
+    shared = int(spans.sum()) - length
+    low, high = int(spans.min()), int(spans.max())
+    told = f"{low}" if low == high else f"{low} to {high}"
+    return (
+        f"{count}, as asked: bin p spans ⌊p·{length}/{count}⌋ to ⌈(p+1)·{length}/{count}⌉, {told} "
+        f"long; together they are {shared} longer than {length}: neighbours overlap"
+    )
 
 
 @settings
@@ -255,6 +300,15 @@ class AdaptivePool(Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (C, rows, columns)."""
         return (require_maps(shapes[0], self.name)[0], *self.output_size)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the bins, how large they are and how many pixels neighbours share."""
+        shape = require_maps(shapes[0], self.name)
+        one, two = (
+            _bins(length, count)
+            for length, count in zip(plane(shape), self.output_size, strict=True)
+        )
+        return Derivation((_kept(shape), *size_lines((one, two))), untouched=(0, 0))
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the field that covers the widest bin wherever it stands.
