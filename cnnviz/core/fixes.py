@@ -37,14 +37,13 @@ CHANGES = 3  # changes together, where no single one is enough
 
 @dataclass(frozen=True)
 class Attempt:
-    """How far the shapes of a pipeline flow: all rows, or those before the stage that stops it."""
+    """How far the shapes of a pipeline flow: to its end, or to the stage that stops them."""
 
     rows: tuple[Row, ...]
     derivations: tuple[Derivation, ...]  # one for each row
+    shapes: Mapping[str, Shape]  # of the input and of every stage that fits
     error: CnnvizError | None = None
-    failed: Node | None = None
-    failed_derivation: Derivation | None = None  # with a line that fails
-    shapes: Mapping[str, Shape] | None = None  # of the input and of every stage before
+    failed: Derivation | None = None  # of the stage that does not fit; some line of it fails
 
 
 def attempt(pipeline: Pipeline, shape: Shape, params: Params | None = None) -> Attempt:
@@ -53,20 +52,21 @@ def attempt(pipeline: Pipeline, shape: Shape, params: Params | None = None) -> A
     Parameters and the errors that end it are those of `Pipeline.rows`.
     """
     rows, derivations, shapes = list[Row](), list[Derivation](), {INPUT: shape}
+    error: CnnvizError | None = None
+    failed: Derivation | None = None
     flow = pipeline.rows(shape, params)
     for node in pipeline.nodes:
         given = [shapes[name] for name in node.inputs]
         try:
             row = next(flow)
-        except CnnvizError as error:
-            derived = _failing(node.layer, given, error)
-            return Attempt(tuple(rows), tuple(derivations), error, node, derived, shapes)
-        rows.append(row)
-        derived = node.layer.derivation(*given)
+        except CnnvizError as caught:
+            error, failed = caught, _failing(node.layer, given, caught)
+            break
         line = node.layer.parameters_line(*given)
-        derivations.append(derived.ended_by(line) if line else derived)
+        rows.append(row)
+        derivations.append(node.layer.derivation(*given).ended_by(*([line] if line else [])))
         shapes[node.name] = row.output_shape
-    return Attempt(tuple(rows), tuple(derivations), shapes=shapes)
+    return Attempt(tuple(rows), tuple(derivations), shapes, error, failed)
 
 
 def _failing(layer: Layer, given: list[Shape], error: CnnvizError) -> Derivation:
@@ -290,7 +290,8 @@ def _fitting_kernel(layer: Layer, shape: Shape) -> Iterator[Any]:
         padded = sizes[axis] + pads[axis] + pads[axis + 2]
         fitting.append(min(kernel, (padded - 1) // step + 1))
         above.append(max(kernel, max(pads[axis], pads[axis + 2]) // step + 1))
-    yield tuple(fitting)
+    if layer.family != "pooling" or fitting != [1, 1]:  # pooling single cells is none
+        yield tuple(fitting)
     yield tuple(above)
 
 
