@@ -105,6 +105,11 @@ def by(shape: Iterable[int]) -> str:
     return "×".join(map(str, shape))
 
 
+def unchanged(shape: Shape) -> Line:
+    """Return the line of an output that has its input's shape."""
+    return Line("shape", f"{by(shape)}, unchanged")
+
+
 def product(numbers: Sequence[int]) -> str:
     """Return numbers joined by ·."""
     return "·".join(map(str, numbers))

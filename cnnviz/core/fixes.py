@@ -466,7 +466,7 @@ def _alike(
     layers = {}
     for name, shape in inputs.items():
         wanted = list(target)
-        if axis is not None and len(shape) == len(target):
+        if axis is not None and axis < len(shape) == len(target):
             wanted[axis] = shape[axis]  # what a concat adds up may differ
         if shape == tuple(wanted):
             continue
@@ -630,15 +630,15 @@ class _Seen:
     """The candidates so far, and whether they fit."""
 
     def __init__(self) -> None:
-        self._fit: dict[tuple[str, Shape], bool] = {}
+        self._fit: dict[tuple[Pipeline, Shape], bool] = {}
 
     def get(self, fix: Fix) -> bool | None:
         """Return whether it fits, or None for a new one."""
-        return self._fit.get((str(fix.pipeline), fix.shape))
+        return self._fit.get((fix.pipeline, fix.shape))
 
     def add(self, fix: Fix, *, fits: bool) -> None:
         """Remember a candidate."""
-        self._fit[str(fix.pipeline), fix.shape] = fits
+        self._fit[fix.pipeline, fix.shape] = fits
 
 
 def _tried(

@@ -88,6 +88,7 @@ class DerivationView:
 def _hanging(console: Console, label: Text, text: Text, column: int, width: int) -> Iterator[Text]:
     """Yield a label and a text wrapped to end at `width`, its further lines from `column` on."""
     for line in text.wrap(console, max(width - column, 20)):
+        line.rstrip()
         yield _unwrapped(Text.assemble(label, line))
         label = Text(" " * column)
 

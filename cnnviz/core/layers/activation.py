@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.derivation import Derivation, Line
+from cnnviz.core.derivation import Derivation, Line, unchanged
 from cnnviz.core.layers.base import Elementwise, ParamSpec, elementwise, register, settings
 from cnnviz.core.options import choice, number, option, optional, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
@@ -145,7 +145,7 @@ class Prelu(Activation):
         text = "1 slope for all" if slopes == 1 else f"{slopes}, one for each channel"
         if bad := slopes not in (1, channels):
             text = f"{slopes} ≠ {channels} channels, and not 1 for all"
-        return super().derivation(*shapes).ended_by(Line("slopes", text, bad))
+        return Derivation((unchanged(shapes[0]), Line("slopes", text, bad)))
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the slopes."""

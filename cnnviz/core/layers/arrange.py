@@ -228,7 +228,7 @@ class DepthToSpace(Layer):
         each, rest = divmod(channels, b * b)
         text = f"{channels} / ({b}·{b}) = {each}"
         if rest:
-            text = f"{channels} = {each}·({b}·{b}) + {rest}: blocks of {b}×{b} do not come out even"
+            text = f"{channels} − {each}·({b}·{b}) = {rest} left over: they do not fill blocks"
         sizes = size_lines((f"{height}·{b} = {height * b}", f"{width}·{b} = {width * b}"))
         return Derivation((Line("channels", text, bool(rest)), *sizes))
 

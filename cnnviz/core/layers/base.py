@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.derivation import Derivation, Line, by, product
+from cnnviz.core.derivation import Derivation, Line, product, unchanged
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
@@ -105,7 +105,7 @@ class Layer(_Frozen, ABC):
         Where they do not fit, a line fails. CnnvizError where the layer has no rule for such
         inputs at all: maps are needed and a vector is given.
         """
-        return Derivation((Line("shape", f"{by(shapes[0])}, unchanged"),))
+        return Derivation((unchanged(self.output_shape(*shapes)),))
 
     def parameters_line(self, *shapes: Shape) -> Line | None:
         """Return how many parameters that takes, or None without any."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.derivation import Derivation, Line, by, sides
+from cnnviz.core.derivation import Derivation, Line, by, sides, unchanged
 from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
 from cnnviz.core.options import number, option, optional, read_shape, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
@@ -137,7 +137,7 @@ class Constant(Elementwise):
     def derivation(self, *shapes: Shape) -> Derivation:
         """Return how the parameter meets the input's sides."""
         own, given = self.shape, shapes[0]
-        derived = super().derivation(*shapes)
+        derived = Derivation((unchanged(given),))
         if own is None:
             return derived
         met = f"{by(own)} meets {by(given)}"
