@@ -118,4 +118,4 @@ def _markdown_lines(stages: Sequence[DerivedStage]) -> Iterator[str]:
 
 def _escaped(text: str) -> str:
     """Keep what Markdown would take for markup as it is."""
-    return "".join("\\" + sign if sign in "\\`*_[]<>|#" else sign for sign in text)
+    return "".join("\\" + sign if sign in "\\`*_[]" else sign for sign in text)

@@ -181,8 +181,8 @@ def test_the_stem_of_resnet_is_derived():
     ("term", "shape", "label", "text"),
     [
         ("conv(2, 3, padding=same-lower, stride=2)", (1, 8, 8), "padding",
-         "same-lower: ⌈8 / 2⌉ = 4 windows need (4 − 1)·2 + 3 = 9 pixels, 1 more than 8: "
-         "1 before, 0 after"),
+         ("same-lower: ⌈8 / 2⌉ = 4 windows need (4 − 1)·2 + 3 = 9 pixels, 1 more than 8: "
+          "1 before, 0 after")),
         ("conv(2, 1, padding=same, stride=4)", (1, 8, 8), "padding",
          "same: ⌈8 / 4⌉ = 2 windows need (2 − 1)·4 + 1 = 5 pixels, 8 are there: none"),
         ("conv(2, 1, stride=4)", (1, 8, 6), "untouched, columns", "4 of 6: 1, 2, 3, 5"),
@@ -207,8 +207,8 @@ def test_the_stem_of_resnet_is_derived():
         ("depthwise(3)", (4, 8, 6), "channels", "4·3 = 12: channels · filters"),
         ("adaptive_avgpool(4)", (1, 8, 6), "rows", "4, as asked: bins of 8 / 4 = 2"),
         ("adaptive_avgpool(4)", (1, 8, 6), "columns",
-         "4, as asked: bin p spans ⌊p·6/4⌋ to ⌈(p+1)·6/4⌉, 2 long; together they are 2 longer "
-         "than 6: neighbours overlap"),
+         ("4, as asked: bin p spans ⌊p·6/4⌋ to ⌈(p+1)·6/4⌉, 2 long; together they are 2 longer "
+          "than 6: neighbours overlap")),
         ("gap", (5, 8, 6), "rows, columns", "1: the window is the whole map, 8×6"),
         ("conv_transpose(2, 3, stride=2, padding=1, output_padding=1)", (1, 5, 5), "rows, columns",
          "(5 − 1)·2 + 3 − 1 − 1 + 1 = 10"),

@@ -1,14 +1,10 @@
 """Every change that is suggested makes the pipeline fit, on real pixels too."""
 
-from math import prod
-
-import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.fixes import MOST, attempt, fixes
-from cnnviz.core.pipeline import Pipeline
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import noise
@@ -244,11 +240,8 @@ def misfits(draw):
         pipeline = parse(text)
     except CnnvizError:
         assume(False)
-    try:
-        list(pipeline.rows(shape))
-    except CnnvizError:
-        return pipeline, shape
-    assume(False)
+    assume(attempt(pipeline, shape).error is not None)
+    return pipeline, shape
 
 
 @given(misfits())
@@ -268,8 +261,6 @@ def test_every_suggested_fix_runs(misfit):
     assert len(tried.rows) == len(tried.derivations) < len(pipeline.nodes)
 
 
-def test_pipelines_of_one_layer_are_not_emptied():
+def test_a_pipeline_of_one_stage_is_not_emptied():
     for fix in fixes(parse("slice(9)"), (1, 5, 5)):
-        assert isinstance(fix.pipeline, Pipeline)
-        assert prod(fix.shape) > 0
-        assert np.all([fix.pipeline.nodes])
+        assert len(fix.pipeline.nodes) == 1

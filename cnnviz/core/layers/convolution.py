@@ -196,7 +196,9 @@ class Convolution(Layer):
                 break
             each, rest = divmod(count, groups)
             told = f"{count} / {groups} = {each} {what} for each of {groups} groups"
-            text = f"{count} − {each}·{groups} = {rest} left over: {groups} does not divide the {what}"
+            text = (
+                f"{count} − {each}·{groups} = {rest} left over: {groups} does not divide the {what}"
+            )
             lines.append(Line("groups", text if rest else told, bool(rest)))
         return lines
 
