@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnviz import __version__
 from cnnviz.cli.options import TableOptions
-from cnnviz.core.fixes import Attempt, Fix, attempt, fixes
+from cnnviz.core.attempt import Attempt, attempt
+from cnnviz.core.fixes import Fix, fixes
 from cnnviz.core.pipeline import INPUT, Pipeline
 from cnnviz.core.text import layer_text
 from cnnviz.core.types import Shape

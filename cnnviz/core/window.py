@@ -85,11 +85,11 @@ class Window:
                 hint="use padding=same, a smaller kernel or dilation, or a larger image",
             )
         return (
-            sum(self._count(0, size[0], (top, bottom))),
-            sum(self._count(1, size[1], (left, right))),
+            sum(self.count_axis(0, size[0], (top, bottom))),
+            sum(self.count_axis(1, size[1], (left, right))),
         )
 
-    def _count(self, axis: int, length: int, pads: Pair) -> Pair:
+    def count_axis(self, axis: int, length: int, pads: Pair) -> Pair:
         """Return how many whole windows an axis holds, and how many of ceil mode hang over it."""
         steps, rest = divmod(length + sum(pads) - self.extent[axis], self.stride[axis])
         # One more may hang over the end, unless it would start in the padding after.
@@ -281,7 +281,7 @@ class _Axis(NamedTuple):
         if not self.fits:
             rest = self.length + before + after - extent
             return f"{padded} = {signed(rest)} < 0: no window fits"
-        whole, hanging = self.window._count(self.axis, self.length, self.pads)  # noqa: SLF001
+        whole, hanging = self.window.count_axis(self.axis, self.length, self.pads)
         more = " + 1" * hanging
         return f"⌊({padded}) / {stride}⌋ + 1{more} = {whole + hanging}"
 
@@ -323,7 +323,7 @@ class _Axis(NamedTuple):
             return ""
         before, after = self.pads
         extent, stride = self.window.extent[self.axis], self.window.stride[self.axis]
-        whole, hanging = self.window._count(self.axis, self.length, self.pads)  # noqa: SLF001
+        whole, hanging = self.window.count_axis(self.axis, self.length, self.pads)
         rest = self.length + before + after - ((whole - 1) * stride + extent)
         if not rest:
             return "nothing is left over: no further window"
@@ -352,8 +352,8 @@ def _unread(
     # begins and ends, and sum along the classes.
     line = -(-(max(padded, int(starts[-1]) + 1) + count * step) // step) * step
     change = np.zeros(line, np.int32)
-    np.add.at(change, starts, 1)
-    np.add.at(change, starts + count * step, -1)
+    change[starts] += 1
+    change[starts + count * step] -= 1
     read = change.reshape(-1, step).cumsum(axis=0).reshape(-1)[:padded] > 0
     seen = read[before : before + length].copy()
     if source is not None:

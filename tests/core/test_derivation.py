@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cnnviz.core.attempt import attempt
 from cnnviz.core.derivation import Derivation, Line, left_over
-from cnnviz.core.fixes import attempt
 from cnnviz.core.layers import make_layer
 from cnnviz.core.options import Padding
 from cnnviz.core.window import Window
@@ -34,6 +34,21 @@ def check_arithmetic(derivation):
         assert line.text == line.text.strip()
         for left, right in equations(line.text):
             assert left == right, line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("⌊(224 + 2 + 3 − 7) / 2⌋ + 1 = 112", [(112, 112)]),
+        ("⌈7 / 2⌉ = 4 windows need (4 − 1)·2 + 3 = 8 pixels", [(4, 4), (9, 8)]),
+        ("5 + 0 + 0 − 7 = −2 < 0", [(-2, -2)]),
+        ("64·3·7·7 + 64 = 9,472 (weight + bias)", [(9472, 9472)]),
+        ("valid: none", []),
+    ],
+)
+def test_arithmetic_is_read_right(text, expected):
+    """What the tests below rely on, wrong sums included."""
+    assert list(equations(text)) == expected
 
 
 # Every layer --------------------------------------------------------------------------------------

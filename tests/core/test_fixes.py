@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.fixes import MOST, attempt, fixes
+from cnnviz.core.attempt import attempt
+from cnnviz.core.fixes import MOST, fixes
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import noise
@@ -194,6 +195,16 @@ def test_weights_of_another_number_of_channels_ask_for_that_input():
     tried = attempt(parse("conv(2, 3)"), (3, 8, 9), params)
     assert "(2, 5, 3, 3)" in str(tried.error)
     assert not tried.failed.fits
+
+
+def test_weights_of_another_size_ask_for_the_size_they_were_made_for():
+    text = "conv(2, 3) -> maxpool(2) -> flatten -> dense(4)"
+    params = dict(parse(text).params((1, 28, 28)))
+    for shape in ((1, 40, 30), (1, 20, 20)):
+        suggested = found(text, shape, params)
+        assert suggested["use an input of 1×28×28"].pipeline == parse(text)
+        for fix in suggested.values():
+            check(fix, params)
 
 
 # Drawn --------------------------------------------------------------------------------------------
