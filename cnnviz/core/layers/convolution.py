@@ -195,11 +195,11 @@ class Convolution(Layer):
             if groups == 1:
                 break
             each, rest = divmod(count, groups)
-            told = f"{count} / {groups} = {each} {what} for each of {groups} groups"
-            text = (
-                f"{count} − {each}·{groups} = {rest} left over: {groups} does not divide the {what}"
-            )
-            lines.append(Line("groups", text if rest else told, bool(rest)))
+            text = f"{count} / {groups} = {each} {what} for each of {groups} groups"
+            if rest:
+                over = f"{count} − {each}·{groups} = {rest} left over"
+                text = f"{over}: {groups} does not divide the {what}"
+            lines.append(Line("groups", text, bool(rest)))
         return lines
 
 
@@ -393,10 +393,13 @@ class ConvTranspose(Grouped, Convolution):
                 )
             else:
                 sizes.append(f"{painted} − {before} − {after} + {more} = {signed(out[axis])}")
-                crops.append(f"{'as given' if any(pads) else 'valid'}: {cut}")
+                rule = "as given" if self.padding.rule == "explicit" else self.padding.rule
+                crops.append(f"{rule}: {cut if any(pads) else 'none'}")
         fails = (out[0] < 1, out[1] < 1)
-        texts = [f"{text} < 1: nothing is left" * bad or text
-                 for text, bad in zip(sizes, fails, strict=True)]  # fmt: skip
+        texts = [
+            f"{text} < 1: nothing is left" if bad else text
+            for text, bad in zip(sizes, fails, strict=True)
+        ]
         lines = [
             *self.channel_lines(channels),
             *window.extent_lines(),
@@ -405,8 +408,9 @@ class ConvTranspose(Grouped, Convolution):
         ]
         if any(fails):
             return Derivation(tuple(lines))
-        unread = [self._unread(axis, length, out[axis], pads[axis])
-                  for axis, length in enumerate(size)]  # fmt: skip
+        unread = [
+            self._unread(axis, length, out[axis], pads[axis]) for axis, length in enumerate(size)
+        ]
         told = [left_over(each, length) for each, length in zip(unread, size, strict=True)]
         return Derivation(
             (*lines, *axis_lines("untouched", (told[0], told[1]))),
