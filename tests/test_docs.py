@@ -53,6 +53,21 @@ def test_worked_figures_of_readme(capsys):
         assert figure in text
 
 
+def test_what_readme_shows_of_derivations_is_what_is_printed(capsys):
+    """Also of the pipeline that does not fit, whose command no example runs."""
+    shown = [*re.findall(r"^    (cnnviz shapes \".*--explain)$", TEXT, re.MULTILINE)]
+    shown += [c for example in EXAMPLES for c in example.commands if "--explain" in c]
+    assert len(shown) == 2
+    codes = [tour.run(command) for command in shown]
+    assert sorted(codes) == [0, 1]
+    printed = " ".join(capsys.readouterr().out.split())
+    section = TEXT.split("### Why 112")[1].split("## Commands")[0]
+    lines = re.findall(r"^    (?!cnnviz)(.*)$", section, re.MULTILINE)
+    assert len(lines) > 20
+    for line in lines:
+        assert " ".join(line.split()) in printed
+
+
 def test_python_example_runs(capsys):
     code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert code is not None

@@ -1,4 +1,4 @@
-"""``cnnviz shapes``: the table without an image."""
+"""``cnnviz shapes``: the table without an image, and where each of its numbers comes from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from cnnviz.cli.options import TableOptions
-from cnnviz.errors import RequestError
+from cnnviz.cli.options import TABLE, TableOptions
+from cnnviz.errors import CnnvizError, RequestError
 
 EXAMPLES = (
     "cnnviz shapes vgg16 --input 3x224x224",
     "cnnviz shapes 'conv(64, 7, stride=2, padding=same) -> maxpool(3, 2)' --input 3x224x224",
+    "cnnviz shapes 'conv(64, 7, stride=2, padding=same)' --input 3x224x224 --explain",
     "cnnviz shapes lenet5 --format md",
 )
 
@@ -31,6 +32,15 @@ def shapes(
             "--input", metavar="CxHxW", help="The input's shape. (default: the pipeline's own)"
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="In place of the table, each stage's size formula with its numbers, its padding "
+            "and the pixels no window reads; of what does not fit, changes that would.",
+            rich_help_panel=TABLE,
+        ),
+    ] = False,
 ) -> None:  # fmt: skip
     """Print shapes, parameters and receptive fields; no image is read, no network allocated."""
     from cnnviz.cli.printing import print_table
@@ -41,5 +51,15 @@ def shapes(
     shape = loaded.input.shape if size is None else parse_shape(size)
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
-    rows = list(loaded.pipeline.rows(shape, loaded.params))
+    if explain:
+        from cnnviz.cli.derivation import explain_shapes
+
+        explain_shapes(spec, loaded, shape, table)
+        return
+    try:
+        rows = list(loaded.pipeline.rows(shape, loaded.params))
+    except CnnvizError as error:
+        more = "--explain shows the arithmetic, and changes that would fit"
+        hint = f"{error.hint}\n  {more}" if error.hint else more
+        raise type(error)(error.message, hint=hint) from None
     print_table(rows, loaded.pipeline, shape, table)

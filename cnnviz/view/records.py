@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cnnviz.core.derivation import Derivation
 from cnnviz.core.jsontext import json_ready
 from cnnviz.core.statistics import Ends
 from cnnviz.core.types import Shape, Stage, Statistics, Totals
@@ -48,6 +49,19 @@ def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
     }
 
 
+def derivation_record(derivation: Derivation) -> dict[str, object]:
+    """Return how a stage's shape comes about, as JSON has it beside `stage_record`.
+
+    `untouched` counts the rows and columns of the input that no output reads; null for layers
+    where that is no question.
+    """
+    gone = derivation.untouched
+    return {
+        "derivation": [{"label": line.label, "text": line.text} for line in derivation.lines],
+        "untouched": None if gone is None else {"rows": gone[0], "columns": gone[1]},
+    }
+
+
 def document(
     version: str,
     source: str | None,
@@ -55,10 +69,13 @@ def document(
     ends: Ends | None,
     pipeline: str,
     stages: Sequence[Mapping[str, object]],
-    totals: Totals,
+    totals: Totals | None,
     predictions: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, Any]:
-    """Return the whole JSON object; without an image `source` and `ends` are None."""
+    """Return the whole JSON object.
+
+    Without an image `source` and `ends` are None, without a last stage `totals`.
+    """
     return {
         "cnnviz": version,
         "input": {
@@ -69,7 +86,7 @@ def document(
         },
         "pipeline": pipeline,
         "stages": list(stages),
-        "totals": totals_record(totals),
+        "totals": totals_record(totals) if totals else None,
         "predictions": list(predictions),
     }
 

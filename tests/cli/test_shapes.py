@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,133 @@ def test_what_does_not_fit(run: Run, arguments: list[str], words: list[str]) -> 
 def test_broken_toml(run: Run, content: str, word: str) -> None:
     Path("s.toml").write_text(content)
     refused(run("shapes", "s.toml", "--input", "1x5x5"), 2, "s.toml", word)
+
+
+# --explain ----------------------------------------------------------------------------------------
+
+
+def test_why_112(run: Run) -> None:
+    result = run("shapes", "conv(64, 7, stride=2, padding=same)", "--input", "3x224x224",
+                 "--explain")  # fmt: skip
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
+        "1 conv1  conv(64, 7, 2, same)  3×224×224 -> 64×112×112",
+        "    channels       64, one for each filter",
+        "    rows, columns  ⌊(224 + 2 + 3 − 7) / 2⌋ + 1 = 112",
+        (
+            "    padding        same: ⌈224 / 2⌉ = 112 windows need (112 − 1)·2 + 7 = 229 pixels, "
+            "5 more than 224: 2 before, 3 after"
+        ),
+        "    untouched      none",
+        "    parameters     64·3·7·7 + 64 = 9,472 (weight + bias)",
+    ]
+
+
+def test_explained_json_is_the_table_and_more(run: Run) -> None:
+    arguments = ["shapes", "conv(4, 3, stride=2) -> relu -> gap", "--input", "1x8x9"]
+    plain = run(*arguments, "--format", "json").record
+    result = run(*arguments, "--format", "json", "--explain")
+    assert result.err == ""
+    assert list(result.record) == KEYS
+    assert result.record["totals"] == plain["totals"]
+    for stage, other in zip(result.record["stages"], plain["stages"], strict=True):
+        assert list(stage) == [*STAGE_KEYS, "derivation", "untouched"]
+        assert {key: stage[key] for key in STAGE_KEYS} == other
+    conv, relu, _ = result.record["stages"]
+    assert conv["untouched"] == {"rows": 1, "columns": 0}
+    assert {"label": "untouched, rows", "text": "1 of 8: 7"} in conv["derivation"]
+    assert relu["untouched"] is None
+    assert relu["derivation"] == [{"label": "shape", "text": "4×3×4, unchanged"}]
+
+
+SMALL = ("maxpool(2) -> maxpool(2) -> conv(5, 3) -> flatten -> dense(2)", "--input", "1x10x30")
+
+
+def test_what_would_fit_is_told_after_the_arithmetic(run: Run) -> None:
+    result = run("shapes", *SMALL, "--explain")
+    assert result.code == 1
+    assert result.err.startswith("error: stage 3 conv1: a window of 3×3 does not fit")
+    assert "1 maxpool1" in result.out
+    assert "2 + 0 + 0 − 3 = −1 < 0: no window fits" in result.out
+    assert "4 flatten1" not in result.out
+    assert "set padding=same at conv1" in result.out
+    commands = re.findall(r"^ +(cnnviz shapes .*)$", result.out, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        again = run(*shlex.split(command)[1:])
+        assert (again.code, again.err) == (0, "")
+
+
+def test_fixes_in_json_are_commands_that_run(run: Run) -> None:
+    result = run("shapes", *SMALL, "--explain", "--format", "json")
+    record = result.record
+    assert result.code == 1
+    assert len(record["stages"]) == 2
+    assert record["totals"] is None
+    error = record["error"]
+    assert (error["stage"], error["name"]) == (3, "conv1")
+    assert error["input_shapes"] == [[1, 2, 7]]
+    assert error["fails"] == ["2 + 0 + 0 − 3 = −1 < 0: no window fits"]
+    assert error["message"] in result.err
+    assert record["fixes"]
+    for fix in record["fixes"]:
+        assert set(fix) == {"text", "pipeline", "input", "command"}
+        text, shape = fix["pipeline"], "x".join(map(str, fix["input"]))
+        assert run("shapes", text, "--input", shape).code == 0
+        assert run(*shlex.split(fix["command"])[1:]).code == 0
+
+
+def test_a_bundled_network_keeps_its_name_in_commands(run: Run) -> None:
+    result = run("shapes", "lenet5", "--input", "1x10x11", "--explain")
+    assert "cnnviz shapes lenet5 --input 1x12x12" in result.out
+
+
+def test_a_request_that_is_wrong_keeps_its_code(run: Run) -> None:
+    result = run("shapes", "maxpool(2, padding=2)", "--input", "1x5x5", "--explain")
+    assert result.code == 2
+    assert "2 ≥ 2: the padding before holds a whole window" in result.out
+    assert "cnnviz shapes 'maxpool(2, padding=1)' --input 1x5x5" in result.out
+
+
+def test_where_nothing_is_found_that_is_told(run: Run) -> None:
+    text = " -> ".join(["flatten", *["slice(9, axis=2) -> reshape(7)"] * 5])
+    result = run("shapes", text, "--input", "1x3x4", "--explain")
+    assert result.code == 1
+    assert "No change was found that would fit" in result.out
+
+
+def test_explained_as_markdown(run: Run) -> None:
+    result = run("shapes", *SMALL, "--explain", "--format", "md")
+    assert result.out.startswith(
+        "### 1 maxpool1: 1×10×30 -> 1×5×15\n\n    maxpool(2)\n\n- channels"
+    )
+    assert "- rows: **2 + 0 + 0 − 3 = −1 < 0: no window fits**" in result.out
+    assert (
+        "### What would fit\n\n- set padding=same at conv1\n\n      cnnviz shapes '" in result.out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "csv"], ["--explain", "csv", "json"]),
+        (["--columns", "name"], ["--columns", "--explain"]),
+    ],
+)
+def test_options_that_do_not_go_with_derivations(
+    run: Run, arguments: list[str], words: list[str]
+) -> None:
+    refused(run("shapes", "relu", "--input", "1x5x5", "--explain", *arguments), 2, *words)
+
+
+def test_the_plain_error_points_to_the_derivation(run: Run) -> None:
+    refused(run("shapes", "conv(8, 7)", "--input", "1x5x5"), 1, "padding=same", "--explain")
+
+
+def test_names_of_a_model_cannot_steer_the_terminal(run: Run) -> None:
+    Path("odd.toml").write_text('pipeline = "conv(\\"1,0\\") as a.b-c -> dense(2)"')
+    result = run("shapes", "odd.toml", "--input", "1x5x5", "--explain")
+    assert result.code == 1
+    assert '1 a.b-c  conv("1,0")' in result.out
+    for command in re.findall(r"^ +(cnnviz shapes .*)$", result.out, re.MULTILINE):
+        assert run(*shlex.split(command)[1:]).code == 0

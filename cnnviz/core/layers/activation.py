@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.cells import Excerpt
+from cnnviz.core.derivation import Derivation, Line, unchanged
 from cnnviz.core.explanation import Arithmetic, curve_steps, single
 from cnnviz.core.layers.base import (
     Elementwise,
@@ -160,6 +161,14 @@ class Prelu(Activation):
                 hint=f"use num_parameters=1 or {shapes[0][0]}",
             )
         return shapes[0]
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return which slopes there are."""
+        slopes, channels = self.num_parameters, shapes[0][0]
+        text = "1 slope for all" if slopes == 1 else f"{slopes}, one for each channel"
+        if bad := slopes not in (1, channels):
+            text = f"{slopes} ≠ {channels} channels, and not 1 for all"
+        return Derivation((unchanged(shapes[0]), Line("slopes", text, bad)))
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the slopes."""

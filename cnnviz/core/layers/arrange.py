@@ -10,6 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnviz.core.cells import Indices
+from cnnviz.core.derivation import (
+    SIDES,
+    Derivation,
+    Line,
+    product,
+    side_lines,
+    sides,
+    signed,
+    size_lines,
+)
 from cnnviz.core.layers.base import Rearrangement, register, require_axes, require_maps, settings
 from cnnviz.core.options import LARGEST, choice, option, read_shape, several, whole
 from cnnviz.core.types import Params, Shape, Tensor
@@ -39,6 +49,14 @@ class Reshape(Rearrangement):
             )
         return self.shape
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return whether the values fill the shape asked for."""
+        given, asked = prod(shapes[0]), prod(self.shape)
+        told = f"{_count(shapes[0])} values, {_count(self.shape)} places"
+        text = told if given == asked else f"{told}: {given} ≠ {asked}"
+        lines = side_lines([f"{length}, as asked" for length in self.shape])
+        return Derivation((Line("count", text, given != asked), *lines))
+
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the input's field for a vector, whose values see what they saw; else all of it."""
         return fields[0].off_grid() if len(self.shape) == 1 else fields[0].everywhere()
@@ -50,6 +68,10 @@ class Reshape(Rearrangement):
     def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
         """Return the place with the same number, counting in C, H, W order."""
         return np.unravel_index(np.ravel_multi_index(at, self.shape), shape)
+
+
+def _count(shape: Shape) -> str:
+    return f"{product(shape)} = {prod(shape)}" if len(shape) > 1 else f"{shape[0]}"
 
 
 def read_order(value: Any, name: str) -> tuple[int, ...]:
@@ -76,6 +98,13 @@ class Transpose(Rearrangement):
         """Return the sides in the new order."""
         shape = require_maps(shapes[0], self.name)
         return tuple(shape[axis] for axis in self.axes)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return which side each one was."""
+        shape = require_maps(shapes[0], self.name)
+        return Derivation(
+            tuple(side_lines([f"{shape[axis]}, the input's {SIDES[axis]}" for axis in self.axes]))
+        )
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the field turned where channels stay first; else all of it."""
@@ -129,6 +158,27 @@ class Slice(Rearrangement):
                 hint=f"positions are 0 to {side - 1}",
             )
         return (*shapes[0][: self.axis], self.length, *shapes[0][self.axis + 1 :])
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the last position that is kept, and whether there is one."""
+        require_axes((self.axis,), shapes[0], self.name)
+        texts = [f"{length}, unchanged" for length in shapes[0]]
+        texts[self.axis] = f"{self.length}, as asked"
+        side, last = shapes[0][self.axis], self.start + (self.length - 1) * self.step
+        fits = 0 <= last < side and self.start < side
+        kept = (
+            f"from {self.start} on, the last is {self.start} + ({self.length} − 1)·"
+            f"({signed(self.step)}) = {signed(last)}"
+        )
+        name = sides(shapes[0])[self.axis]
+        lines = side_lines(texts)
+        lines.append(
+            Line("kept", kept if fits else f"{kept}: {name} are 0 to {side - 1} only", not fits)
+        )
+        gone = [0, 0]
+        if self.axis:
+            gone[self.axis - 1] = side - self.length
+        return Derivation(tuple(lines), untouched=(gone[0], gone[1]) if fits else None)
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the field of the positions kept."""
@@ -184,6 +234,17 @@ class DepthToSpace(Rearrangement):
                 hint=f"their number must be a multiple of {self.block**2}",
             )
         return (channels // self.block**2, height * self.block, width * self.block)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return how channels become rows and columns."""
+        channels, height, width = require_maps(shapes[0], self.name)
+        b = self.block
+        each, rest = divmod(channels, b * b)
+        text = f"{channels} / ({b}·{b}) = {each}"
+        if rest:
+            text = f"{channels} − {each}·({b}·{b}) = {rest} left over: they do not fill blocks"
+        sizes = size_lines((f"{height}·{b} = {height * b}", f"{width}·{b} = {width * b}"))
+        return Derivation((Line("channels", text, bool(rest)), *sizes))
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the field: output p reads input ⌊p/b⌋, up to (b − 1)/b before p/b."""

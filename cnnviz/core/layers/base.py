@@ -6,12 +6,14 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.cells import Cells, Excerpt, Indices, take
+from cnnviz.core.derivation import Derivation, Line, product, unchanged
 from cnnviz.core.explanation import Arithmetic, cell_text, single, summed
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
@@ -98,6 +100,28 @@ class Layer(_Frozen, ABC):
     @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit."""
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return how the output's shape comes about, with the numbers of `shapes` put in.
+
+        Where they do not fit, a line fails. CnnvizError where the layer has no rule for such
+        inputs at all: maps are needed and a vector is given.
+        """
+        return Derivation((unchanged(self.output_shape(*shapes)),))
+
+    def parameters_line(self, *shapes: Shape) -> Line | None:
+        """Return how many parameters that takes, or None without any."""
+        specs = self.param_shapes(*shapes)
+        trained = {name: spec.shape for name, spec in specs.items() if spec.trained}
+        if not trained:
+            return None
+        terms = " + ".join(product(shape) for shape in trained.values())
+        total = sum(prod(shape) for shape in trained.values())
+        names = " + ".join(trained)
+        told = f"{terms} = {total:,}" if "·" in terms or "+" in terms else f"{total:,}"
+        rest = sum(prod(spec.shape) for spec in specs.values() if not spec.trained)
+        more = f"; {rest:,} measured, not trained" if rest else ""
+        return Line("parameters", f"{told} ({names}){more}")
 
     @abstractmethod
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:

@@ -8,8 +8,17 @@ from math import prod
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnviz.core.cells import Cells, Excerpt, Indices
+from cnnviz.core.derivation import (
+    Derivation,
+    Line,
+    axis_lines,
+    left_over,
+    signed,
+    size_lines,
+)
 from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.explanation import Arithmetic, Terms, summed
 from cnnviz.core.kernels import Kernel
@@ -167,6 +176,22 @@ class Convolution(Layer):
             )
         check_depth(self.kernels, channels // groups)
 
+    def channel_lines(self, channels: int) -> list[Line]:
+        """Return how many maps come out, and how groups part the channels."""
+        kind = "kernel" if self.kernels else "filter"
+        lines = [Line("channels", f"{self.count}, one for each {kind}")]
+        groups, out = self.groups_for(channels), self.channels_out(channels)
+        for count, what in ((channels, "channels"), (out, "filters")):
+            if groups == 1:
+                break
+            each, rest = divmod(count, groups)
+            text = f"{count} / {groups} = {each} {what} for each of {groups} groups"
+            if rest:
+                over = f"{count} − {each}·{groups} = {rest} left over"
+                text = f"{over}: {groups} does not divide the {what}"
+            lines.append(Line("groups", text, bool(rest)))
+        return lines
+
 
 @settings
 class Correlation(Bordered, Convolution):
@@ -244,6 +269,12 @@ class Conv(Grouped, Correlation):
         self.check_border(window, size)
         return (self.count, *window.output_size(size))
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the filters' number, and the windows'."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        windows = self.window(shapes[0]).derivation(plane(shapes[0]), self.padding_mode)
+        return windows.led_by(*self.channel_lines(channels))
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate the input with the weights and add the bias."""
         return _correlate(self, inputs[0], params, self.groups)
@@ -294,6 +325,15 @@ class Depthwise(Correlation):
         window, size = self.window(shapes[0]), plane(shapes[0])
         self.check_border(window, size)
         return (self.channels_out(channels), *window.output_size(size))
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the filters of each channel, and the windows' number."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        windows = self.window(shapes[0]).derivation(plane(shapes[0]), self.padding_mode)
+        total = self.channels_out(channels)
+        kind = "kernels" if self.kernels else "filters"
+        text = f"{channels}·{self.count} = {total}: channels · {kind}"
+        return windows.led_by(Line("channels", text))
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate each channel with its own filters."""
@@ -374,6 +414,59 @@ class ConvTranspose(Grouped, Convolution):
                 hint="use less padding or a larger kernel",
             )
         return (self.count, *size)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the filters' number, and how large the painted windows make the output."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        size, window = plane(shapes[0]), self.window(shapes[0])
+        out, pads = self.crop(size)
+        same = self.padding.rule in ("same", "same-lower")
+        sizes, crops = list[str](), list[str]()
+        for axis, length in enumerate(size):
+            stride, extent = self.stride[axis], window.extent[axis]
+            before, after, more = pads[axis], pads[axis + 2], self.output_padding[axis]
+            painted = f"({length} − 1)·{stride} + {extent}"
+            cut = f"{before} before, {after} after"
+            if same:
+                reach = (length - 1) * stride + extent
+                sizes.append(f"{length}·{stride} + {more} = {out[axis]}")
+                crops.append(
+                    f"{self.padding.rule}: {painted} = {reach} painted, {length}·{stride} = "
+                    f"{length * stride} kept: {cut}"
+                )
+            else:
+                sizes.append(f"{painted} − {before} − {after} + {more} = {signed(out[axis])}")
+                rule = "as given" if self.padding.rule == "explicit" else self.padding.rule
+                crops.append(f"{rule}: {cut if any(pads) else 'none'}")
+        fails = (out[0] < 1, out[1] < 1)
+        texts = [
+            f"{text} < 1: nothing is left" if bad else text
+            for text, bad in zip(sizes, fails, strict=True)
+        ]
+        lines = [
+            *self.channel_lines(channels),
+            *window.extent_lines(),
+            *size_lines((texts[0], texts[1]), fails),
+            *axis_lines("cropped", (crops[0], crops[1])),
+        ]
+        if any(fails):
+            return Derivation(tuple(lines))
+        unread = [
+            self._unread(axis, length, out[axis], pads[axis]) for axis, length in enumerate(size)
+        ]
+        told = [left_over(each, length) for each, length in zip(unread, size, strict=True)]
+        return Derivation(
+            (*lines, *axis_lines("untouched", (told[0], told[1]))),
+            untouched=(len(unread[0]), len(unread[1])),
+        )
+
+    def _unread(self, axis: int, length: int, out: int, before: int) -> NDArray[np.intp]:
+        """Return the inputs of one axis all of whose painted cells are cropped."""
+        taps = np.arange(self.size[axis]) * self.dilation[axis]
+        starts = np.arange(length) * self.stride[axis] - before
+        first = np.searchsorted(taps, -starts, side="left")
+        stop = np.searchsorted(taps, out - starts, side="left")
+        return np.flatnonzero(first == stop)
 
     def macs(self, *shapes: Shape) -> int:
         """Return inputs × weights each of them meets."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnviz.core.cells import Cells, Excerpt, Indices
+from cnnviz.core.derivation import Derivation, Line, by, product
 from cnnviz.core.engine.bands import Band, cut
 from cnnviz.core.explanation import Arithmetic, block, inside, joined_sum, summed, written
 from cnnviz.core.layers.base import (
@@ -42,6 +43,12 @@ class Flatten(Rearrangement):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (C·H·W,)."""
         return (prod(shapes[0]),)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return C·H·W."""
+        shape = shapes[0]
+        text = f"{product(shape)} = {prod(shape)}" if len(shape) > 1 else f"{shape[0]}, unchanged"
+        return Derivation((Line("values", text),))
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the input's field: each value still sees what it saw."""
@@ -81,6 +88,15 @@ class Dense(Layer):
                 hint="put flatten or gap before it",
             )
         return (self.units,)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the units, and whether the input is a vector."""
+        first, *rest = shapes[0]
+        text = f"{first}, each weighed by every unit"
+        if bad := prod(rest) != 1:
+            text = f"{product(rest)} = {prod(rest)} ≠ 1: {by(shapes[0])} is not a vector"
+        units = Line("values", f"{self.units}, one for each unit")
+        return Derivation((Line("inputs", text, bad), units))
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return weight (units, N) and bias (units,)."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.derivation import Derivation, Line, by, side_lines
 from cnnviz.core.explanation import (
     Arithmetic,
     Join,
@@ -93,11 +94,27 @@ class Combine(Merge):
             sides = list(zip(common, other, strict=False))
             if len(common) != len(other) or any(a != b and 1 not in (a, b) for a, b in sides):
                 raise CnnvizError(
-                    f"{self.name} needs equal shapes, not {_by(common)} and {_by(other)}",
+                    f"{self.name} needs equal shapes, not {by(common)} and {by(other)}",
                     hint="a 1×1 conv with the right filters and stride makes them equal",
                 )
             common = tuple(max(side) for side in sides)
         return common
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return what each side has in common, or stretches to."""
+        if len({len(shape) for shape in shapes}) > 1:
+            return _unlike(shapes)
+        texts, failing = [], []
+        for axis, lengths in enumerate(zip(*shapes, strict=True)):
+            large = sorted(set(lengths) - {1})
+            if len(large) > 1:
+                failing.append(axis)
+                texts.append(f"{' ≠ '.join(map(str, lengths))}")
+            elif large and 1 in lengths:
+                texts.append(f"{large[0]}, and 1 stretches to it")
+            else:
+                texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
+        return Derivation(tuple(side_lines(texts, failing)))
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the inputs combined from first to last."""
@@ -232,11 +249,27 @@ class Concat(Merge):
         for other in shapes[1:]:
             if len(other) != len(shapes[0]) or _without(other, self.axis) != kept:
                 raise CnnvizError(
-                    f"concat needs maps of one size, not {_by(shapes[0])} and {_by(other)}",
+                    f"concat needs maps of one size, not {by(shapes[0])} and {by(other)}",
                     hint="padding=same and equal strides keep branches alike",
                 )
         total = sum(shape[self.axis] for shape in shapes)
         return (*shapes[0][: self.axis], total, *shapes[0][self.axis + 1 :])
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the side that is added up; the others must be alike."""
+        require_axes((self.axis,), shapes[0], self.name)
+        if len({len(shape) for shape in shapes}) > 1:
+            return _unlike(shapes)
+        texts, failing = [], []
+        for axis, lengths in enumerate(zip(*shapes, strict=True)):
+            if axis == self.axis:
+                texts.append(f"{' + '.join(map(str, lengths))} = {sum(lengths)}")
+            elif len(set(lengths)) > 1:
+                failing.append(axis)
+                texts.append(f"{' ≠ '.join(map(str, lengths))}")
+            else:
+                texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
+        return Derivation(tuple(side_lines(texts, failing)))
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return what covers all inputs; side by side, positions no longer stand on one grid."""
@@ -292,6 +325,12 @@ class Magnitude(Layer):
         """Return one map (or one number for a vector)."""
         return (1, *shapes[0][1:])
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return that channels become one."""
+        first, *rest = shapes[0]
+        texts = [f"1, the length over all {first}", *(f"{length}, unchanged" for length in rest)]
+        return Derivation(tuple(side_lines(texts)))
+
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the whole for a vector; each pixel keeps to its own channels."""
         return fields[0].whole() if len(shapes[0]) == 1 else fields[0]
@@ -320,8 +359,9 @@ class Magnitude(Layer):
         )
 
 
-def _by(shape: Shape) -> str:
-    return "×".join(map(str, shape))
+def _unlike(shapes: tuple[Shape, ...]) -> Derivation:
+    text = f"{', '.join(map(by, shapes))}: maps and vectors do not go together"
+    return Derivation((Line("shape", text, True),))
 
 
 def _without(shape: Shape, axis: int) -> Shape:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.derivation import Derivation, Line, by, sides, unchanged
 from cnnviz.core.explanation import (
     Arithmetic,
     Doubles,
@@ -177,6 +178,24 @@ class Constant(Elementwise):
                 hint="each side must be 1 or the input's",
             )
         return given
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return how the parameter meets the input's sides."""
+        own, given = self.shape, shapes[0]
+        derived = Derivation((unchanged(given),))
+        if own is None:
+            return derived
+        met = f"{by(own)} meets {by(given)}"
+        if len(own) != len(given):
+            text = f"{met}: {len(own)} ≠ {len(given)} sides"
+            return derived.ended_by(Line(self.param, text, True))
+        bad = [
+            f"{one} of {name} is neither 1 nor {other}"
+            for one, other, name in zip(own, given, sides(given), strict=True)
+            if one not in (1, other)
+        ]
+        text = f"{met}: {', '.join(bad)}" if bad else f"{met}: a side of 1 stretches"
+        return derived.ended_by(Line(self.param, text, bool(bad)))
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the parameter, unless one number says all."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnviz.core.cells import Cells, Excerpt, Indices
+from cnnviz.core.derivation import Derivation, Line, side_lines, size_lines
 from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
 from cnnviz.core.explanation import (
     Arithmetic,
@@ -66,6 +67,15 @@ class LocalPool(Bordered, Layer):
         if self.padding_mode == "zeros":  # else padding holds values, and may fill a window
             window.require_pixels(size)
         return (shape[0], *output_size)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the windows' number; a line fails where one holds padding only."""
+        shape = require_maps(shapes[0], self.name)
+        window, size = self.window(shape), plane(shape)
+        derived = window.derivation(size, self.padding_mode)
+        if derived.fits and self.padding_mode == "zeros":
+            derived = derived.ended_by(*window.empty_lines(size))
+        return derived.led_by(_kept(shape))
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every window."""
@@ -123,6 +133,10 @@ class LocalPool(Bordered, Layer):
     def _counts_padding(self) -> bool:
         """Whether padding holds values as pixels do, so that averages count it."""
         return self.padding_mode != "zeros"
+
+
+def _kept(shape: Shape) -> Line:
+    return Line("channels", f"{shape[0]}, each map on its own")
 
 
 @register
@@ -213,6 +227,12 @@ class GlobalPool(Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (C, 1, 1)."""
         return (require_maps(shapes[0], self.name)[0], 1, 1)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return that one window, the whole map, makes one number."""
+        channels, height, width = require_maps(shapes[0], self.name)
+        size = Line("rows, columns", f"1: the window is the whole map, {height}×{width}")
+        return Derivation((_kept((channels,)), size))
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every map to one number."""
@@ -361,6 +381,15 @@ class Reduce(Layer):
         require_axes(self.axes, shapes[0], self.name)
         return tuple(1 if axis in self.axes else length for axis, length in enumerate(shapes[0]))
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return which sides are joined."""
+        require_axes(self.axes, shapes[0], self.name)
+        texts = [
+            f"1, the {self.mode} of {length}" if axis in self.axes else f"{length}, unchanged"
+            for axis, length in enumerate(shapes[0])
+        ]
+        return Derivation(tuple(side_lines(texts)))
+
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the whole of the rows or columns that are joined."""
         field = fields[0]
@@ -393,6 +422,22 @@ class Reduce(Layer):
         return pooled_block("avg" if self.mode == "mean" else self.mode, inputs[0], cells)
 
 
+def _bins(length: int, count: int) -> str:
+    """Return how an axis is cut into bins: bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1."""
+    if length % count == 0:
+        return f"{count}, as asked: bins of {length} / {count} = {length // count}"
+    first = np.arange(count) * length // count
+    stop = -(-(np.arange(count) + 1) * length // count)
+    spans = stop - first
+    shared = int(spans.sum()) - length
+    low, high = int(spans.min()), int(spans.max())
+    told = f"{low}" if low == high else f"{low} to {high}"
+    return (
+        f"{count}, as asked: bin p spans ⌊p·{length}/{count}⌋ to ⌈(p+1)·{length}/{count}⌉, {told} "
+        f"long; together they are {shared} longer than {length}: neighbours overlap"
+    )
+
+
 @settings
 class AdaptivePool(Layer):
     """Pooling to a fixed size; windows are cut to fit, as in PyTorch."""
@@ -414,6 +459,15 @@ class AdaptivePool(Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (C, rows, columns)."""
         return (require_maps(shapes[0], self.name)[0], *self.output_size)
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the bins, how large they are and how many pixels neighbours share."""
+        shape = require_maps(shapes[0], self.name)
+        one, two = (
+            _bins(length, count)
+            for length, count in zip(plane(shape), self.output_size, strict=True)
+        )
+        return Derivation((_kept(shape), *size_lines((one, two))), untouched=(0, 0))
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the field that covers the widest bin wherever it stands.

@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 
 from cnnviz.core.border import padded_band
 from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.derivation import (
+    Derivation,
+    Line,
+    axis_lines,
+    left_over,
+    side_lines,
+    signed,
+    size_lines,
+)
 from cnnviz.core.explanation import Arithmetic, Terms, summed
 from cnnviz.core.layers.base import Layer, plane, register, require_maps, settings
 from cnnviz.core.layers.bordered import Bordered
@@ -59,6 +68,19 @@ class Pad(Bordered, Layer):
         window, size = self.window(shape), plane(shape)
         self.check_border(window, size)
         return (shape[0], *window.output_size(size))
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the sides with what is added."""
+        channels, height, width = require_maps(shapes[0], self.name)
+        top, left, bottom, right = self.pads
+        derived = self.window(shapes[0]).derivation((height, width), self.padding_mode)
+        border = [line for line in derived.lines if line.label.startswith(self.padding_mode)]
+        texts = [
+            f"{channels}, unchanged",
+            f"{height} + {top} + {bottom} = {height + top + bottom}",
+            f"{width} + {left} + {right} = {width + left + right}",
+        ]
+        return Derivation((*side_lines(texts), *border), derived.untouched)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the padded maps."""
@@ -157,6 +179,17 @@ class Upsample(Resampling):
         """Return (C, H·scale, W·scale)."""
         channels, height, width = require_maps(shapes[0], self.name)
         return (channels, height * self.scale[0], width * self.scale[1])
+
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the sides times the scale."""
+        channels, height, width = require_maps(shapes[0], self.name)
+        down, across = self.scale
+        texts = [
+            f"{channels}, unchanged",
+            f"{height}·{down} = {height * down}",
+            f"{width}·{across} = {width * across}",
+        ]
+        return Derivation(tuple(side_lines(texts)))
 
     def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
         """Return the field that covers the sources of every output, whichever its phase.
@@ -264,6 +297,29 @@ class Resize(Resampling):
             )
         return (channels, rows, columns)
 
+    def derivation(self, *shapes: Shape) -> Derivation:
+        """Return the size asked for, or the sides times the scale, and what is left out."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        given, made = plane(shapes[0]), self._size(shapes[0])
+        fails = (made[0] < 1, made[1] < 1)
+        one, two = (
+            f"{count}, as asked"
+            if self.size
+            else f"⌊{length}·{signed(scale)}⌋ = {count}" + " < 1: nothing is left" * (count < 1)
+            for length, scale, count in zip(given, self.scale, made, strict=True)
+        )
+        lines = [Line("channels", f"{channels}, unchanged"), *size_lines((one, two), fails)]
+        if any(fails):
+            return Derivation(tuple(lines))
+        unread = [
+            _unread(self.sources(shapes[0], axis), length) for axis, length in enumerate(given)
+        ]
+        told = [left_over(each, length) for each, length in zip(unread, given, strict=True)]
+        return Derivation(
+            (*lines, *axis_lines("untouched", (told[0], told[1]))),
+            untouched=(len(unread[0]), len(unread[1])),
+        )
+
     def _axes(self, shape: Shape) -> list[_Axis]:
         given, made = plane(shape), self._size(shape)
         scales = [made[i] / given[i] for i in (0, 1)] if self.size else self.scale
@@ -301,6 +357,14 @@ def _between(places: Places, length: int) -> Sources:
     low = place.astype(np.intp)
     # Where the share is 0 only one input counts: not even a NaN may come from the other.
     return low, np.ceil(place).astype(np.intp), place - low
+
+
+def _unread(sources: Sources, length: int) -> NDArray[np.intp]:
+    """Return the inputs of an axis that no output blends."""
+    low, high, share = sources
+    seen = np.zeros(length, bool)
+    seen[low] = seen[high[share > 0]] = True
+    return np.flatnonzero(~seen)
 
 
 def _blend(x: Tensor, axis: int, sources: Sources) -> Tensor:
