@@ -149,7 +149,10 @@ def _read(request: Request) -> Both:
     spec_b = spec_a if request.spec_b is None else load_spec(request.spec_b)
     path = request.network.weights
     a = read_subject(request.image, spec_a, request.inputs, path)
-    b = read_another(a, spec_b, request.inputs, path)
+    try:
+        b = read_another(a, spec_b, request.inputs, path)
+    except CnnvizError as error:
+        raise error.within("SPEC_B") from None
     notes = list[str]()
     if input_options(request.inputs, spec_a.input) != input_options(request.inputs, spec_b.input):
         notes.append("the image is prepared for each pipeline as its own [input] says")

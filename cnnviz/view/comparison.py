@@ -98,7 +98,7 @@ def _names(one: Compared) -> str:
 
 
 def _index(one: Compared) -> str:
-    return f"{one.a.index}" if one.a.index == one.b.index else f"{one.a.index} / {one.b.index}"
+    return f"{one.a.index}" if one.a.index == one.b.index else f"{one.a.index}/{one.b.index}"
 
 
 _AT = Kind(lambda at: ",".join(map(str, at)), lambda at: ",".join(map(str, at)), right=False)
@@ -117,7 +117,7 @@ _FACTS: Mapping[str, tuple[str, Kind, Callable[[Compared], Any]]] = {
     "nonfinite_a": ("NaN, ∞ in A", COUNT, lambda one: one.difference.nonfinite[0]),
     "nonfinite_b": ("NaN, ∞ in B", COUNT, lambda one: one.difference.nonfinite[1]),
 }
-_LEAST_FACTS = ("shape", "mean", "b", "a")
+_LEAST_FACTS = ("shape", "mean", "b", "a", "nonfinite_a", "nonfinite_b", "relative", "at")
 
 
 def differences(comparison: Comparison) -> list[Strip]:
@@ -341,7 +341,7 @@ def fitting(
     excess = _width(kept) - limit
     if excess > 0 and names:
         widths = sorted(_strip_width(strip) for strip in names)
-        room = max(6, widths[-1] - -(-excess // len(names)))
+        room = max(5, widths[-1] - -(-excess // len(names)))
         kept = [
             replace(strip, cells=tuple(shorten_middle(cell, room) for cell in strip.cells))
             if strip in names
@@ -463,7 +463,7 @@ def comparison_csv(comparison: Comparison, columns: Sequence[str] | None) -> str
     Empty where a pipeline has no such stage or their shapes differ; of two last stages that have
     not the same index the difference is not in it.
     """
-    keys = [key for key in columns_of(comparison, columns) if key != "time"]
+    keys = columns_of(comparison, columns)
     facts = [key for key in _FACTS if key not in ("index", "stage", "shape")]
     by_index = {one.a.index: one for one in comparison.compared if one.a.index == one.b.index}
     file = io.StringIO(newline="")

@@ -434,6 +434,7 @@ CARDS: list[list[object]] = [
     ["shapes", "vgg16", "--input", "3x224x224"],
     ["convolve", "camera.png", "--show", "--values"],
     ["pipeline", "digit.png", "lenet5", "--labels", "labels_digits.txt", "--show"],
+    ["compare", "camera.png", "maxpool(8)", "avgpool(8)", "--show"],
 ]  # fmt: skip
 
 
