@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,20 @@ def coloured(console: Console) -> bool:
 def note(text: str) -> None:
     """Tell something beside the answer, on stderr."""
     stderr().print(printable(text), style="dim", **PLAIN)
+
+
+@contextmanager
+def progress(what: str, steps: int, *, silent: bool) -> Iterator[Callable[[], None]]:
+    """Yield what to call after each step: it moves a bar on a terminal, and nothing in a pipe."""
+    if silent or not stderr().is_terminal:
+        yield lambda: None
+        return
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    with Progress(console=stderr(), transient=True) as bar:
+        task = bar.add_task(escape(printable(what)), total=steps)
+        yield lambda: bar.advance(task)
 
 
 def tell_error(error: CnnvizError) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from cnnviz.cli import process
-from cnnviz.cli.console import PLAIN, coloured, note, printable, stderr, tell_error
+from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
 from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
 from cnnviz.cli.pictures import ORDERS, DrawnStage, Ranges, Written
@@ -29,8 +28,6 @@ from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cnnviz.files.settings import InputSettings
 
 
@@ -187,7 +184,9 @@ def _compute(ready: Prepared, job: Job) -> Outcome:
     ranges, outcome = _shared_ranges(ready, job), Outcome()
     text = str(job.pipeline)
     classifies = class_count(ready.rows[-1]) is not None
-    with Writer(ready.folder, thread_count()) as writer, _progress(job, ready) as advance:
+    silent = job.output.quiet or _draws(job)  # a bar would run into what is printed meanwhile
+    bar = progress(ready.source, len(ready.rows), silent=silent)
+    with Writer(ready.folder, thread_count()) as writer, bar as advance:
         for stage in ready.stages(job, losses=asks_for_losses(job.columns)):
             name = stage.row.name
             if name in job.written:
@@ -238,23 +237,6 @@ def _check_labels(job: Job, classes: int | None) -> None:
             f"{whose} has {len(job.labels)} labels, the last stage {classes} values",
             hint="give one label a line for each class",
         )
-
-
-@contextmanager
-def _progress(job: Job, ready: Prepared) -> Iterator[Callable[[], None]]:
-    """Yield what to call after each stage; a bar on a terminal, nothing in a pipe.
-
-    Nor while maps and values are printed, which a bar would run into.
-    """
-    if job.output.quiet or _draws(job) or not stderr().is_terminal:
-        yield lambda: None
-        return
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    with Progress(console=stderr(), transient=True) as progress:
-        task = progress.add_task(escape(printable(ready.source)), total=len(ready.rows))
-        yield lambda: progress.advance(task)
 
 
 def _tell(job: Job, ready: Prepared, outcome: Outcome) -> None:

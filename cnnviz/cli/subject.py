@@ -50,10 +50,35 @@ def read_subject(
             f"{source} holds {len(found)} images", hint="name one of them: one is looked at"
         )
     x = load_pixels(found[0], input_options(inputs, spec.input))
+    return _subject(found[0], stem(found[0]), spec, x, weights)
+
+
+def read_another(
+    subject: Subject, spec: Spec, inputs: InputOptions, weights: str | None = None
+) -> Subject:
+    """Return a subject's image on its way through another pipeline, prepared as that one says.
+
+    It is read again only where that differs; parameters and errors are those of `read_subject`.
+    """
+    from cnnviz.cli.job import input_options
+
+    if input_options(inputs, spec.input) != input_options(inputs, subject.spec.input):
+        if subject.source == "-":
+            raise CnnvizError(
+                "standard input is read once, and the two pipelines want it prepared differently",
+                hint="give the image as a file, or say how by flags: --color, --resize, …",
+            )
+        return read_subject(subject.source, spec, inputs, weights)
+    return _subject(subject.source, subject.stem, spec, subject.x, weights)
+
+
+def _subject(
+    source: str, stem: str, spec: Spec, x: Tensor | Samples, weights: str | None
+) -> Subject:
     list(spec.pipeline.rows(x.shape))  # what does not fit is told before any weight is read
     path = weights if weights is not None else spec.input.weights
     params = load_params(spec.pipeline, x.shape, path, spec.params)
-    return Subject(found[0], stem(found[0]), spec, x, params)
+    return Subject(source, stem, spec, x, params)
 
 
 def load_params(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import reduce
+from functools import lru_cache, reduce
 from math import floor
 from typing import NamedTuple
 
@@ -198,20 +198,7 @@ class Window:
         That is in padding of any mode, or beyond it, where windows of ceil mode hang over: neither
         holds a pixel of its own. It is exactly 0 where no window leaves the image.
         """
-        if not any(self.pads(size)) and not self.ceil_mode:
-            return 0.0
-        pads, positions = self.pads(size), self.output_size(size)
-        # Σ over windows of (rows on the image · columns on it) = the product of the two sums.
-        on_image = cells = 1
-        for axis in (0, 1):
-            stride, count = self.stride[axis], positions[axis]
-            first = np.arange(self.kernel_size[axis]) * self.dilation[axis] - pads[axis]
-            # Cell i of window p is on the image where 0 <= p·stride + first[i] < length. It is
-            # counted by cell, for there may be a million windows, and this is for shapes alone.
-            low, high = -(first // stride), -((first - size[axis]) // stride)
-            on_image *= int((np.clip(high, 0, count) - np.clip(low, 0, count)).sum())
-            cells *= count * self.kernel_size[axis]
-        return (cells - on_image) / cells
+        return _contamination(self, size)
 
     def require_pixels(self, size: Pair) -> None:
         """Raise CnnvizError if some window holds no pixel of an image of `size`, only padding.
@@ -525,6 +512,25 @@ class Field:
             ),
             fields,
         )
+
+
+@lru_cache(maxsize=1024)  # the same stages are asked for again and again
+def _contamination(window: Window, size: Pair) -> float:
+    pads = window.pads(size)
+    if not any(pads) and not window.ceil_mode:
+        return 0.0
+    positions = window.output_size(size)
+    # Σ over windows of (rows on the image · columns on it) = the product of the two sums.
+    on_image = cells = 1
+    for axis in (0, 1):
+        stride, count = window.stride[axis], positions[axis]
+        first = np.arange(window.kernel_size[axis]) * window.dilation[axis] - pads[axis]
+        # Cell i of window p is on the image where 0 <= p·stride + first[i] < length. It is
+        # counted by cell, for there may be a million windows, and this is for shapes alone.
+        low, high = -(first // stride), -((first - size[axis]) // stride)
+        on_image *= int((np.clip(high, 0, count) - np.clip(low, 0, count)).sum())
+        cells *= count * window.kernel_size[axis]
+    return (cells - on_image) / cells
 
 
 def _by(size: Pair) -> str:

@@ -99,11 +99,11 @@ def draw_grid(
     ]
     sheet = Sheet(plan.body, title, notes, _grid_bars(drawn), census.legend)
     planes = [maps[channel] for channel in shown]
-    numbers = _cell_numbers(planes, plan.zoom)
+    numbers = cell_numbers(planes, plan.zoom)
     for index, (plane, scale) in enumerate(zip(planes, drawn, strict=True)):
         x, y = plan.corner(index)
         x, y = x + sheet.left, y + sheet.top
-        colours = _colours(plane, plan.zoom.down, scale)
+        colours = map_colours(plane, plan.zoom.down, scale)
         sheet.paste(enlarge(colours, plan.zoom.up), x, y)
         if numbers:
             sheet.numbers(numbers[index], colours, x, y)
@@ -132,7 +132,7 @@ def _contents(
     return [f"{many} {form}; {values}"]
 
 
-def _colours(plane: Numbers, down: tuple[int, int], scale: Scale) -> Bytes:
+def map_colours(plane: Numbers, down: tuple[int, int], scale: Scale) -> Bytes:
     """Return the colours of a map's blocks, (rows, columns, 3)."""
     if plane.ndim == 2:
         return rgb(block_means(plane, down), scale)
@@ -167,7 +167,7 @@ def _plain_ends(scale: Scale) -> Scale:
     return replace(scale, low=0.0, high=1.0) if not scale.diverging else scale
 
 
-def _cell_numbers(planes: Sequence[Numbers], zoom: Zoom) -> list[CellNumbers]:
+def cell_numbers(planes: Sequence[Numbers], zoom: Zoom) -> list[CellNumbers]:
     """Return the numbers to write into the cells of small maps, if they all fit."""
     many = len(planes) * planes[0].size > _MOST_CELL_TEXTS
     if planes[0].ndim == 3 or max(planes[0].shape) > 12 or zoom.averages or many:

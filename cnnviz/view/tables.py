@@ -94,13 +94,13 @@ class _Strip:
         return replace(self, head=self.head.replace(" ", "\n"))
 
     def shortened(self, width: int) -> _Strip:
-        return replace(self, body=tuple(_shorten(cell, width) for cell in self.body))
+        return replace(self, body=tuple(shorten_middle(cell, width) for cell in self.body))
 
 
-def _shorten(text: str, width: int) -> str:
+def shorten_middle(text: str, width: int) -> str:
     """Cut a long name in its middle, for names differ at both ends.
 
-    >>> _shorten("layer4.1.downsample.0", 16)
+    >>> shorten_middle("layer4.1.downsample.0", 16)
     'layer4.1…ample.0'
     """
     if cell_len(text) <= width:

@@ -23,7 +23,7 @@ from rich.cells import cell_len
 import cnnviz
 from tests.cli.conftest import Run, command, files_below, refused, sample, save_plane
 
-COMMANDS = ["convolve", "pool", "pipeline", "shapes", "kernels", "layers", "explain"]
+COMMANDS = ["convolve", "pool", "pipeline", "shapes", "explain", "compare", "kernels", "layers"]
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
@@ -434,6 +434,7 @@ CARDS: list[list[object]] = [
     ["shapes", "vgg16", "--input", "3x224x224"],
     ["convolve", "camera.png", "--show", "--values"],
     ["pipeline", "digit.png", "lenet5", "--labels", "labels_digits.txt", "--show"],
+    ["compare", "camera.png", "maxpool(8)", "avgpool(8)", "--show"],
 ]  # fmt: skip
 
 

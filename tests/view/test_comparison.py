@@ -1,0 +1,206 @@
+"""Comparisons as tables and in words."""
+
+import io
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+import cnnviz
+from cnnviz.core.compare import (
+    Change,
+    Compared,
+    Comparison,
+    Side,
+    difference,
+    pairs_of,
+    part_at,
+    shift_between,
+)
+from cnnviz.view.comparison import (
+    ComparisonTable,
+    Strip,
+    change_in_words,
+    columns_of,
+    comparison_markdown,
+    comparison_record,
+    differences,
+    direction,
+    fitting,
+    shapes_in_words,
+    side_by_side,
+    sums,
+)
+from tests.oracles import noise
+
+SHAPE = (2, 12, 14)
+
+
+def comparison(text_a, text_b, shape=SHAPE):
+    pipelines = [cnnviz.parse(text) for text in (text_a, text_b)]
+    x = noise(0, *shape)
+    stages = [list(pipeline.run(x)) for pipeline in pipelines]
+    rows = [[stage.row for stage in each] for each in stages]
+    output = [{stage.row.name: stage.output for stage in each} for each in stages]
+    shifts = shift_between(*pipelines, shape, shape)
+    return Comparison(
+        *(
+            Side(text, str(pipeline), shape, tuple(each), pipeline.totals(shape))
+            for text, pipeline, each in zip((text_a, text_b), pipelines, stages, strict=True)
+        ),
+        part_at(shape, rows[0], shape, rows[1]),
+        tuple(
+            Compared(one, two, difference(output[0][one.name], output[1][two.name]),
+                     shifts.get((one.name, two.name)))
+            for one, two in pairs_of(*rows)
+        ),
+    )  # fmt: skip
+
+
+def drawn(made, width=None, columns=None, encoding="utf-8"):
+    file = io.TextIOWrapper(io.BytesIO(), encoding)
+    console = Console(file=file, width=width or 300, force_terminal=width is not None,
+                      color_system=None)  # fmt: skip
+    console.print(ComparisonTable(made, columns), crop=False)
+    file.flush()
+    return file.buffer.getvalue().decode(encoding)
+
+
+PARTING = comparison("relu -> maxpool(2) -> gap -> dense(3)", "tanh -> maxpool(3) -> gap")
+
+
+def test_rows_stand_side_by_side():
+    strips = {(strip.side, strip.key): strip.cells for strip in side_by_side(PARTING, ["name"])}
+    assert strips["", "index"] == ("1", "2", "3", "4")
+    assert strips["A", "name"] == ("relu1", "maxpool1", "global_avgpool1", "dense1")
+    assert strips["B", "name"] == ("tanh1", "maxpool1", "global_avgpool1", "")
+    assert strips["", "parts"] == ("", "≠", "", "")
+    assert columns_of(PARTING, ("index", "name", "min")) == ["name", "min"]
+
+
+def test_the_table_of_differences():
+    strips = {strip.key: strip.cells for strip in differences(PARTING)}
+    assert strips["index"] == ("1", "3")
+    assert strips["stage"] == ("relu1 / tanh1", "global_avgpool1")
+    assert "nonfinite_a" not in strips
+    found = PARTING.compared[0].difference
+    assert strips["at"][0] == ",".join(map(str, found.at))
+    assert strips["max"][0] == f"{found.max:.4g}"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        ("relu", "tanh", "shapes are equal in 1 stage"),
+        ("relu -> relu", "tanh -> abs", "shapes are equal in all 2 stages"),
+        ("relu -> maxpool(2)", "relu -> maxpool(3)",
+         "shapes part at stage 2 (maxpool1): 2×6×7 and 2×4×4"),
+        ("relu", "relu -> abs", "shapes are equal until A ends: then comes abs1"),
+        ("relu -> abs", "relu", "shapes are equal until B ends: then comes abs1"),
+        ("gap", "flatten", "shapes part at stage 1 (global_avgpool1, flatten1): 2×1×1 and 336"),
+    ],
+)  # fmt: skip
+def test_shapes_in_words(a, b, words):
+    assert shapes_in_words(comparison(a, b)) == words
+
+
+def test_sums_and_their_ratio():
+    made = comparison("flatten -> dense(3)", "gap -> dense(3)")
+    assert sums(made)[:2] == [
+        "params       1,011 : 9 = 112 : 1",
+        "mult-adds    1,008 : 6 = 168 : 1",
+    ]
+    record = comparison_record("1", "x", made, ((0, 1), (0, 1)), ["a note"], ["f.png"])
+    assert record["ratio"]["params"] == 1011 / 9
+    assert record["notes"] == ["a note"]
+    assert comparison_record("1", None, comparison("relu", "abs"), ((0, 1),) * 2, [], [])[
+        "ratio"
+    ] == {"params": None, "mult_adds": None, "memory_bytes": 1, "peak_bytes": 1}
+
+
+@pytest.mark.parametrize(
+    ("offset", "words"),
+    [
+        ((-1, -1), "1 pixel further up and left"),
+        ((3, 0), "3 pixels further down"),
+        ((0, -2), "2 pixels further left"),
+        ((2, -2), "2 pixels further down and left"),
+        ((-1, 4), "1 pixel further up and 4 pixels further right"),
+        ((Fraction(1, 2), 0), "1/2 pixel further down"),
+    ],
+)
+def test_directions(offset, words):
+    assert direction(tuple(map(Fraction, offset))) == words
+
+
+def test_changes_in_words():
+    avg = Change("avgpool1", (1, 1, 1, 1), (1, 1, 1, 1), counts_padding=True)
+    assert change_in_words(avg) == "avgpool1 counts its padding"
+    both = Change("p", (0, 0, 1, 1), (1, 1, 1, 1), counts_padding=False)
+    assert change_in_words(both) == (
+        "p pads 1,1,1,1 instead of 0,0,1,1 and does not count its padding"
+    )
+
+
+def test_a_pipe_gets_everything():
+    text = drawn(PARTING)
+    for word in ("Name", "Layer", "Output", "Params", "Mult-Adds", "≠", "Max", "‖A−B‖/‖A‖", "Mean"):
+        assert word in text
+    assert "a wider terminal" not in text
+    assert drawn(PARTING, columns=("name", "memory")).count("Memory") == 2
+
+
+def test_a_terminal_that_knows_only_ascii():
+    text = drawn(PARTING, 80, encoding="ascii")
+    assert "!" in text
+    assert "|A-B|" in text
+
+
+@pytest.mark.parametrize("width", [36, 60, 80, 100, 200])
+def test_what_does_not_fit_gives_way(width):
+    long = comparison(
+        "relu as a_name_of_twenty_signs.1 -> maxpool(2) as pool_of_a_long_name",
+        "relu as a_name_of_twenty_signs.2 -> avgpool(2) as pool_of_a_long_name",
+    )
+    for made in (PARTING, long):
+        text = drawn(made, width)
+        assert max(map(cell_len, text.splitlines())) <= width
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    st.permutations(["k0", "k1", "k2", "k3"]), st.integers(1, 200),
+)  # fmt: skip
+def test_no_column_gives_way_that_has_room(widths, least, limit):
+    strips = [Strip(f"k{index}", "", ("x" * width,)) for index, width in enumerate(widths)]
+    kept, dropped = fitting(strips, limit, least)
+    total = sum(widths) + 2 * (len(widths) - 1)
+    if total <= limit:
+        assert (kept, dropped) == (strips, [])
+    left = [strip.key for strip in kept]
+    present = [key for key in dropped if key in {strip.key for strip in strips}]
+    assert left == [strip.key for strip in strips if strip.key not in dropped]
+    used = sum(len(strip.cells[0]) for strip in kept) + 2 * (len(kept) - 1)
+    for key in present if used <= limit else []:
+        width = widths[int(key[1:])]
+        assert used + width + 2 * bool(kept) > limit
+
+
+def test_markdown_cells_are_escaped():
+    lines = comparison_markdown(comparison("relu", "tanh"), None).splitlines()
+    bars = [line.replace("\\|", "").count("|") for line in lines if line.startswith("|")]
+    assert len(set(bars[:3])) == 1
+    assert len(set(bars[3:])) == 1
+
+
+def test_nan_gets_columns():
+    x = np.zeros(SHAPE, np.float32)
+    odd = x.copy()
+    odd[0, 0, 0] = np.nan
+    made = PARTING._replace(compared=(PARTING.compared[0]._replace(difference=difference(x, odd)),))
+    strips = {strip.key: strip.cells for strip in differences(made)}
+    assert (strips["nonfinite_a"], strips["nonfinite_b"]) == (("0",), ("1",))
