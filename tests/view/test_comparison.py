@@ -184,7 +184,7 @@ def test_no_column_gives_way_that_has_room(widths, least, limit):
     left = [strip.key for strip in kept]
     present = [key for key in dropped if key in {strip.key for strip in strips}]
     assert left == [strip.key for strip in strips if strip.key not in dropped]
-    used = sum(len(strip.cells[0]) for strip in kept) + 2 * (len(kept) - 1)
+    used = sum(len(strip.cells[0]) for strip in kept) + 2 * max(len(kept) - 1, 0)
     for key in present if used <= limit else []:
         width = widths[int(key[1:])]
         assert used + width + 2 * bool(kept) > limit
