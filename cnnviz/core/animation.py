@@ -480,6 +480,7 @@ class Survey(NamedTuple):
     """What an animation's frames have in common, known once all were looked at."""
 
     channels: tuple[int, ...]  # those whose patches are shown
+    main: int  # which of them, counted from 0, brings most
     reach: float  # the largest part of a shown term, of either sign
 
 
@@ -498,7 +499,8 @@ def survey(scene: Scene, positions: Sequence[Pair]) -> Survey:
         np.maximum.at(largest, index, size)
     shown = range(len(scene.reads)) if len(scene.reads) <= ABREAST else [int(brought.argmax())]
     channels = tuple(scene.reads[index] for index in shown)
-    return Survey(channels, float(max(largest[index] for index in shown)))
+    main = int(np.argmax([brought[index] for index in shown]))
+    return Survey(channels, main, float(max(largest[index] for index in shown)))
 
 
 def _terms(scene: Scene, positions: Sequence[Pair]) -> Iterator[Terms]:

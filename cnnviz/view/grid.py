@@ -167,7 +167,7 @@ def _plain_ends(scale: Scale) -> Scale:
     return replace(scale, low=0.0, high=1.0) if not scale.diverging else scale
 
 
-def _cell_numbers(planes: Sequence[Numbers], zoom: _Zoom) -> list[CellNumbers]:
+def _cell_numbers(planes: Sequence[Numbers], zoom: Zoom) -> list[CellNumbers]:
     """Return the numbers to write into the cells of small maps, if they all fit."""
     many = len(planes) * planes[0].size > _MOST_CELL_TEXTS
     if planes[0].ndim == 3 or max(planes[0].shape) > 12 or zoom.averages or many:
@@ -195,13 +195,14 @@ def _number_rows(sheet: Sheet, plan: _GridPlan) -> None:
 
 
 @dataclass(frozen=True)
-class _Zoom:
+class Zoom:
     """How large a map is shown: blocks of `down` values averaged, each drawn `up` pixels large."""
 
     down: tuple[int, int]  # (rows, columns)
     up: tuple[int, int]
 
     def shown(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return how many pixels high and wide a map of `size` is drawn."""
         rows, columns = (
             math.ceil(length / down) * up
             for length, down, up in zip(size, self.down, self.up, strict=True)
@@ -210,6 +211,7 @@ class _Zoom:
 
     @property
     def text(self) -> str:
+        """The zoom in words."""
         (down_rows, down_columns), (up_rows, up_columns) = self.down, self.up
         if down_rows == down_columns > 1:
             return f"shown at 1/{down_rows} (a pixel is the mean of {down_rows} x {down_rows})"
@@ -220,6 +222,7 @@ class _Zoom:
 
     @property
     def averages(self) -> bool:
+        """Whether a colour stands for the mean of several values."""
         return max(self.down) > 1
 
 
@@ -229,7 +232,7 @@ class _GridPlan:
 
     columns: int
     rows: int
-    zoom: _Zoom
+    zoom: Zoom
     shown: tuple[int, int]  # one map, in pixels
     cell: tuple[int, int]  # a map with its label, without the gap
     gap: int
@@ -303,7 +306,7 @@ def _plan_columns(
     words = (29 if ranges_shown else 17) + apart
     room = (page_height // rows - gap - words, (_PAGE_WIDTH - 2 * MARGIN) // columns - gap)
     least = 96 if count <= 128 else 40 if count <= 1024 else 20
-    zoom = _choose_zoom(size, room, least)
+    zoom = choose_zoom(size, room, least)
     shown = zoom.shown(size)
     width = max(shown[1], narrowest)
     label_size = 12 if width >= 72 else 10
@@ -316,15 +319,17 @@ def _plan_columns(
     return _GridPlan(columns, rows, zoom, shown, cell, gap, label_size, label_height, 0)
 
 
-def _choose_zoom(size: tuple[int, int], room: tuple[int, int], least: int) -> _Zoom:
+def choose_zoom(
+    size: tuple[int, int], room: tuple[int, int], least: int, *, most: int = 384
+) -> Zoom:
     """Choose the largest whole zoom that fits into the room, within reason.
 
-    A map is shown at least `least` pixels long, and enlarged to no more than 384 (a value to no
+    A map is shown at least `least` pixels long, and enlarged to no more than `most` (a value to no
     more than 96). A map more than eight times longer than wide would be a hair: it is stretched.
     """
     longer = max(size)
     fits = min(space // length for space, length in zip(room, size, strict=True))
-    up = max(min(fits, 384 // longer, 96), math.ceil(least / longer), 1)
+    up = max(min(fits, most // longer, 96), math.ceil(least / longer), 1)
     down = 1
     if up == 1 and fits < 1:
         needed = max(
@@ -332,13 +337,13 @@ def _choose_zoom(size: tuple[int, int], room: tuple[int, int], least: int) -> _Z
         )
         down = min(needed, max(1, longer // 24))
     if longer <= 8 * min(size) or math.ceil(min(size) / down) * up >= 24:
-        return _Zoom((down, down), (up, up))
+        return Zoom((down, down), (up, up))
     along = 0 if size[0] >= size[1] else 1
     space = max(room[along], 24)
     down = math.ceil(longer / space)
     up = max(1, min(space // longer, 24))
     thick = max(math.ceil(24 / min(size)), min(up, room[1 - along] // min(size)))
-    return _Zoom((down, 1), (up, thick)) if along == 0 else _Zoom((1, down), (thick, up))
+    return Zoom((down, 1), (up, thick)) if along == 0 else Zoom((1, down), (thick, up))
 
 
 def _sheet_quality(plan: _GridPlan, count: int) -> float:

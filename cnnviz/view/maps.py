@@ -53,7 +53,7 @@ def draw_map(plane: Numbers, scale: Scale, *, within: bool = False) -> Image.Ima
     >>> draw_map(np.float32([[0, 1], [2, 4]]), Scale(0, 4, "gray")).tobytes().hex()
     '004080ff'
     """
-    indices, palette = _indexed(plane, scale, within=within)
+    indices, palette = indexed(plane, scale, within=within)
     image = Image.fromarray(indices)
     if palette is not None:
         image.putpalette(palette.tobytes())
@@ -75,7 +75,7 @@ def draw_colour(planes: Numbers, scale: Scale, *, within: bool = False) -> Image
     return Image.fromarray(pixels)
 
 
-def _indexed(plane: Numbers, scale: Scale, *, within: bool = False) -> tuple[Bytes, Bytes | None]:
+def indexed(plane: Numbers, scale: Scale, *, within: bool = False) -> tuple[Bytes, Bytes | None]:
     """Return an index for every value, and the palette; None if the indices are the greys."""
     if scale.colormap == "gray" and (within or all_finite(plane)):
         return _quantise(plane, scale, 256, within=within), None
@@ -93,7 +93,7 @@ def _palette(colormap: str) -> Bytes:
 
 def rgb(plane: Numbers, scale: Scale) -> Bytes:
     """Return the colours of a plane, (H, W, 3)."""
-    indices, palette = _indexed(plane, scale)
+    indices, palette = indexed(plane, scale)
     return np.repeat(indices[..., None], 3, axis=2) if palette is None else palette[indices]
 
 

@@ -23,7 +23,7 @@ from cnnviz.view.numbers import format_number, one_line
 from cnnviz.view.scale import Numbers, Scale, all_finite, bands, count_outside
 
 PAPER: Colour = (255, 255, 255)
-_INK: Colour = (32, 32, 32)
+INK: Colour = (32, 32, 32)
 SOFT: Colour = (96, 96, 96)
 FRAME: Colour = (176, 176, 176)
 
@@ -55,16 +55,17 @@ def drawable(text: str) -> str:
 
 
 @lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):  # pragma: no cover
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font all lettering is in."""
+    loaded = ImageFont.load_default(size)
+    if not isinstance(loaded, ImageFont.FreeTypeFont):  # pragma: no cover
         raise TypeError("Pillow was built without FreeType")
-    return font
+    return loaded
 
 
 def text_width(text: str, size: int) -> int:
     """Return how many pixels wide a text is."""
-    return math.ceil(_font(size).getlength(text))
+    return math.ceil(font(size).getlength(text))
 
 
 def shorten(text: str, width: int, size: int) -> str:
@@ -221,7 +222,7 @@ class Sheet:
             y += 18
         for number, bar in enumerate(bars):
             row, column = divmod(number, abreast)
-            self._bar(bar, self.left + column * (_BAR_WIDTH + 40), bars_top + row * 36)
+            self.bar(bar, self.left + column * (_BAR_WIDTH + 40), bars_top + row * 36)
         self._legend(legend, legend_top)
 
     def text(
@@ -231,11 +232,11 @@ class Sheet:
         text: str,
         size: int,
         *,
-        fill: Colour = _INK,
+        fill: Colour = INK,
         anchor: str = "ls",
     ) -> None:
         """Write at (x, y): by default the left end of the baseline."""
-        self.draw.text((x, y), text, font=_font(size), fill=fill, anchor=anchor)
+        self.draw.text((x, y), text, font=font(size), fill=fill, anchor=anchor)
 
     def paste(self, pixels: Bytes, x: int, y: int, *, frame: bool = True) -> None:
         """Put pixels down, with a thin line around them that covers none."""
@@ -251,20 +252,21 @@ class Sheet:
             for j, text in enumerate(row):
                 centre = (x + (j + 0.5) * width, y + (i + 0.5) * height)
                 self.text(
-                    *centre, text, numbers.size, fill=_readable_on(colours[i, j]), anchor="mm"
+                    *centre, text, numbers.size, fill=readable_on(colours[i, j]), anchor="mm"
                 )
 
-    def _bar(self, bar: Bar, x: int, y: int) -> None:
-        steps = np.linspace(bar.scale.low / 2, bar.scale.high / 2, _BAR_WIDTH) * 2
+    def bar(self, bar: Bar, x: int, y: int, width: int = _BAR_WIDTH) -> None:
+        """Draw a colour bar, with its ends and 0 written below."""
+        steps = np.linspace(bar.scale.low / 2, bar.scale.high / 2, width) * 2
         self.paste(rgb(np.tile(steps, (_BAR_HEIGHT, 1)), bar.scale), x, y)
         below = y + _BAR_HEIGHT
         ticks = [(0.0, bar.low, "ls"), (1.0, bar.high, "rs")]
         if bar.zero is not None:
             ticks.append((bar.zero, "0", "ms"))
         for place, text, anchor in ticks:
-            at = x + round(place * (_BAR_WIDTH - 1))
+            at = x + round(place * (width - 1))
             self.draw.line((at, below, at, below + 3), fill=SOFT)
-            self.text(at, below + 15, text, SMALL_SIZE, fill=_INK, anchor=anchor)
+            self.text(at, below + 15, text, SMALL_SIZE, fill=INK, anchor=anchor)
 
     def _legend(self, legend: Sequence[tuple[Colour, str]], y: int) -> None:
         x = self.left
@@ -283,7 +285,7 @@ def fitting_size(texts: Sequence[str], cell: tuple[int, int]) -> int | None:
     return None
 
 
-def _readable_on(colour: Bytes) -> Colour:
+def readable_on(colour: Bytes) -> Colour:
     """Return black or white, whichever has more contrast with a colour (WCAG 2 luminance)."""
     linear = (colour / 255.0) ** 2.2
     luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))

@@ -160,8 +160,8 @@ def test_small_maps_carry_their_numbers(monkeypatch):
     maps = np.float32([[[4, 3, 4], [2, 4, 3], [2, 3, 4]]])
     draw_grid(maps, [scale_for(maps)], title="t", labels=["first"])
     assert [text for text in said if text in "234"] == list("4434243234")  # the first: the bar
-    assert not grid._cell_numbers(noise(1, 13, 13), grid._Zoom((1, 1), (90, 90)))
-    numbers = grid._cell_numbers(maps, grid._Zoom((1, 1), (90, 90)))
+    assert not grid._cell_numbers(noise(1, 13, 13), grid.Zoom((1, 1), (90, 90)))
+    numbers = grid._cell_numbers(maps, grid.Zoom((1, 1), (90, 90)))
     assert numbers[0].texts == [["4", "3", "4"], ["2", "4", "3"], ["2", "3", "4"]]
 
 

@@ -32,9 +32,9 @@ def test_wrapping_loses_nothing_that_fits():
 
 def test_numbers_are_black_or_white_whichever_reads_better():
     for colour in [(0, 0, 0), (5, 48, 97), (103, 0, 31), (60, 60, 60)]:
-        assert sheet._readable_on(np.array(colour, np.uint8)) == (255, 255, 255)
+        assert sheet.readable_on(np.array(colour, np.uint8)) == (255, 255, 255)
     for colour in [(255, 255, 255), NEUTRAL, (253, 231, 36), (160, 160, 160)]:
-        assert sheet._readable_on(np.array(colour, np.uint8)) == (0, 0, 0)
+        assert sheet.readable_on(np.array(colour, np.uint8)) == (0, 0, 0)
 
 
 def test_the_size_of_numbers_is_the_same_in_every_run():
