@@ -19,9 +19,10 @@ from cnnviz.errors import RequestError
 if TYPE_CHECKING:
     from cnnviz.cli.subject import Subject
     from cnnviz.core.animation import Scene, Survey
-    from cnnviz.core.types import Pair, Row
+    from cnnviz.core.types import Row
     from cnnviz.files.images.animation import Animation
-    from cnnviz.view.frames import Film, Look
+    from cnnviz.view.frameplan import Look
+    from cnnviz.view.frames import Film
 
 EXAMPLES = (
     "cnnviz animate photo.jpg edges",
@@ -131,7 +132,7 @@ def animate(
         scene = make_scene(
             subject.pipeline, subject.x, row, channel, subject.params, seed=compute.seed
         )
-        positions = stops((scene.output.shape[0], scene.output.shape[1]), frames)
+        positions = stops(scene.map_size, frames)
         found = survey(scene, positions)
         look = _look(subject, scene, found, len(positions), inputs, colors.colormap, size)
         film = Film(scene, positions, found, look)
@@ -169,9 +170,7 @@ def _shown(film: Film, count: int, *, quiet: bool) -> Iterator[Any]:
         return
     from rich.progress import track
 
-    yield from track(
-        film.frames(), "frames", total=count, console=stderr(), transient=True
-    )
+    yield from track(film.frames(), "frames", total=count, console=stderr(), transient=True)
 
 
 def _look(
@@ -187,7 +186,7 @@ def _look(
     from cnnviz.cli.job import input_options
     from cnnviz.core.pipeline import INPUT
     from cnnviz.files.preparation import COLORS
-    from cnnviz.view.frames import Look
+    from cnnviz.view.frameplan import Look
 
     row, depth = scene.row, scene.source.shape[0]
     read = row.inputs[0]

@@ -7,19 +7,18 @@ of the positions that become frames.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.border import BORDERS
+from cnnviz.core.arithmetic import EXPLAINED, arithmetic_at, channels_read, cut_param
 from cnnviz.core.engine import correlate
-from cnnviz.core.explanation import Arithmetic, Join, Terms
-from cnnviz.core.layers.base import Elementwise, Layer, plane
+from cnnviz.core.explanation import Arithmetic
+from cnnviz.core.layers.base import Layer, plane
 from cnnviz.core.layers.convolution import Conv, Depthwise
-from cnnviz.core.layers.pooling import AvgPool, LocalPool, LpPool
 from cnnviz.core.pipeline import INPUT, Pipeline, node_params
 from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
 from cnnviz.core.window import Window
@@ -54,7 +53,7 @@ def find_stage(pipeline: Pipeline, shape: Shape, stage: str | None = None) -> Ro
     able = [
         row
         for row, node in zip(rows, pipeline.nodes, strict=True)
-        if isinstance(node.layer, _ANIMATED) and len(row.input_shape) == 3
+        if isinstance(node.layer, EXPLAINED) and len(row.input_shape) == 3
     ]
     if stage is None:
         sliding = [row for row in able if row.kernel_size is not None]
@@ -127,6 +126,11 @@ class Scene:
         """(rows, columns) of what the window slides over."""
         return plane(self.source.shape)
 
+    @property
+    def map_size(self) -> Pair:
+        """(rows, columns) of the map that is made."""
+        return (self.output.shape[0], self.output.shape[1])
+
     def planes(self, channels: Sequence[int]) -> Tensor:
         """Return some channels of what the stage reads, (N, H, W)."""
         if isinstance(self.source, Samples):
@@ -185,7 +189,7 @@ def make_scene(
     source = _reading(pipeline, x, node.inputs[0], params, seed)
     try:
         own = node_params(node, row.index, [source.shape], params or {}, seed)
-        reads = _reads(node.layer, source.shape, channel)
+        reads = channels_read(node.layer, source.shape, channel)
         with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
             output = _one_map(node.layer, source, reads, channel, own)
     except CnnvizError as error:
@@ -211,16 +215,6 @@ def _reading(
     return before.forward(x, params, seed=seed)
 
 
-def _reads(layer: Layer, shape: Shape, channel: int) -> range:
-    """Return the channels that a map's values are made of."""
-    if not isinstance(layer, (Conv, Depthwise)):
-        return range(channel, channel + 1)
-    groups = layer.groups_for(shape[0])
-    depth = shape[0] // groups
-    group = channel // (layer.channels_out(shape[0]) // groups)
-    return range(group * depth, (group + 1) * depth)
-
-
 def _one_map(
     layer: Layer, x: Tensor | Samples, reads: range, channel: int, params: Params
 ) -> Tensor:
@@ -229,201 +223,19 @@ def _one_map(
     given = Samples(x.values[part], x.unit) if isinstance(x, Samples) else x[part]
     if isinstance(layer, (Conv, Depthwise)):
         bias = params.get("bias")
-        return correlate(
+        maps: Tensor = correlate(
             given,
             params["weight"][channel : channel + 1],
             layer.window(x.shape),
             bias=None if bias is None else bias[channel : channel + 1],
             padding_mode=layer.padding_mode,
             pad_value=layer.pad_value,
-        )[0]
-    values = given.tensor() if isinstance(given, Samples) else given
-    own = {name: _cut(param, x.shape, (channel,)) for name, param in params.items()}
-    return layer.apply(values, params=own)[0]
-
-
-def _cut(param: Tensor, shape: Shape, at: tuple[int, ...]) -> Tensor:
-    """Return what of a parameter is for some index along the first axes of an input."""
-    for axis, index in enumerate(at[: param.ndim]):
-        if param.shape[axis] == shape[axis] > 1:
-            param = np.take(param, [index], axis)
-    return param
-
-
-# --- the arithmetic of one value ---------------------------------------------------------------
-
-
-def arithmetic_at(
-    layer: Layer, at: tuple[int, int, int], x: Tensor | Samples, params: Params
-) -> Arithmetic:
-    """Tell how the value at (channel, row, column) of a layer's output is made.
-
-    Terms come channel by channel, row by row. Window cells that do not count (zero padding under
-    a pooling window, and what lies beyond all padding in ceil mode) have none.
-    """
-    explain = next(way for kind, way in _WAYS.items() if isinstance(layer, kind))
-    with np.errstate(all="ignore"):
-        return explain(layer, at, x, params)
-
-
-class _Cells(NamedTuple):
-    """The cells under a window in one or more channels, flattened in their order."""
-
-    value: NDArray[np.float64]
-    at: NDArray[np.intp]  # (N, 3)
-    padding: NDArray[np.bool_]
-    place: NDArray[np.intp]  # (N, 2)
-    taken: NDArray[np.bool_]  # those that count
-
-    def terms(self, part: NDArray[np.float64], weight: NDArray[np.float64] | None = None) -> Terms:
-        """Return those that count as terms, with what each brings and is weighted by."""
-        keep = self.taken
-        return Terms(
-            value=self.value[keep],
-            part=part[keep],
-            at=self.at[keep],
-            source=np.zeros(int(keep.sum()), np.intp),
-            padding=self.padding[keep],
-            weight=None if weight is None else weight[keep],
-            place=self.place[keep],
         )
-
-
-def _under(
-    window: Window,
-    at: Pair,
-    x: Tensor | Samples,
-    channels: range,
-    mode: str,
-    fill: float | None,
-) -> _Cells:
-    """Read the cells under a window; where `fill` is None those that a number pads do not count."""
-    size = plane(x.shape)
-    pads = window.pads(size)
-    sources = []
-    for axis in (0, 1):
-        taps = np.arange(window.kernel_size[axis]) * window.dilation[axis]
-        taps += at[axis] * window.stride[axis] - pads[axis]
-        sources.append((_sources(taps, size[axis], pads[axis + 2], mode), taps))
-    (rows, down), (columns, across) = sources
-    shape = (len(channels), *window.kernel_size)
-    number = (rows < 0)[:, None] | (columns < 0)
-    beyond = (rows == _BEYOND)[:, None] | (columns == _BEYOND)
-    outside = ((down < 0) | (down >= size[0]))[:, None] | ((across < 0) | (across >= size[1]))
-    picked = np.ix_(channels, np.maximum(rows, 0), np.maximum(columns, 0))
-    if isinstance(x, Samples):
-        value = Samples(x.values[picked], x.unit).tensor().astype(np.float64)
-    else:
-        value = x[picked].astype(np.float64)
-    value[:, number] = 0.0 if fill is None else float(np.float32(fill))
-    places = np.indices(shape).reshape(3, -1).T
-    cell = np.stack(
-        [
-            np.array(channels)[places[:, 0]],
-            np.where(number, -1, rows[:, None])[places[:, 1], places[:, 2]],
-            np.where(number, -1, columns)[places[:, 1], places[:, 2]],
-        ],
-        axis=1,
-    )
-    taken = ~(beyond | number if fill is None else beyond)
-    return _Cells(
-        value=value.reshape(-1),
-        at=cell,
-        padding=np.broadcast_to(outside, shape).reshape(-1),
-        place=places[:, 1:],
-        taken=np.broadcast_to(taken, shape).reshape(-1),
-    )
-
-
-_NUMBER, _BEYOND = -1, -2
-
-
-def _sources(taps: NDArray[np.intp], length: int, after: int, mode: str) -> NDArray[np.intp]:
-    """Return the pixel at each coordinate of an axis; _NUMBER or _BEYOND where there is none."""
-    inside = (taps >= 0) & (taps < length)
-    found = np.where(inside, taps, _NUMBER)
-    border = BORDERS[mode].source
-    padded = ~inside & (taps < length + after)
-    if border is not None:
-        found[padded] = border(taps[padded], length)
-    found[taps >= length + after] = _BEYOND
-    return found
-
-
-def _convolved(
-    layer: Conv | Depthwise, at: tuple[int, int, int], x: Tensor | Samples, params: Params
-) -> Arithmetic:
-    """S(k,y,x) = b(k) + Σ I(c, y·s+i·d, x·s+j·d) · W(k,c,i,j)."""
-    window = layer.window(x.shape)
-    fill = layer.pad_value if layer.padding_mode == "constant" else 0.0
-    reads = _reads(layer, x.shape, at[0])
-    cells = _under(window, at[1:], x, reads, layer.padding_mode, fill)
-    weight = params["weight"][at[0]].astype(np.float64).reshape(-1)
-    terms = cells.terms(cells.value * weight, weight)
-    bias = float(params["bias"][at[0]]) if "bias" in params else None
-    total = float(terms.part.sum()) + (bias or 0.0)
-    return Arithmetic(
-        terms, "sum", total, total, (), bias=bias, kernel_size=window.kernel_size
-    )  # fmt: skip
-
-
-_CHOOSES: Mapping[str, Join] = {"max": "largest", "min": "smallest"}
-
-
-def _pooled(
-    layer: LocalPool, at: tuple[int, int, int], x: Tensor | Samples, params: Params
-) -> Arithmetic:
-    """Join the cells of a window: the largest, the smallest, their mean or their p-norm."""
-    window = layer.window(x.shape)
-    fill = {"zeros": None, "constant": layer.pad_value}.get(layer.padding_mode, 0.0)
-    if isinstance(layer, AvgPool) and layer.count_include_pad and fill is None:
-        fill = 0.0
-    reads = _reads(layer, x.shape, at[0])
-    cells = _under(window, at[1:], x, reads, layer.padding_mode, fill)
-    join = _CHOOSES.get(layer.mode, "sum")
-    if join != "sum":
-        terms = cells.terms(cells.value)
-        chosen = int(np.argmax(terms.part) if join == "largest" else np.argmin(terms.part))
-        value = float(terms.part[chosen])
-        return Arithmetic(
-            terms, join, value, value, (), chosen=chosen, kernel_size=window.kernel_size
-        )  # fmt: skip
-    if isinstance(layer, LpPool):
-        p = layer.norm_type
-        terms = cells.terms(np.abs(cells.value) ** p)
-        total = float(terms.part.sum())
-        result = float(np.float64(total) ** (1 / p))
-        step = f"({total:.4g})^(1/{p:g}) = {result:.4g}"
-    else:
-        terms = cells.terms(cells.value)
-        total = float(terms.part.sum())
-        result = total / len(terms)
-        step = f"{total:.4g} / {len(terms)} = {result:.4g}"
-    return Arithmetic(terms, "sum", total, result, (step,), kernel_size=window.kernel_size)
-
-
-def _alone(
-    layer: Elementwise, at: tuple[int, int, int], x: Tensor | Samples, params: Params
-) -> Arithmetic:
-    """Tell how one cell becomes another: y = f(x)."""
-    cells = _under(Window((1, 1)), at[1:], x, range(at[0], at[0] + 1), "zeros", 0.0)
-    terms = cells.terms(cells.value)
-    value = float(terms.value[0])
-    own = {name: _cut(param, x.shape, at) for name, param in params.items()}
-    given = np.full((1, 1, 1), value, np.float32)
-    result = float(layer.apply(given, params=own).reshape(-1)[0])
-    step = f"{layer.name}({value:.4g}) = {result:.4g}"
-    return Arithmetic(terms, "sum", value, result, (step,))
-
-
-_WAYS: Mapping[type[Layer], Callable[..., Arithmetic]] = {
-    Conv: _convolved,
-    Depthwise: _convolved,
-    LocalPool: _pooled,
-    Elementwise: _alone,
-}
-
-_ANIMATED = tuple(_WAYS)
+        return np.asarray(maps[0])
+    values = given.tensor() if isinstance(given, Samples) else given
+    own = {name: cut_param(param, x.shape, (channel,)) for name, param in params.items()}
+    maps = layer.apply(values, params=own)
+    return np.asarray(maps[0])
 
 
 # --- what is shown of it -----------------------------------------------------------------------
@@ -437,6 +249,7 @@ class Patches(NamedTuple):
 
     value: NDArray[np.float64]
     part: NDArray[np.float64]
+    weight: NDArray[np.float64] | None
     kind: NDArray[np.uint8]
     chosen: tuple[int, int, int] | None  # which won, of a largest or smallest
 
@@ -449,31 +262,21 @@ class Patches(NamedTuple):
         index = np.searchsorted(wanted, terms.at[:, 0])
         among = wanted[np.minimum(index, len(wanted) - 1)] == terms.at[:, 0]
         where = (index[among], places[among, 0], places[among, 1])
-        value, part = np.zeros(shape), np.zeros(shape)
+
+        def laid(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+            there = np.zeros(shape)
+            there[where] = numbers[among]
+            return there
+
+        beyond = np.where(terms.at[:, 1:].min(axis=1) < 0, NUMBER, COPY)
         kind = np.full(shape, NOTHING, np.uint8)
-        value[where], part[where] = terms.value[among], terms.part[among]
-        read = np.where(terms.padding, np.where(terms.at[:, 1:].min(axis=1) < 0, NUMBER, COPY), 0)
-        kind[where] = read[among]
+        kind[where] = np.where(terms.padding, beyond, PIXEL)[among]
         chosen = None
         if arithmetic.chosen is not None and among[arithmetic.chosen]:
-            won = int(among[: arithmetic.chosen].sum())
-            chosen = (int(where[0][won]), int(where[1][won]), int(where[2][won]))
-        return cls(value, part, kind, chosen)
-
-    @classmethod
-    def weights(cls, arithmetic: Arithmetic, channels: Sequence[int]) -> NDArray[np.float64] | None:
-        """Return the weights as they stand in the window, (N, kh, kw); None if there are none."""
-        terms = arithmetic.terms
-        if terms.weight is None:
-            return None
-        shown = Patches.of(arithmetic, channels)
-        weight = np.zeros(shown.value.shape)
-        index = np.searchsorted(channels, terms.at[:, 0])
-        places = terms.place if terms.place is not None else np.zeros((len(terms), 2), np.intp)
-        for n, channel in enumerate(channels):
-            own = (index == n) & (terms.at[:, 0] == channel)
-            weight[n, places[own, 0], places[own, 1]] = terms.weight[own]
-        return weight
+            place = int(among[: arithmetic.chosen].sum())
+            chosen = (int(where[0][place]), int(where[1][place]), int(where[2][place]))
+        weight = None if terms.weight is None else laid(terms.weight)
+        return cls(laid(terms.value), laid(terms.part), weight, kind, chosen)
 
 
 class Survey(NamedTuple):
@@ -492,7 +295,8 @@ def survey(scene: Scene, positions: Sequence[Pair]) -> Survey:
     """
     brought = np.zeros(len(scene.reads))
     largest = np.zeros(len(scene.reads))
-    for terms in _terms(scene, positions):
+    for at in positions:
+        terms = scene.arithmetic(at).terms
         index = terms.at[:, 0] - scene.reads.start
         size = np.abs(np.where(np.isfinite(terms.part), terms.part, 0.0))
         np.add.at(brought, index, size)
@@ -501,8 +305,3 @@ def survey(scene: Scene, positions: Sequence[Pair]) -> Survey:
     channels = tuple(scene.reads[index] for index in shown)
     main = int(np.argmax([brought[index] for index in shown]))
     return Survey(channels, main, float(max(largest[index] for index in shown)))
-
-
-def _terms(scene: Scene, positions: Sequence[Pair]) -> Iterator[Terms]:
-    for at in positions:
-        yield scene.arithmetic(at).terms

@@ -251,9 +251,7 @@ class Sheet:
         for i, row in enumerate(numbers.texts):
             for j, text in enumerate(row):
                 centre = (x + (j + 0.5) * width, y + (i + 0.5) * height)
-                self.text(
-                    *centre, text, numbers.size, fill=readable_on(colours[i, j]), anchor="mm"
-                )
+                self.text(*centre, text, numbers.size, fill=readable_on(colours[i, j]), anchor="mm")
 
     def bar(self, bar: Bar, x: int, y: int, width: int = _BAR_WIDTH) -> None:
         """Draw a colour bar, with its ends and 0 written below."""
