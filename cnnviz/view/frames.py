@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cnnviz.core.animation import COPY, NOTHING, NUMBER, Patches, Scene, Survey
+from cnnviz.core.animation import COPY, NOTHING, NUMBER, PIXEL, Patches, Scene, Survey
 from cnnviz.core.explanation import Arithmetic
 from cnnviz.core.types import Pair
 from cnnviz.view.frameplan import LINE, RING, SIGN, FramePlan, Look, Place
@@ -246,12 +246,11 @@ class Film:
             kind = shown.kind[row]
             cells = self._cells(canvas, line[0], shown.value[row], self.source_scale)
             self._mark_padding(canvas, line[0], kind)
-            dark = self._readable[cells] | (kind == NUMBER)
-            self._write(ink, line[0], shown.value[row], kind != NOTHING, dark)
+            self._write(ink, line[0], shown.value[row], cells, kind)
             if self._weight is not None:
                 cells = self._cells(canvas, line[2], shown.part[row], self._product_scale)
-                dark = self._readable[cells]
-                self._write(ink, line[2], shown.part[row], kind != NOTHING, dark)
+                plain = np.where(kind == NOTHING, NOTHING, PIXEL)  # products are not hatched
+                self._write(ink, line[2], shown.part[row], cells, plain)
         if shown.chosen is not None:
             row, *cell = shown.chosen
             self._ring_inside(canvas, self._plan.patches[row][0].box((cell[0], cell[1])))
@@ -275,18 +274,14 @@ class Film:
         area[copied] = self.palette.of(COPIED)
 
     def _write(
-        self,
-        ink: _Ink,
-        place: Place,
-        values: Numbers,
-        told: NDArray[np.bool_],
-        dark: NDArray[np.bool_],
+        self, ink: _Ink, place: Place, values: Numbers, cells: Bytes, kind: NDArray[Any]
     ) -> None:
-        """Write numbers into the cells that are told of, if all fit; in dark or in white ink."""
+        """Write numbers into the cells that have one, if all fit, so that they can be read."""
         if not self._number_size:
             return
         height, width = place.zoom.up
-        for i, j in np.argwhere(told).tolist():
+        dark = self._readable[cells] | (kind == NUMBER)
+        for i, j in np.argwhere(kind != NOTHING).tolist():
             centre = (place.x + (j + 0.5) * width, place.y + (i + 0.5) * height)
             text = format_cell(values[i, j])
             ink.write(centre, text, self._number_size, anchor="mm", dark=bool(dark[i, j]))
