@@ -33,7 +33,9 @@ Explain = Callable[[Pair], Arithmetic]
 # --- which stage, which positions --------------------------------------------------------------
 
 
-def find_stage(pipeline: Pipeline, shape: Shape, stage: str | None = None) -> Row:
+def find_stage(
+    pipeline: Pipeline, shape: Shape, stage: str | None = None, params: Params | None = None
+) -> Row:
     """Return the stage to animate: the one named, or the first whose window slides.
 
     Parameters
@@ -43,13 +45,15 @@ def find_stage(pipeline: Pipeline, shape: Shape, stage: str | None = None) -> Ro
         The input's, (C, H, W).
     stage : str, optional
         A name or an index from 1.
+    params : Params, optional
+        Loaded weights, so that the row tells where its own come from.
 
     Raises
     ------
     RequestError
         If there is no such stage, or its values are not made window by window or cell by cell.
     """
-    rows = list(pipeline.rows(shape))
+    rows = list(pipeline.rows(shape, params))
     able = [
         row
         for row, node in zip(rows, pipeline.nodes, strict=True)

@@ -108,8 +108,8 @@ def test_colour_pictures(run, color):
 def test_notes_tell_what_is_not_seen(run):
     result = run("animate", STEP, "conv(6) -> conv(4, 2)", "--stage", "conv2", "--channel", 3)
     assert "random weights (seed 0): conv2" in result.err
-    assert "map 3 of 4 of conv2" in result.err
-    assert "of 6 channels, channel " in result.err
+    assert "conv2 has 4 maps, this is map 3" in result.err
+    assert "of the 6 channels it reads, channel " in result.err
     quiet = run("animate", STEP, "conv(6) -> conv(4, 2)", "--stage", "conv2", "-q")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 

@@ -60,7 +60,7 @@ def test_the_window_glides(size):
         columns = [column for at, column in found if at == row]
         assert np.ptp(np.diff(columns)) <= 1 if len(columns) > 2 else True
     if min(size) > 60:
-        steps = [b[1] - a[1] for a, b in zip(found, found[1:], strict=False) if a[0] == b[0]]
+        steps = [b[1] - a[1] for a, b in itertools.pairwise(found) if a[0] == b[0]]
         assert 0.5 < np.mean(steps) / np.mean(np.diff(rows)) < 2
 
 

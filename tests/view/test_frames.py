@@ -1,5 +1,7 @@
 """Frames: what is on them, where, and that it is true."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,8 +81,7 @@ def test_frames_are_alike_in_size_and_keep_to_the_palette(text, shape):
     assert len(drawn) == len(positions)
     assert {frame.shape for frame in drawn} == {film.size[::-1]}
     assert all(frame.dtype == np.uint8 and frame.max() < 255 for frame in drawn)
-    pairs = zip(drawn, drawn[1:], strict=False)
-    assert all((one != two).any() for one, two in pairs)  # nothing that could be merged
+    assert all((one != two).any() for one, two in pairwise(drawn))  # nothing that could be merged
     assert 300 < film.size[0] < 700
     border = np.stack([*drawn[0][:6], *drawn[0][-6:]])
     assert (film.palette.colours[border] == 255).all()  # nothing is cut off
