@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cnnviz.core.animation import Scene, Survey
 from cnnviz.core.types import Pads, Pair
 from cnnviz.view.grid import Zoom, choose_zoom
-from cnnviz.view.sheet import MARGIN, TEXT_SIZE, text_width
+from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, text_width
 
 RING = 4  # pixels of the outline around a window
 SIGN = 36  # pixels between two patches: for × and =
@@ -102,7 +102,10 @@ class FramePlan:
         )
         source = Place(RING + 1 + left, 24 + RING + top, zoom, scene.size)
         height, width = top + source.shown[0] + bottom, left + source.shown[1] + right
-        column = max(width, text_width(look.source, TEXT_SIZE), _LEAST) + _GAP
+        column = (
+            max(width, min(text_width(drawable(look.source), TEXT_SIZE), look.size // 2), _LEAST)
+            + _GAP
+        )
         output = Place(max(RING + 1 + column, (inner + _GAP) // 2), 24 + RING, made, scene.map_size)
         bars = output.y + max(height, output.shown[0]) + RING + 8
         telling = bars + 44

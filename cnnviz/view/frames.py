@@ -138,9 +138,10 @@ class Film:
         top, left, bottom, right = plan.margins
         height, width = source.shown
         x, room = source.x - left, output.x - source.x + left - 12
-        sheet.text(x, plan.captions, shorten(look.source, room, TEXT_SIZE), TEXT_SIZE)
-        room = sheet.image.width - output.x - 8
-        sheet.text(output.x, plan.captions, shorten(look.output, room, TEXT_SIZE), TEXT_SIZE)
+        caption = shorten(drawable(look.source), room, TEXT_SIZE)
+        sheet.text(x, plan.captions, caption, TEXT_SIZE)
+        caption = shorten(drawable(look.output), sheet.image.width - output.x - 8, TEXT_SIZE)
+        sheet.text(output.x, plan.captions, caption, TEXT_SIZE)
         if any(plan.margins):
             margin = _lines((top + height + bottom, left + width + right))
             colours = np.array([EMPTY, LINES], np.uint8)

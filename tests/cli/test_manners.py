@@ -433,6 +433,7 @@ CARDS: list[list[object]] = [
     ["kernels"], ["layers"], ["kernels", "gabor(31)"], ["layers", "conv"],
     ["shapes", "vgg16", "--input", "3x224x224"],
     ["convolve", "camera.png", "--show", "--values"],
+    ["animate", "digit.png", "conv(4) -> conv(3)", "--frames", "4"],
     ["pipeline", "digit.png", "lenet5", "--labels", "labels_digits.txt", "--show"],
 ]  # fmt: skip
 

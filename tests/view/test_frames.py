@@ -24,7 +24,8 @@ def film_of(text, x, count=8, channel=0, stage=None, **look):
     scene = make_scene(pipeline, x, find_stage(pipeline, x.shape, stage), channel)
     positions = stops(scene.map_size, count)
     names = [f"channel {c}" for c in range(scene.source.shape[0])]
-    how = Look("title", ["note"], "input", "output", names, **{"size": 480, **look})
+    told = {"title": "title", "notes": ["note"], "source": "input", "output": "output"}
+    how = Look(**told | {"names": names, "size": 480} | look)
     return scene, positions, Film(scene, positions, survey(scene, positions), how)
 
 
@@ -241,6 +242,14 @@ def test_odd_scenes_are_drawn(text, x, size):
     assert rows.stop < film.size[1]
     assert columns.stop < film.size[0] < 2.2 * size
     assert min(film.output.shown) >= 8
+
+
+def test_captions_of_any_signs_and_length_fit():
+    text = "日本é\x1b[31m " * 40
+    _, _, film = film_of("conv(1, 2)", noise(6, 1, 6, 6), source=text, output=text, title=text)
+    for frame in film.frames():
+        assert (film.palette.colours[frame[:, -8:]] == 255).all()
+    assert film.size[0] < 720
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 2, 5]), st.integers(1, 9))
