@@ -11,7 +11,17 @@ import typer
 from cnnviz import __version__
 from cnnviz.cli.door import App, command
 
-COMMANDS = ("convolve", "pool", "pipeline", "shapes", "explain", "compare", "kernels", "layers")
+COMMANDS = (
+    "convolve",
+    "pool",
+    "pipeline",
+    "shapes",
+    "explain",
+    "compare",
+    "animate",
+    "kernels",
+    "layers",
+)
 """Each is a module of its name in `cnnviz.cli` with a function of its name."""
 
 if TYPE_CHECKING:

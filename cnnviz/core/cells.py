@@ -48,6 +48,10 @@ class Cells(NamedTuple):
         """Tell whether they are more than half of them: then all are as quick to compute."""
         return 2 * prod(self.shape) > prod(shape)
 
+    def filled(self) -> Cells:
+        """Return the cells, with the first position where an axis has none: they can be cut out."""
+        return Cells(tuple(axis if len(axis) else np.zeros(1, np.intp) for axis in self.axes))
+
     def union(self, other: Cells) -> Cells:
         """Return the fewest cells that hold both."""
         pairs = zip(self.axes, other.axes, strict=True)

@@ -41,7 +41,7 @@ def needed(
         each axis: each is one that some wanted value reads, through whatever stages.
     """
     shapes = shapes_of(pipeline, shape)
-    found = {name: _at_least_one(own) if roomy else own for name, own in wanted.items()}
+    found = {name: own.filled() if roomy else own for name, own in wanted.items()}
     for node in reversed(pipeline.nodes):
         if node.name not in found:
             continue
@@ -53,14 +53,9 @@ def needed(
         else:
             reads = node.layer.reads(cells, *given)
         for name, own in zip(node.inputs, reads, strict=True):
-            seen = _at_least_one(own) if roomy else own
+            seen = own.filled() if roomy else own
             found[name] = found[name].union(seen) if name in found else seen
     return found
-
-
-def _at_least_one(cells: Cells) -> Cells:
-    """Return the cells, with the first position where an axis has none."""
-    return Cells(tuple(axis if len(axis) else np.zeros(1, np.intp) for axis in cells.axes))
 
 
 def shapes_of(pipeline: Pipeline, shape: Shape) -> dict[str, Shape]:

@@ -15,8 +15,9 @@ from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Pair, Samples, Tensor
 from cnnviz.view.explained import LARGEST_WINDOW, WindowBlocks, field_text, title
 from cnnviz.view.grid import Zoom, choose_zoom
-from cnnviz.view.maps import Bytes, Colour, block_means, draw_colour, enlarge, rgb
+from cnnviz.view.maps import Bytes, block_means, draw_colour, enlarge, rgb
 from cnnviz.view.numbers import format_cell
+from cnnviz.view.palette import EMPTY
 from cnnviz.view.scale import Numbers, Scale, choose_scale
 from cnnviz.view.sheet import (
     ACCENT,
@@ -38,7 +39,6 @@ _GAP = 28
 _CELL = 52  # pixels of a window's cell
 _WRITTEN = 12  # rows and columns of cells in which numbers are written
 _CHANNELS = 2  # of a window that are drawn
-PADDING: Colour = (242, 232, 208)  # no colour map has it
 
 Boxes = Sequence[tuple[int, int, int, int]]
 """(top, left, bottom, right) cells, the last two not counted."""
@@ -331,7 +331,7 @@ class _Windows(NamedTuple):
     ) -> None:
         colours = rgb(values, scale)
         if first:
-            colours = np.where(self.padding[line][..., None], np.array(PADDING, np.uint8), colours)
+            colours = np.where(self.padding[line][..., None], np.array(EMPTY, np.uint8), colours)
         pixels = enlarge(colours, (_CELL, _CELL))
         pixels[_CELL - 1 : -1 : _CELL] = FRAME
         pixels[:, _CELL - 1 : -1 : _CELL] = FRAME

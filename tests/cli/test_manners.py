@@ -23,7 +23,17 @@ from rich.cells import cell_len
 import cnnviz
 from tests.cli.conftest import Run, command, files_below, refused, sample, save_plane
 
-COMMANDS = ["convolve", "pool", "pipeline", "shapes", "explain", "compare", "kernels", "layers"]
+COMMANDS = [
+    "convolve",
+    "pool",
+    "pipeline",
+    "shapes",
+    "explain",
+    "compare",
+    "animate",
+    "kernels",
+    "layers",
+]
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
@@ -433,6 +443,7 @@ CARDS: list[list[object]] = [
     ["kernels"], ["layers"], ["kernels", "gabor(31)"], ["layers", "conv"],
     ["shapes", "vgg16", "--input", "3x224x224"],
     ["convolve", "camera.png", "--show", "--values"],
+    ["animate", "digit.png", "conv(4) -> conv(3)", "--frames", "4"],
     ["pipeline", "digit.png", "lenet5", "--labels", "labels_digits.txt", "--show"],
     ["compare", "camera.png", "maxpool(8)", "avgpool(8)", "--show"],
 ]  # fmt: skip

@@ -1,0 +1,308 @@
+"""``cnnviz animate``: the window on its way over the picture, as a GIF."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cnnviz import __version__
+from cnnviz.cli.console import note, printable, stderr
+from cnnviz.cli.options import (
+    ColorOptions,
+    ComputeOptions,
+    FolderOptions,
+    InputOptions,
+    WeightOptions,
+)
+from cnnviz.errors import RequestError
+
+if TYPE_CHECKING:
+    from cnnviz.cli.subject import Subject
+    from cnnviz.core.animation import Scene, Survey
+    from cnnviz.core.types import Row
+    from cnnviz.view.frames import Film
+    from cnnviz.view.maps import Bytes
+
+EXAMPLES = (
+    "cnnviz animate photo.jpg edges",
+    "cnnviz animate matrix.csv 'conv(sobel_x, padding=1)' --duration 400",
+    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3 --apng",
+)
+
+ANIMATION = "Animation"
+
+HOLD = 1500
+"""Milliseconds for which the last frame, the finished map, stays at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnimationOptions:
+    """What moves, and how the file plays."""
+
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            help="Its name or number. (default: the first with a window)",
+            rich_help_panel=ANIMATION,
+        ),
+    ] = None
+    channel: Annotated[
+        int,
+        typer.Option(metavar="C", help="Which of its maps fills.", rich_help_panel=ANIMATION),
+    ] = 0
+    frames: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=10_000,
+            rich_help_panel=ANIMATION,
+            help="How many frames; a map of fewer values has one for each.",
+        ),
+    ] = 60
+    duration: Annotated[
+        int,
+        typer.Option(
+            metavar="MS",
+            min=20,
+            max=60_000,
+            rich_help_panel=ANIMATION,
+            help="Milliseconds for each, in tens; the last stays longer.",
+        ),
+    ] = 120
+    loop: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=65_535,
+            rich_help_panel=ANIMATION,
+            help="How often it is played; 0: for ever.",
+        ),
+    ] = 0
+    size: Annotated[
+        int,
+        typer.Option(
+            metavar="PX",
+            min=320,
+            max=4096,
+            rich_help_panel=ANIMATION,
+            help="How wide a frame is, about: maps are scaled by whole numbers.",
+        ),
+    ] = 960
+    apng: Annotated[
+        bool,
+        typer.Option("--apng", help="An animated PNG, too.", rich_help_panel=ANIMATION),
+    ] = False
+    format: Annotated[
+        Literal["table", "json"],
+        typer.Option(help="How the answer is printed.", rich_help_panel=ANIMATION),
+    ] = "table"
+
+
+def animate(
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE", help="An image, a number matrix (.csv .txt .npy), or - for stdin.",
+            show_default=False,
+        ),
+    ],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
+            show_default=False,
+        ),
+    ],
+    animation: AnimationOptions,
+    weights: WeightOptions,
+    inputs: InputOptions,
+    folder: FolderOptions,
+    colors: ColorOptions,
+    compute: ComputeOptions,
+) -> None:  # fmt: skip
+    """Animate a stage: its window slides over the picture and fills one of its maps.
+
+    Each frame shows the window's cells, the kernel, their products and the sum.
+    """
+    from cnnviz.cli import process
+    from cnnviz.cli.subject import read_subject
+    from cnnviz.core.animation import find_stage, make_scene, stops, survey
+    from cnnviz.core.engine import check_algorithm, computing
+    from cnnviz.core.threads import set_threads
+    from cnnviz.files.run import OutputFolder, animation_name
+    from cnnviz.files.spec import load_spec
+    from cnnviz.view.frameplan import Look
+    from cnnviz.view.frames import Film
+
+    if not folder.out:
+        raise RequestError("--out names no folder", hint="--out . is the current one")
+    process.start_work()
+    set_threads(compute.threads)
+    check_algorithm(compute.algorithm)
+    subject = read_subject(image, load_spec(spec), inputs, weights.weights)
+    pipeline, x, params = subject.pipeline, subject.x, subject.params
+    row = find_stage(pipeline, x.shape, animation.stage, params)
+    names = [animation_name(row, animation.channel)]
+    if animation.apng:
+        names.append(animation_name(row, animation.channel, png=True))
+    output = OutputFolder(folder.out, subject.stem, force=folder.force, record="animate.json")
+    with computing(compute.precision, compute.algorithm), output:
+        output.check(names)
+        scene = make_scene(pipeline, x, row, animation.channel, params, seed=compute.seed)
+        positions = stops(scene.map_size, animation.frames)
+        found = survey(scene, positions)
+        look = Look(
+            **_words(subject, scene, found, len(positions), inputs),
+            colormap=colors.colormap,
+            size=animation.size,
+        )
+        film = Film(scene, positions, found, look)
+        encoded = _encode(film, subject, row, len(positions), animation, quiet=folder.quiet)
+        files = [output.write(name, data) for name, data in zip(names, encoded, strict=True)]
+        answer = {
+            "cnnviz": __version__,
+            "input": {"path": subject.source, "shape": list(x.shape)},
+            "pipeline": str(pipeline),
+            "stage": row.name,
+            "channel": scene.channel,
+            "frames": len(positions),
+            "size": list(film.size),
+            "duration": animation.duration,
+            "loop": animation.loop,
+            "files": files,
+        }
+        output.finish(
+            {
+                "cnnviz": __version__,
+                "command": ["cnnviz", *sys.argv[1:]],
+                "seed": compute.seed,
+                "weights": weights.weights,
+                **answer,
+            }
+        )
+    _print(answer, [len(data) for data in encoded], animation.format, quiet=folder.quiet)
+    if not folder.quiet:
+        _tell(scene, found, compute.seed)
+
+
+def _encode(
+    film: Film, subject: Subject, row: Row, count: int, options: AnimationOptions, *, quiet: bool
+) -> list[bytes]:
+    """Draw the frames one after another, each for all files, and return the files' bytes."""
+    from cnnviz.files.images.animation import Apng, Gif
+
+    text = {"cnnviz:stage": row.name, "cnnviz:pipeline": str(subject.pipeline)}
+    files = [
+        kind(film.size, film.palette.colours, count, loop=options.loop, text=text)
+        for kind in ((Gif, Apng) if options.apng else (Gif,))
+    ]
+    for number, frame in enumerate(_with_progress(film.frames(), count, quiet=quiet), start=1):
+        hold = max(options.duration, HOLD) if number == count else options.duration
+        for file in files:
+            file.add(frame, hold)
+    return [file.finish() for file in files]
+
+
+def _with_progress(frames: Iterator[Bytes], count: int, *, quiet: bool) -> Iterator[Bytes]:
+    """Yield the frames; meanwhile a bar on a terminal, nothing in a pipe."""
+    if quiet or not stderr().is_terminal:
+        yield from frames
+        return
+    from rich.progress import track
+
+    yield from track(frames, "frames", total=count, console=stderr(), transient=True)
+
+
+def _words(
+    subject: Subject, scene: Scene, found: Survey, count: int, inputs: InputOptions
+) -> dict[str, Any]:
+    """Say what the frames show: title, note, captions, and the names of the channels read."""
+    from cnnviz.core.pipeline import INPUT
+
+    row, depth, maps = scene.row, scene.source.shape[0], scene.row.output_shape[0]
+    planes = _planes(subject, inputs)
+    coloured = row.inputs[0] == INPUT and set(planes) == {"red", "green", "blue"}
+    channels = planes if coloured else tuple(f"channel {channel}" for channel in range(depth))
+    whole = coloured and len(found.channels) == 3
+    source = f"{row.inputs[0]}: {_times(scene.source.shape)}"
+    if depth > 1 and not whole:
+        source += f", {channels[found.channels[found.main]]}"
+    if len(scene.reads) > len(found.channels):
+        source += ", which contributes most"
+    output = f"{row.name}: {_times(row.output_shape)}"
+    if maps > 1:
+        output += f", map {scene.channel}"
+        names = subject.pipeline.map_names(planes)[row.name]
+        if len(names) == maps:
+            output += f": {names[scene.channel]}"
+    total = scene.output.size
+    note = f"{count:,} of {total:,} positions" if count < total else f"all {total:,} positions"
+    if getattr(subject.pipeline.nodes[row.index - 1].layer, "flip", False):
+        note += "; the kernel is rotated by 180 degrees"
+    return {
+        "title": f"{row.name}: {row.text}",
+        "notes": [note],
+        "source": source,
+        "output": output,
+        "names": channels,
+        "picture": [planes.index(name) for name in ("red", "green", "blue")] if whole else None,
+    }
+
+
+def _planes(subject: Subject, inputs: InputOptions) -> tuple[str, ...]:
+    """Return the names of the input's channels: their colours, or their numbers."""
+    from cnnviz.cli.job import input_options
+    from cnnviz.files.preparation import COLORS
+
+    count = subject.x.shape[0]
+    color = input_options(inputs, subject.spec.input).color
+    planes = COLORS["gray" if count == 1 else color]
+    return planes if len(planes) == count else tuple(map(str, range(count)))
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bool) -> None:
+    """Print the answer: JSON even where all else is quiet."""
+    if form == "json":
+        from cnnviz.cli.printing import write
+        from cnnviz.core.jsontext import json_text
+
+        write(json_text(answer) + "\n")
+    elif not quiet:
+        from cnnviz.cli.listing import print_listing
+
+        width, height = answer["size"]
+        records = [
+            {
+                "file": printable(path),
+                "frames": str(answer["frames"]),
+                "pixels": f"{width}×{height}",
+                "bytes": f"{size:,}",
+            }
+            for path, size in zip(answer["files"], sizes, strict=True)
+        ]
+        print_listing("files", records, "table", least=("pixels", "frames"))
+
+
+def _tell(scene: Scene, found: Survey, seed: int) -> None:
+    """Tell on stderr what a viewer should know."""
+    row, maps = scene.row, scene.row.output_shape[0]
+    if row.weights == "drawn":
+        note(f"random weights (seed {seed}): {row.name}")
+    if maps > 1:
+        note(f"{row.name} has {maps} maps, this is map {scene.channel} (--channel chooses)")
+    if len(found.channels) < len(scene.reads):
+        note(
+            f"of the {len(scene.reads)} channels it reads, channel {found.channels[0]} "
+            "contributes most: its window and products are shown"
+        )

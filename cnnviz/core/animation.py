@@ -1,0 +1,314 @@
+"""A window's way over a map: where it stops, and the arithmetic of the value it makes there.
+
+Only what is shown is computed: the stages before the animated one, one of its maps, and the terms
+of the positions that become frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.engine import correlate
+from cnnviz.core.excerpts import excerpts, shapes_of
+from cnnviz.core.explanation import Arithmetic
+from cnnviz.core.layers.base import Elementwise, Layer, plane
+from cnnviz.core.layers.convolution import Correlation
+from cnnviz.core.layers.pooling import LocalPool
+from cnnviz.core.pipeline import INPUT, Pipeline, node_params
+from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
+from cnnviz.core.window import Window
+from cnnviz.errors import RequestError
+
+ANIMATED = (Correlation, LocalPool, Elementwise)
+"""The layers that work window by window, or cell by cell."""
+
+ABREAST = 3
+"""Channels whose patches are all shown; of more only the one that contributes most."""
+
+Explain = Callable[[Pair], Arithmetic]
+
+
+# --- which stage, which positions --------------------------------------------------------------
+
+
+def find_stage(
+    pipeline: Pipeline, shape: Shape, stage: str | None = None, params: Params | None = None
+) -> Row:
+    """Return the stage to animate: the one named, or the first whose window slides.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    shape : Shape
+        The input's, (C, H, W).
+    stage : str, optional
+        A name or an index from 1.
+    params : Params, optional
+        Loaded weights, so that the row tells where its own come from.
+
+    Raises
+    ------
+    RequestError
+        If there is no such stage, or its values are not made window by window or cell by cell.
+    """
+    rows = list(pipeline.rows(shape, params))
+    able = [
+        row
+        for row, node in zip(rows, pipeline.nodes, strict=True)
+        if isinstance(node.layer, ANIMATED) and len(row.input_shape) == 3
+    ]
+    if stage is None:
+        sliding = [row for row in able if row.kernel_size is not None]
+        if able:
+            return (sliding or able)[0]
+        raise RequestError(
+            "no stage of this pipeline can be animated",
+            hint="conv, depthwise and pooling slide windows over maps, activations go cell by cell",
+        )
+    row = rows[pipeline.find(stage)]
+    if row not in able:
+        names = ", ".join(one.name for one in able[:8]) + (", …" if len(able) > 8 else "")
+        raise RequestError(
+            f"stage {row.index} {row.name} ({row.layer}) cannot be animated: no window slides "
+            "over its maps",
+            hint=f"of this pipeline these can: {names}" if able else "nor can any other stage",
+        )
+    return row
+
+
+def stops(size: Pair, count: int) -> list[Pair]:
+    """Return `count` positions of a map of `size` in raster order, or all if they are fewer.
+
+    They lie evenly in as many evenly spaced rows as make the steps about as long as the rows are
+    apart, so that the window glides. The first and the last position are always among them.
+
+    >>> stops((2, 2), 60)
+    [(0, 0), (0, 1), (1, 0), (1, 1)]
+    >>> stops((101, 101), 9)
+    [(0, 0), (0, 50), (0, 100), (50, 0), (50, 50), (50, 100), (100, 0), (100, 50), (100, 100)]
+    """
+    rows, columns = size
+    count = min(max(count, 2), rows * columns)
+    least = max(-(-count // columns), min(rows, 2))
+    most = min(rows, max(count // 2, least))
+    lines = min(max(round(math.sqrt(count * rows / columns)), least), most)
+    found = []
+    for line in range(lines):
+        row = _spread(line, lines, rows)
+        stations = (line + 1) * count // lines - line * count // lines
+        if stations == 1:  # the first row begins at the first column, the last ends at the last
+            found.append((row, columns - 1 if line or lines == 1 else 0))
+            continue
+        found += [(row, _spread(station, stations, columns)) for station in range(stations)]
+    return found
+
+
+def _spread(index: int, count: int, length: int) -> int:
+    """Return the `index`-th of `count` evenly spaced positions among `length`, both ends in it."""
+    return (2 * index * (length - 1) + count - 1) // (2 * (count - 1)) if count > 1 else 0
+
+
+# --- the scene ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One map of a stage, and all that is needed to tell how each of its values is made."""
+
+    row: Row
+    channel: int
+    window: Window  # of one cell for layers that work cell by cell
+    source: Tensor | Samples  # what the stage reads, (C, H, W)
+    reads: range  # the channels of it that a value is made of
+    output: Tensor  # (rows, columns)
+    arithmetic: Explain  # of the value at a position
+
+    @property
+    def size(self) -> Pair:
+        """(rows, columns) of what the window slides over."""
+        return plane(self.source.shape)
+
+    @property
+    def map_size(self) -> Pair:
+        """(rows, columns) of the map that is made."""
+        return (self.output.shape[0], self.output.shape[1])
+
+    def planes(self, channels: Sequence[int]) -> Tensor:
+        """Return some channels of what the stage reads, (N, H, W)."""
+        if isinstance(self.source, Samples):
+            return Samples(self.source.values[list(channels)], self.source.unit).tensor()
+        return self.source[list(channels)]
+
+    def start(self, at: Pair) -> Pair:
+        """Return the first row and column of the window at a position; in padding, below 0."""
+        pads = self.window.pads(self.size)
+        return (
+            at[0] * self.window.stride[0] - pads[0],
+            at[1] * self.window.stride[1] - pads[1],
+        )
+
+
+def make_scene(
+    pipeline: Pipeline,
+    x: Tensor | Samples,
+    row: Row,
+    channel: int = 0,
+    params: Params | None = None,
+    *,
+    seed: int = 0,
+) -> Scene:
+    """Compute one map of a stage, and what the stage reads.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    x : Tensor or Samples
+        The pipeline's input, (C, H, W).
+    row : Row
+        The stage, from `find_stage`.
+    channel : int
+        Which of its maps.
+    params : Params, optional
+        Weights by ``STAGE.name``; stages not in it use their own.
+    seed : int
+        What random filters are drawn from.
+
+    Raises
+    ------
+    RequestError
+        If the stage has no such map.
+    CnnvizError
+        If a stage does not fit.
+    """
+    maps = row.output_shape[0]
+    if not 0 <= channel < maps:
+        raise RequestError(
+            f"{row.name} has no map {channel}",
+            hint=f"its maps are 0 to {maps - 1}" if maps > 1 else "its only map is 0",
+        )
+    node = pipeline.nodes[row.index - 1]
+    layer, name = node.layer, node.inputs[0]
+    source = x if isinstance(x, Samples) else np.asarray(x, np.float32)
+    if name != INPUT:
+        whole = {name: Cells.whole(shapes_of(pipeline, x.shape)[name])}
+        source = excerpts(pipeline, x, whole, params, seed=seed)[name].values
+    shape = source.shape
+    own = node_params(node, row.index, [shape], params or {}, seed)
+    (read,) = layer.reads(Cells.of((channel, 0, 0)), shape)
+    reads = range(int(read.axes[0][0]), int(read.axes[0][-1]) + 1)
+
+    def arithmetic(at: Pair) -> Arithmetic:
+        cell = (channel, *at)
+        (cells,) = layer.reads(Cells.of(cell), shape)
+        return layer.explain(cell, Excerpt.cut(source, cells.filled()), params=own)
+
+    with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+        output = _one_map(layer, source, reads, channel, own)
+    return Scene(
+        row=row,
+        channel=channel,
+        window=layer.window(shape) or Window((1, 1)),
+        source=source,
+        reads=reads,
+        output=output,
+        arithmetic=arithmetic,
+    )
+
+
+def _one_map(
+    layer: Layer, x: Tensor | Samples, reads: range, channel: int, params: Params
+) -> Tensor:
+    """Compute one map of a layer from the channels it reads."""
+    if not isinstance(layer, Correlation):
+        _, *size = layer.output_shape(x.shape)
+        cells = Cells((np.array([channel]), *map(np.arange, size)))
+        excerpt = Excerpt.cut(x, layer.reads(cells, x.shape)[0].filled())
+        return np.asarray(layer.part(cells, excerpt, params=params)[0])
+    part = slice(reads.start, reads.stop)  # of samples as they are: a photograph's are many
+    given = Samples(x.values[part], x.unit) if isinstance(x, Samples) else x[part]
+    bias = params.get("bias")
+    maps: Tensor = correlate(
+        given,
+        params["weight"][channel : channel + 1],
+        layer.window(x.shape),
+        bias=None if bias is None else bias[channel : channel + 1],
+        padding_mode=layer.padding_mode,
+        pad_value=layer.pad_value,
+    )
+    return np.asarray(maps[0])
+
+
+# --- what is shown of it -----------------------------------------------------------------------
+
+PIXEL, COPY, NUMBER, NOTHING = range(4)
+"""What a cell of a patch is: a pixel, a copy of one beyond the edge, a number there, no term."""
+
+
+class Patches(NamedTuple):
+    """The terms of a value as they stand in the window, for some channels, (N, kh, kw) each."""
+
+    value: NDArray[np.float64]
+    part: NDArray[np.float64]
+    weight: NDArray[np.float64] | None
+    kind: NDArray[np.uint8]
+    chosen: tuple[int, int, int] | None  # which won, of a largest or smallest
+
+    @classmethod
+    def of(cls, arithmetic: Arithmetic, channels: Sequence[int]) -> Patches:
+        """Lay out those terms that are read from `channels`, in rising order."""
+        terms, wanted = arithmetic.terms, np.array(channels)
+        shape = (len(wanted), *(arithmetic.kernel_size or (1, 1)))
+        places = np.zeros((len(terms), 2), np.intp) if terms.place is None else terms.place
+        index = np.searchsorted(wanted, terms.at[:, 0])
+        among = wanted[np.minimum(index, len(wanted) - 1)] == terms.at[:, 0]
+        where = (index[among], places[among, 0], places[among, 1])
+
+        def laid(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+            there = np.zeros(shape)
+            there[where] = numbers[among]
+            return there
+
+        beyond = np.where(terms.at[:, 1:].min(axis=1) < 0, NUMBER, COPY)
+        kind = np.full(shape, NOTHING, np.uint8)
+        kind[where] = np.where(terms.padding, beyond, PIXEL)[among]
+        chosen = None
+        if arithmetic.chosen is not None and among[arithmetic.chosen]:
+            place = int(among[: arithmetic.chosen].sum())
+            chosen = (int(where[0][place]), int(where[1][place]), int(where[2][place]))
+        weight = None if terms.weight is None else laid(terms.weight)
+        return cls(laid(terms.value), laid(terms.part), weight, kind, chosen)
+
+
+class Survey(NamedTuple):
+    """What an animation's frames have in common, known once all were looked at."""
+
+    channels: tuple[int, ...]  # those whose patches are shown
+    main: int  # which of them, counted from 0, brings most
+    reach: float  # the largest part of a shown term, of either sign
+
+
+def survey(scene: Scene, positions: Sequence[Pair]) -> Survey:
+    """Find which channels to show, and how large what they bring becomes.
+
+    Up to `ABREAST` channels are all shown; of more, the one whose parts are the largest, their
+    magnitudes added up over all positions.
+    """
+    brought = np.zeros(len(scene.reads))
+    largest = np.zeros(len(scene.reads))
+    for at in positions:
+        terms = scene.arithmetic(at).terms
+        index = terms.at[:, 0] - scene.reads.start
+        size = np.abs(np.where(np.isfinite(terms.part), terms.part, 0.0))
+        np.add.at(brought, index, size)
+        np.maximum.at(largest, index, size)
+    shown = range(len(scene.reads)) if len(scene.reads) <= ABREAST else [int(brought.argmax())]
+    channels = tuple(scene.reads[index] for index in shown)
+    main = int(np.argmax([brought[index] for index in shown]))
+    return Survey(channels, main, float(max(largest[index] for index in shown)))

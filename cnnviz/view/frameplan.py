@@ -1,0 +1,171 @@
+"""Where everything on an animation's frame goes: two maps with their bars, patches, and text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from cnnviz.core.animation import Scene, Survey
+from cnnviz.core.types import Pads, Pair
+from cnnviz.view.grid import Zoom, choose_zoom
+from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, text_width
+
+RING = 4  # pixels of the outline around a window
+SIGN = 36  # pixels between two patches: for × and =
+LINE = 20  # from one line of text to the next
+_GAP = 40  # between the two maps
+_LEAST = 160  # pixels for a map with its bar
+_MOST_CELL = 48  # pixels of a patch's cell
+_PATCHES = 0.34  # of the frame's size: how high all patches may be
+_MAPS = 0.45  # and a map
+
+
+class Look(NamedTuple):
+    """What the frames say besides the numbers, and how they are coloured."""
+
+    title: str
+    notes: Sequence[str]
+    source: str  # over the map that is read
+    output: str  # over the map that is made
+    names: Sequence[str]  # of the channels that the stage reads
+    colormap: str = "auto"
+    size: int = 960  # of a frame's width, about
+    picture: Sequence[int] | None = None  # which channels are red, green and blue of a picture
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a map is drawn on a frame: its first pixel, its zoom, its size in values."""
+
+    x: int
+    y: int
+    zoom: Zoom
+    size: Pair
+
+    @property
+    def shown(self) -> Pair:
+        """How many pixels high and wide it is."""
+        return self.zoom.shown(self.size)
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Its pixels on the frame."""
+        height, width = self.shown
+        return slice(self.y, self.y + height), slice(self.x, self.x + width)
+
+    def box(self, start: Pair, extent: Pair = (1, 1)) -> tuple[int, int, int, int]:
+        """Return the (top, left, bottom, right) pixels of some cells, the last two not counted."""
+        edges = []
+        for axis, origin in ((0, self.y), (1, self.x)):
+            up, down = self.zoom.up[axis], self.zoom.down[axis]
+            first = math.floor(start[axis] * up / down)
+            last = max(math.ceil((start[axis] + extent[axis]) * up / down), first + 1)
+            edges.append((origin + first, origin + last))
+        (top, bottom), (left, right) = edges
+        return top, left, bottom, right
+
+    def moved(self, x: int, y: int) -> Place:
+        """Return the place so many pixels further right and down."""
+        return replace(self, x=self.x + x, y=self.y + y)
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """Where everything is, in pixels."""
+
+    left: int
+    captions: int  # the baseline of those over the maps
+    source: Place
+    margins: Pads  # pixels of padding around it
+    output: Place
+    bars: int  # their top
+    telling: int  # the top of all that changes below the bars
+    patches: Sequence[Sequence[Place]]  # for each channel: window, or window, kernel, products
+    sentences: int  # the top of the last lines
+    size: tuple[int, int]  # (width, height)
+
+    @classmethod
+    def of(cls, scene: Scene, found: Survey, look: Look, captions: Sequence[str]) -> FramePlan:
+        """Choose the zooms, and put everything below or beside what it belongs to.
+
+        `captions` are those over the patches of each channel.
+        """
+        inner = max(look.size - 2 * MARGIN, 320)
+        pads = scene.window.pads(scene.size)
+        padded = (scene.size[0] + pads[0] + pads[2], scene.size[1] + pads[1] + pads[3])
+        zoom, made = (_map_zoom(size, look.size) for size in (padded, scene.map_size))
+        top, left, bottom, right = (
+            math.ceil(pad / zoom.down[axis % 2]) * zoom.up[axis % 2]
+            for axis, pad in enumerate(pads)
+        )
+        source = Place(RING + 1 + left, 24 + RING + top, zoom, scene.size)
+        height, width = top + source.shown[0] + bottom, left + source.shown[1] + right
+        column = (
+            max(width, min(text_width(drawable(look.source), TEXT_SIZE), look.size // 2), _LEAST)
+            + _GAP
+        )
+        output = Place(max(RING + 1 + column, (inner + _GAP) // 2), 24 + RING, made, scene.map_size)
+        bars = output.y + max(height, output.shown[0]) + RING + 8
+        telling = bars + 44
+        patches = _patches(scene, found, look, captions, inner, telling + LINE + 28)
+        end = patches[-1][-1]
+        sentences = end.y + end.shown[0] + 10
+        return cls(
+            left=0,
+            captions=12,
+            source=source,
+            margins=(top, left, bottom, right),
+            output=output,
+            bars=bars,
+            telling=telling,
+            patches=patches,
+            sentences=sentences,
+            size=(
+                max(
+                    output.x + max(output.shown[1], _LEAST) + RING + 1,
+                    end.x + end.shown[1] + 1,
+                    inner,
+                ),
+                sentences + 2 * LINE + 6,
+            ),
+        )
+
+    def moved(self, x: int, y: int) -> FramePlan:
+        """Return the plan with everything so many pixels further right and down."""
+        return replace(
+            self,
+            left=self.left + x,
+            captions=self.captions + y,
+            source=self.source.moved(x, y),
+            output=self.output.moved(x, y),
+            bars=self.bars + y,
+            telling=self.telling + y,
+            patches=[[place.moved(x, y) for place in line] for line in self.patches],
+            sentences=self.sentences + y,
+        )
+
+
+def _map_zoom(size: Pair, frame: int) -> Zoom:
+    room = (round(_MAPS * frame), frame // 2)
+    return choose_zoom(size, room, min(_LEAST, *room), most=frame // 2)
+
+
+def _patches(
+    scene: Scene, found: Survey, look: Look, captions: Sequence[str], inner: int, top: int
+) -> list[list[Place]]:
+    """Put the patches of each channel side by side, those of the channels below one another."""
+    kernel, rows = scene.window.kernel_size, len(found.channels)
+    names = [text_width(look.names[channel], TEXT_SIZE) for channel in found.channels]
+    first = max(names) + 12 if rows > 1 else 0
+    across = (inner - first - (len(captions) - 1) * SIGN) // len(captions)
+    down = round(_PATCHES * look.size) // rows - 8
+    room = (min(down, _MOST_CELL * kernel[0]), min(across, _MOST_CELL * kernel[1]))
+    zoom = choose_zoom(kernel, room, 16, most=look.size)
+    height, width = zoom.shown(kernel)
+    xs, x = list[int](), first + 1
+    for caption in captions:
+        xs.append(x)
+        x += max(width, text_width(caption, TEXT_SIZE)) + SIGN
+    return [[Place(x, top + row * (height + 8), zoom, kernel) for x in xs] for row in range(rows)]
