@@ -18,15 +18,20 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cnnviz.core.compare import with_convention as with_convention
     from cnnviz.core.engine import computing as computing
     from cnnviz.core.engine import correlate as correlate
     from cnnviz.core.engine import pool as pool
+    from cnnviz.core.explaining import Explanation as Explanation
+    from cnnviz.core.explaining import explain as explain
+    from cnnviz.core.explaining import trace as trace
     from cnnviz.core.kernels import KERNELS as KERNELS
     from cnnviz.core.kernels import Kernel as Kernel
     from cnnviz.core.kernels import build_kernels as build_kernels
     from cnnviz.core.layers import LAYERS as LAYERS
     from cnnviz.core.layers import Layer as Layer
     from cnnviz.core.layers import make_layer as make_layer
+    from cnnviz.core.losses import winners as winners
     from cnnviz.core.options import Padding as Padding
     from cnnviz.core.pipeline import Node as Node
     from cnnviz.core.pipeline import Pipeline as Pipeline
@@ -56,9 +61,12 @@ if TYPE_CHECKING:
     from cnnviz.view.render import draw_map as draw_map
 
 _HOMES = {
+    "cnnviz.core.compare": ("with_convention",),
     "cnnviz.core.engine": ("computing", "correlate", "pool"),
+    "cnnviz.core.explaining": ("Explanation", "explain", "trace"),
     "cnnviz.core.kernels": ("KERNELS", "Kernel", "build_kernels"),
     "cnnviz.core.layers": ("LAYERS", "Layer", "make_layer"),
+    "cnnviz.core.losses": ("winners",),
     "cnnviz.core.options": ("Padding",),
     "cnnviz.core.pipeline": ("Node", "Pipeline", "Term"),
     "cnnviz.core.threads": ("set_threads",),

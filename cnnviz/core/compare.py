@@ -16,8 +16,9 @@ import numpy as np
 
 from cnnviz.core.layers import Layer
 from cnnviz.core.layers.base import plane
-from cnnviz.core.layers.convolution import Convolution, ConvTranspose
+from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.layers.pooling import AvgPool, LocalPool
+from cnnviz.core.layers.transposed import ConvTranspose
 from cnnviz.core.pipeline import INPUT, Pipeline
 from cnnviz.core.statistics import BLOCK
 from cnnviz.core.types import Pads, Row, Shape, Stage, Tensor, Totals

@@ -9,6 +9,7 @@ from cnnviz.core.layers import (
     normalization,
     pooling,
     resize,
+    transposed,
 )
 from cnnviz.core.layers.base import ALIASES, LAYERS, Layer, ParamSpec, find_layer, make_layer
 from cnnviz.core.layers.filters import KernelGroup
@@ -39,4 +40,5 @@ __all__ = [
     "normalization",
     "pooling",
     "resize",
+    "transposed",
 ]
