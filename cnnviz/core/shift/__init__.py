@@ -5,12 +5,13 @@ sentences what the numbers show.
 """
 
 from cnnviz.core.shift.findings import compared, findings
-from cnnviz.core.shift.records import INPUT, Movement, MovementErrors, StageErrors
+from cnnviz.core.shift.records import AXES, MODES, Movement, MovementErrors, StageErrors
 from cnnviz.core.shift.rotation import rotate, rotation_errors
 from cnnviz.core.shift.translation import shift_errors
 
 __all__ = [
-    "INPUT",
+    "AXES",
+    "MODES",
     "Movement",
     "MovementErrors",
     "StageErrors",

@@ -92,9 +92,7 @@ def values_of(x: Tensor | Samples) -> NDArray[Any]:
     return x.values if isinstance(x, Samples) else x
 
 
-def _with_first(
-    first: NDArray[Any], others: Iterator[NDArray[Any]]
-) -> Iterator[NDArray[Any]]:
+def _with_first(first: NDArray[Any], others: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
     yield first
     yield from others
 
@@ -142,5 +140,3 @@ def _turned(pipeline: Pipeline) -> set[str]:
 
 def nothing() -> None:
     """Stand in for `advance` where nobody watches."""
-
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnviz.core.pipeline import INPUT as INPUT
 from cnnviz.core.types import Shape
 
 Axis = Literal["x", "y", "both"]

@@ -57,8 +57,8 @@ def rotation_errors(
     """Measure how each stage's output changes when the picture turns by angles up to `degrees`.
 
     The equivariance error compares with the reference output turned by the same angle on its own
-    grid. Both errors are taken inside the disc inscribed in the map, which stays on it at every angle; a
-    stage without a grid has the invariance error alone, of all its values.
+    grid. Both errors are taken inside the disc inscribed in the map, which stays on it at every
+    angle; a stage without a grid has the invariance error alone, of all its values.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ class _Turn:
         if grid is None:
             own, _ = reference.distances(new)
             return None, relative(own, float(reference.energy.sum()))
-        size: Pair = reference.energy.shape  # type: ignore[assignment]  # it has two axes
+        size: Pair = reference.energy.shape
         jumps = (abs(float(grid.jumps[0])), abs(float(grid.jumps[1])))
         at = disc(size, jumps)
         if not at.size:

@@ -157,7 +157,7 @@ class _Shift:
         self, new: NDArray[Any], reference: Reference, grid: Grid | None
     ) -> tuple[float | None, float | None]:
         """Return the equivariance and the invariance error."""
-        size: Pair = reference.energy.shape  # type: ignore[assignment]  # it has two axes
+        size: Pair = reference.energy.shape
         offset = None if grid is None else self._offset(size, grid)
         energy = whole = float(reference.energy.sum())
         if offset is None or (self.circular and offset == (0, 0)):
