@@ -11,7 +11,7 @@ import typer
 from cnnviz import __version__
 from cnnviz.cli.door import App, command
 
-COMMANDS = ("convolve", "pool", "pipeline", "shapes", "kernels", "layers")
+COMMANDS = ("convolve", "pool", "pipeline", "shapes", "shift", "kernels", "layers")
 """Each is a module of its name in `cnnviz.cli` with a function of its name."""
 
 if TYPE_CHECKING:

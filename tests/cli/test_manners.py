@@ -23,7 +23,7 @@ from rich.cells import cell_len
 import cnnviz
 from tests.cli.conftest import Run, command, files_below, refused, sample, save_plane
 
-COMMANDS = ["convolve", "pool", "pipeline", "shapes", "kernels", "layers"]
+COMMANDS = ["convolve", "pool", "pipeline", "shapes", "shift", "kernels", "layers"]
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
