@@ -220,6 +220,7 @@ def _tell(
 
     first = next(iter(subjects.values()))
     texts = {name: str(subject.pipeline) for name, subject in subjects.items()}
+    title = f"{display_name(first.source)}, {move.words}"
     chart = "shift.png" if move.rotate is None else "shift_rotate.png"
     with OutputFolder(options.out, first.stem, force=options.force, record="shift.json") as folder:
         folder.check((chart,))
@@ -231,7 +232,7 @@ def _tell(
         ]
         if len(told) > 1:
             notes += compared(told["A"], told["B"])
-        picture = draw_errors(told, texts, display_name(first.source))
+        picture = draw_errors(told, texts, title)
         about = {"cnnviz:pipeline": texts[next(iter(texts))], "cnnviz:movement": move.words}
         if "B" in texts:
             about["cnnviz:against"] = texts["B"]
@@ -245,7 +246,7 @@ def _tell(
             }
         )
     if not options.quiet or form == "json":
-        _print(told, texts, record, f"{display_name(first.source)}, {move.words}", form)
+        _print(told, texts, record, title, form)
     if not options.quiet:
         for sentence in notes:
             note(sentence)

@@ -128,11 +128,10 @@ def _draw_panel(sheet: Sheet, panel: Panel, scale: Sequence[float], left: int, t
     for x in marked:
         at = place(x, 0)[0]
         plot.segment((at, 0), (at, height), _GRID, 1)
-        sheet.text(left + at, top + height + 16, format_number(x), SMALL_SIZE, anchor="ms")
+        sheet.text(left + at, top + height + 18, format_number(x), SMALL_SIZE, anchor="ms")
     sheet.text(
-        left + width / 2, top + height + 33, drawable(panel.x_label), SMALL_SIZE, anchor="ms"
+        left + width / 2, top + height + 35, drawable(panel.x_label), SMALL_SIZE, anchor="ms"
     )
-    every = max(1, math.ceil(_SPACING * len(panel.xs) / width))
     for line in panel.lines:
         points = [
             (index, *place(x, value))
@@ -140,9 +139,11 @@ def _draw_panel(sheet: Sheet, panel: Panel, scale: Sequence[float], left: int, t
             if value is not None
         ]
         plot.line(points, line)
-        for index, x, y in points:
-            if (index - line.style) % every == 0 or len(points) == 1:
+        last = -math.inf
+        for _, x, y in points:
+            if x - last >= _SPACING:
                 plot.mark((x, y), line.style)
+                last = x
     sheet.draw.rectangle((left - 1, top - 1, left + width, top + height), outline=FRAME)
     plot.onto(sheet.image, (left, top))
 

@@ -223,16 +223,15 @@ def charts(told: Told) -> list[Panel]:
     ]
 
 
-def draw_errors(told: Told, pipelines: Mapping[str, str], source: str) -> Image.Image:
-    """Draw both errors on one sheet, under the picture's name and the pipelines' text."""
+def draw_errors(told: Told, pipelines: Mapping[str, str], title: str) -> Image.Image:
+    """Draw both errors on one sheet, under a title and the pipelines' text."""
     panels = charts(told)
     left_out = sum(len(errors.stages) for errors in told.values()) - len(panels[0].lines)
     notes = [f"{name}: {text}" if name else text for name, text in pipelines.items()]
     shared = _shared(told)
     if left_out - shared > 0:
         notes.append(f"{left_out - shared} more stages are not drawn; shift.json has them all")
-    verb = "turned" if next(iter(told.values())).movement.axis is None else "moved"
-    return draw_chart(panels, title=f"{source}, {verb}", notes=notes)
+    return draw_chart(panels, title=title, notes=notes)
 
 
 def _x_label(movement: Movement) -> str:

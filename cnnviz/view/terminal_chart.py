@@ -77,6 +77,9 @@ class LineChart:
         yield Segment.line()
         yield Segment(" " * (margin + 1) + self._x_axis(columns).rstrip())
         yield Segment.line()
+        label = fitted(self.panel.x_label, columns, ascii_only=ascii_only)
+        yield Segment(" " * (margin + 1 + (columns - cell_len(label)) // 2) + label)
+        yield Segment.line()
 
     def _column(self, x: float, columns: int) -> float:
         """Return where an x lies, in columns from the plot's left edge."""
