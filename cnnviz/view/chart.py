@@ -28,10 +28,10 @@ Values = tuple[float | None, ...]
 MOST_LINES = 8
 """So many lines differ in both colour and mark."""
 
-# Okabe & Ito, "Color Universal Design", 2008, their yellow replaced: it cannot be seen on white.
+# After Okabe & Ito, "Color Universal Design", 2008; what is pale on white is darker here.
 _COLOURS: tuple[Colour, ...] = (
     *((32, 32, 32), (0, 114, 178), (213, 94, 0), (0, 138, 103)),
-    *((204, 121, 167), (86, 160, 213), (200, 140, 0), (128, 70, 160)),
+    *((204, 121, 167), (86, 160, 213), (140, 134, 20), (128, 70, 160)),
 )
 _GRID: Colour = (226, 226, 226)
 

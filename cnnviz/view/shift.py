@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -82,7 +82,8 @@ class ErrorTables:
         limit = options.max_width if console.is_terminal else None
         for measure in MEASURES:
             head = f"{measure.title}: {measure.meaning}, by {self._movement.unit}"
-            yield Text(head, "bold", no_wrap=limit is None, overflow="fold")
+            overflow: OverflowMethod = "ignore" if limit is None else "fold"
+            yield Text(head, "bold", no_wrap=limit is None, overflow=overflow)
             table = self._table(measure, limit, ascii_only=options.ascii_only)
             yield from console.render(table, options.update(width=max(options.max_width, 4000)))
             yield Text("")
@@ -159,7 +160,7 @@ def _kept(widths: list[int], fixed: int, limit: int | None) -> list[int]:
     for column in (fixed - 2, fixed - 1):
         if wide() > limit:
             kept.remove(column)
-    while wide() > limit and len(kept) > fixed - 2 + 2:
+    while wide() > limit and len(kept) > fixed - 1:
         kept.pop(-2)
     name = fixed - 3
     widths[name] = max(4, min(widths[name], widths[name] + limit - wide()))

@@ -601,5 +601,5 @@ def test_examples_run(run: Run, example: str) -> None:
     assert program == "cnnviz"
     result = run(*words)
     assert result.code == 0, result.err
-    assert "error" not in result.err
+    assert "error:" not in result.err
     assert result.out

@@ -70,8 +70,10 @@ def test_errors_are_what_whole_arrays_say(samples):
     for place, degrees in enumerate(told.movement.amounts):
         turned = rotate(pixels, degrees)
         after = [turned, *(stage.output for stage in pipeline.run(turned))]
-        for stage, new, old in zip(told.stages, after, before, strict=True):
-            new, old = new.astype(np.float64), old.astype(np.float64)
+        pairs = [
+            (new.astype(float), old.astype(float)) for new, old in zip(after, before, strict=True)
+        ]
+        for stage, (new, old) in zip(told.stages, pairs, strict=True):
             if old.ndim == 1:
                 assert stage.equivariance[place] is None
                 expected = np.linalg.norm(new - old) / np.linalg.norm(old)

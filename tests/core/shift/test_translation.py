@@ -43,7 +43,7 @@ def test_circular_shifts_by_multiples_of_the_total_stride_move_the_maps_along(pr
         ]
         for d, error in enumerate(stage.equivariance, start=1):
             if all((d / jump).denominator == 1 for jump in passed):
-                assert error is None and stage.norm == 0 or error <= ROUNDING, (stage.name, d)
+                assert (error is None and stage.norm == 0) or error <= ROUNDING, (stage.name, d)
 
 
 @given(circular_problems())
