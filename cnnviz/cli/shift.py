@@ -367,7 +367,7 @@ def _stages(told: MovementErrors) -> list[dict[str, Any]]:
             "output_shape": list(stage.output_shape),
             "effective_stride": None
             if stage.effective_stride is None
-            else list(stage.effective_stride),
+            else [int(step) if step.is_integer() else step for step in stage.effective_stride],
             "shifts": list(told.movement.amounts),
             "equivariance": list(stage.equivariance),
             "invariance": list(stage.invariance),
