@@ -77,8 +77,9 @@ def shift(
 ) -> None:  # fmt: skip
     """Move the picture, and tell how far each stage's output follows and how far it changes.
 
-    Invariance error: the output against the unmoved one. Equivariance error: against the unmoved
-    one moved along, where that is by whole cells. Both relative to the output's L2 norm.
+    Invariance error: the output against the unmoved one. Equivariance error:
+    against the unmoved one moved along, where that is by whole cells.
+    Both are relative to the L2 norm of what is compared.
     """
     from cnnviz.cli import process
     from cnnviz.core.engine import check_algorithm, computing
