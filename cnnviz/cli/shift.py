@@ -135,7 +135,8 @@ class _Move(NamedTuple):
         from cnnviz.core.shift.translation import check_shift
 
         if self.rotate is None:
-            check_shift(subject.pipeline, subject.x.shape, self.by, self.axis, self.mode)
+            shape, params = subject.x.shape, subject.params
+            check_shift(subject.pipeline, shape, self.by, self.axis, self.mode, params)
 
     def errors(self, subject: Subject, seed: int, advance: Callable[[], object]) -> MovementErrors:
         """Run the experiment."""

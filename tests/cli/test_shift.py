@@ -183,6 +183,9 @@ def test_errors(run: Run, arguments: list[object], code: int, words: list[str]) 
 def test_a_pipeline_or_picture_that_does_not_fit(run: Run) -> None:
     refused(run("shift", sample("step.png"), "conv(1, 9)"), 1, "9×9", "8×8")
     refused(run("shift", "missing.png", "relu"), 1, "missing.png")
+    digit = ("shift", sample("digit_3.png"), "digits", "--mode", "crop", "-q")
+    refused(run(*digit), 1, "28×20", "dense1.weight", "(48, 432)", "--by can be 1 to 4 here")
+    assert run(*digit, "--by", 4).code == 0
     Path("two").mkdir()
     for name in ("a", "b"):
         save_plane(f"two/{name}.png", np.zeros((4, 4)))

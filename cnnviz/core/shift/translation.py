@@ -71,7 +71,7 @@ def shift_errors(
         `Pipeline.run` does.
     """
     shape = x.shape
-    check_shift(pipeline, shape, by, axis, mode)
+    check_shift(pipeline, shape, by, axis, mode, params)
     movement = Movement(tuple(range(1, by + 1)), axis, mode)
     move = _roll if mode == "circular" else _crop
     down, right = _DIRECTIONS[axis]
@@ -87,7 +87,14 @@ def shift_errors(
     return measure(pipeline, movement, reference, moved(), params, seed, advance)
 
 
-def check_shift(pipeline: Pipeline, shape: Shape, by: int, axis: Axis, mode: Mode) -> None:
+def check_shift(
+    pipeline: Pipeline,
+    shape: Shape,
+    by: int,
+    axis: Axis,
+    mode: Mode,
+    params: Params | None = None,
+) -> None:
     """Raise what `shift_errors` would raise of its arguments, with the valid range."""
     sides = [length for length, moves in zip(shape[1:], _DIRECTIONS[axis], strict=True) if moves]
     largest = min(sides) - (mode == "crop")
@@ -102,14 +109,14 @@ def check_shift(pipeline: Pipeline, shape: Shape, by: int, axis: Axis, mode: Mod
                 hint=f"--by can be 1 to {largest} here",
             )
         return
-    problem = _problem(pipeline, shape, by, axis)
+    problem = _problem(pipeline, shape, by, axis, params or {})
     if problem is None:
         return
     # The largest shift whose crops fit: smaller ones do, too.
     fits, fails = 0, min(by, largest + 1)
     while fails - fits > 1:
         middle = (fits + fails) // 2
-        if _problem(pipeline, shape, middle, axis) is None:
+        if _problem(pipeline, shape, middle, axis, params or {}) is None:
             fits = middle
         else:
             fails = middle
@@ -117,17 +124,22 @@ def check_shift(pipeline: Pipeline, shape: Shape, by: int, axis: Axis, mode: Mod
     raise CnnvizError(problem, hint=hint)
 
 
-def _problem(pipeline: Pipeline, shape: Shape, by: int, axis: Axis) -> str | None:
+def _problem(pipeline: Pipeline, shape: Shape, by: int, axis: Axis, params: Params) -> str | None:
     """Say why crops for a shift by so many pixels are too small, if they are."""
     down, right = _DIRECTIONS[axis]
     height, width = shape[1] - by * down, shape[2] - by * right
     if height < 1 or width < 1:
         return f"crops for a shift by {by} leave nothing of the {shape[1]}×{shape[2]} picture"
     try:
-        for _ in pipeline.rows((shape[0], height, width)):
-            pass
+        needed = pipeline.param_specs((shape[0], height, width))
     except CnnvizError as error:
         return f"crops for a shift by {by} are {height}×{width}: {error.message}"
+    for key, spec in pipeline.param_specs(shape).items():
+        if key in params and spec != needed[key]:
+            return (
+                f"crops for a shift by {by} are {height}×{width}, but {key} is {spec.shape}, made "
+                f"for {shape[1]}×{shape[2]} pictures"
+            )
     return None
 
 
