@@ -40,6 +40,7 @@ _LEFT, _ABOVE, _BELOW, _GAP = 52, 26, 42, 28
 _FINE = 4  # lines are drawn so many times as large, and averaged down
 _STROKE = 2
 _REACH = 5  # pixels from a mark's middle to its edge
+_LEAST = 1e-300  # what is smaller has no round numbers beside it that are not 0
 _SPACING = 13  # pixels between marks, at least
 
 Point = tuple[float, float]
@@ -77,7 +78,7 @@ def ticks(largest: float, most: int = 6) -> list[float]:
     >>> ticks(0.37), ticks(8, most=9), ticks(0)
     ([0.0, 0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [0.0, 0.5, 1.0])
     """
-    if not largest > 0:
+    if not largest > _LEAST:
         return [0.0, 0.5, 1.0]
     exponent = math.floor(math.log10(largest / (most - 1)))
     for digit in (1, 2, 5, 10, 20, 50):

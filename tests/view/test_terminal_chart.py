@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -27,6 +27,7 @@ def panel(*values):
     return Panel("title", "pixels", tuple(range(1, len(values[0]) + 1)), lines)
 
 
+@example([5e-324], 80, "utf-8")
 @given(VALUES, st.integers(1, 130), st.sampled_from(["utf-8", "ascii"]))
 def test_it_fits_its_width(values, width, encoding):
     text = shown(panel(values, values[::-1]), width, encoding=encoding)
