@@ -63,6 +63,7 @@ def test_every_module_says_what_it_is_for():
         (["--help"], {"numpy", "PIL", "cnnviz.core"}),
         (["convolve", "--help"], {"numpy", "PIL", "cnnviz.core"}),
         (["compare", "--help"], {"numpy", "PIL", "cnnviz.core"}),
+        (["shift", "--help"], {"numpy", "PIL", "cnnviz.core"}),
         (["layers"], {"PIL", "cnnviz.files.images"}),
         (["shapes", "vgg16"], {"PIL"}),
         (["shapes", "vgg16", "--format", "json"], {"PIL", "rich"}),

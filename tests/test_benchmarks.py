@@ -9,7 +9,7 @@ import pytest
 from cnnviz.core.engine import correlation
 from cnnviz.core.engine.plan import choose
 from tests.benchmarks import compare, fitting, processes
-from tests.benchmarks.cases import cases
+from tests.benchmarks.cases import PASSES, cases
 from tests.benchmarks.drawing import Drawn, drawn
 from tests.benchmarks.measuring import Measured, load, measure, save
 from tests.benchmarks.timing import Ratio, Rounds, interleave
@@ -29,7 +29,7 @@ def test_cases_agree_with_the_peers_at_hand(case):
     bench = case.build(tiny=True)
     ours = bench.values(bench.ours())
     assert ours.dtype in (np.float32, np.int16)
-    for name in {"cv2", "cv2 separable", "scipy"} & case.targets.keys():
+    for name in {"cv2", "cv2 separable", "scipy", PASSES} & case.targets.keys():
         pytest.importorskip(compare.MODULES.get(name, name))
         peer = bench.peers[name]()
         theirs = peer.values(peer.call())
@@ -37,7 +37,9 @@ def test_cases_agree_with_the_peers_at_hand(case):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "torch" in case.targets], ids=lambda case: case.name
+)
 def test_cases_agree_with_torch(case):
     pytest.importorskip("torch")
     bench = case.build(tiny=True)

@@ -17,6 +17,7 @@ COMMANDS = (
     "pipeline",
     "shapes",
     "explain",
+    "shift",
     "compare",
     "animate",
     "kernels",

@@ -300,6 +300,24 @@ class Pipeline:
             next(outputs)
         return next(outputs)[1]
 
+    def outputs(
+        self,
+        x: Tensor | Samples,
+        params: Params | None = None,
+        *,
+        seed: int = 0,
+        reuse: bool = False,
+        kept: int = 0,
+    ) -> Iterator[tuple[Row, Tensor]]:
+        """Compute and yield each stage's row and output, and look at no value.
+
+        Parameters and errors are those of `run`; beside what is alive at once, the `kept` bytes
+        that the caller holds must fit into memory, too.
+        """
+        for row, output, *_ in self._outputs(x, params, seed, reuse=reuse, kept=kept):
+            yield row, output
+            del output
+
     def _outputs(
         self,
         x: Tensor | Samples,
@@ -308,6 +326,7 @@ class Pipeline:
         *,
         reuse: bool,
         losses: bool = False,
+        kept: int = 0,
     ) -> Iterator[tuple[Row, Tensor, str | None, float, Losses | None]]:
         """Yield each stage's row, output, algorithm, seconds and, if asked for, losses."""
         if not isinstance(x, Samples):
@@ -317,7 +336,8 @@ class Pipeline:
                 f"the input has shape {x.shape}", hint="give (channels, rows, columns): x[None]"
             )
         rows = list(self.rows(x.shape, params))
-        check_memory(self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows))
+        peak = self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows)
+        check_memory(peak + kept)
         live = _Live(x, Counter(name for node in self.nodes for name in node.inputs))
         for row, node in zip(rows, self.nodes, strict=True):
             inputs = [live.tensor(name, samples=node.layer.reads_samples) for name in node.inputs]

@@ -167,7 +167,7 @@ class _Tile:
             row: list[RenderableType] = []
             for index in range(start, min(start + abreast, shown)):
                 grid.add_column(width=each)
-                caption = _fit(self.captions[index], each, ascii_only=ascii_only)
+                caption = fitted(self.captions[index], each, ascii_only=ascii_only)
                 picture = half_blocks(self.images[index], width=each, height=each)
                 row.append(Group(Text(caption), picture))
             grid.add_row(*row)
@@ -178,7 +178,7 @@ class _Tile:
             yield Text(f"{left_out:,} more {maps} not drawn here", no_wrap=True, overflow="crop")
 
 
-def _fit(text: str, width: int, *, ascii_only: bool) -> str:
+def fitted(text: str, width: int, *, ascii_only: bool) -> str:
     """Cut text from outside to a width in terminal cells (a Chinese character takes two)."""
     text = one_line(text)
     if ascii_only:
@@ -221,7 +221,7 @@ class _Bars:
         percents = [_percent(value) for value in self.values]
         percent_width = max(map(len, percents), default=0)
         most = max(1, min(40, (width - percent_width - 2) // 2))
-        names = [_fit(label, most, ascii_only=ascii_only) for label in self.labels]
+        names = [fitted(label, most, ascii_only=ascii_only) for label in self.labels]
         name_width = max(map(cell_len, names), default=0)
         length = width - name_width - percent_width - 2
         draw = _ascii_bar if ascii_only else _eighths_bar

@@ -12,7 +12,8 @@ import numpy as np
 
 from cnnviz.core.engine import ALGORITHMS, Correlation, choose, computing, correlate, pool
 from cnnviz.core.options import Padding
-from cnnviz.core.types import Samples, Tensor
+from cnnviz.core.shift import shift_errors
+from cnnviz.core.types import Samples, Stage, Tensor
 from cnnviz.core.window import Window
 from cnnviz.files.spec import load_spec, parse
 from tests.benchmarks import engine, peers
@@ -54,6 +55,7 @@ def cases() -> Iterator[Case]:
     yield from _layers()
     yield Case("VGG16 forward 224x224, fast", {"torch": 1.0}, _vgg16)
     yield from _pools()
+    yield from _shifts()
 
 
 # --- filters over one large plane ----------------------------------------------------------------
@@ -315,3 +317,35 @@ def _pooling(mode: str, shape: tuple[int, int, int], kernel: int, stride: int, t
         },
         lambda: engine.pool_plan(x, window, mode, count_include_pad=True),
     )
+
+
+# --- an experiment, beside what its passes alone would take --------------------------------------
+
+PASSES = "16 forward passes"
+
+
+def _shifts() -> Iterator[Case]:
+    for name, first in (("8 filters 5x5", "conv(8, 5"), ("Sobel", "conv(sobel")):
+        text = f"{first}, padding=same) -> relu -> maxpool(2)"
+        yield Case(f"shift by 16, {name}, 512x512", {PASSES: 3.0}, partial(_shift, text))
+
+
+def _shift(text: str, tiny: bool) -> Bench:
+    pipeline, side = parse(text), 40 if tiny else 512
+    x = Samples(np.random.default_rng(5).integers(0, 256, (1, side, side), np.uint8), 255.0)
+
+    def passes() -> list[Stage]:
+        for _ in range(16):
+            stages = list(pipeline.run(x))
+        return stages
+
+    return Bench(
+        lambda: shift_errors(pipeline, x, 16),
+        {PASSES: lambda: Contender(passes, _norms_of_outputs, "run, with its statistics")},
+        lambda: "",
+        values=lambda told: np.float32([stage.norm for stage in told.stages[1:]]),
+    )
+
+
+def _norms_of_outputs(stages: list[Stage]) -> Array:
+    return np.float32([np.linalg.norm(stage.output) for stage in stages])

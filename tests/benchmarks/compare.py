@@ -10,12 +10,12 @@ from statistics import median
 
 import numpy as np
 
-from tests.benchmarks.cases import Bench, Case
+from tests.benchmarks.cases import PASSES, Bench, Case
 from tests.benchmarks.peers import Array, Contender
 from tests.benchmarks.timing import Ratio, Rounds, extra_memory, interleave, once
 
 OURS = "cnnviz"
-MODULES = {"cv2 separable": "cv2"}
+MODULES = {"cv2 separable": "cv2", PASSES: "cnnviz"}
 
 
 @dataclass(frozen=True)

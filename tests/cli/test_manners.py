@@ -29,6 +29,7 @@ COMMANDS = [
     "pipeline",
     "shapes",
     "explain",
+    "shift",
     "compare",
     "animate",
     "kernels",
@@ -613,5 +614,5 @@ def test_examples_run(run: Run, example: str) -> None:
     assert program == "cnnviz"
     result = run(*words)
     assert result.code == 0, result.err
-    assert "error" not in result.err
+    assert "error:" not in result.err
     assert result.out

@@ -1,0 +1,416 @@
+"""``cnnviz shift``: what moving or turning the picture does to each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import typer
+
+from cnnviz.cli.options import ComputeOptions, FolderOptions, InputOptions, WeightOptions
+from cnnviz.errors import CnnvizError, RequestError
+
+if TYPE_CHECKING:
+    from cnnviz.cli.subject import Subject
+    from cnnviz.core.shift import MovementErrors
+
+EXAMPLES = (
+    "cnnviz shift photo.jpg 'conv(sobel, padding=same) -> relu -> maxpool(2)' --by 8",
+    "cnnviz shift photo.jpg 'conv(8) -> relu -> maxpool(2)' --against 'conv(8, stride=2) -> relu'",
+    "cnnviz shift photo.jpg 'conv(8) -> relu -> maxpool(2) -> gap' --axis both --mode crop",
+    "cnnviz shift digit.png digits --rotate 20",
+)
+
+BY = 8
+
+Form = Literal["table", "json", "csv", "md"]
+
+
+def shift(
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="IMAGE", help="An image, a number matrix, or - for stdin.", show_default=False
+        ),
+    ],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
+            show_default=False,
+        ),
+    ],
+    inputs: InputOptions,
+    weights: WeightOptions,
+    compute: ComputeOptions,
+    folder: FolderOptions,
+    by: Annotated[
+        int | None,
+        typer.Option(metavar="N", help=f"Move by 1 … N pixels. (default: {BY})"),
+    ] = None,
+    axis: Annotated[
+        Literal["x", "y", "both"] | None,
+        typer.Option(help="x moves the content right, y down. (default: x)"),
+    ] = None,
+    mode: Annotated[
+        Literal["circular", "crop"] | None,
+        typer.Option(
+            help="circular: what leaves at one edge comes back at the other; crop: two crops, so "
+            "that real pixels move in. (default: circular)"
+        ),
+    ] = None,
+    rotate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DEG",
+            help="Turn by angles up to this one instead, anticlockwise about the centre.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC_B", help="Tell of a second pipeline beside it."),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="How the numbers are printed.")
+    ] = "table",
+) -> None:  # fmt: skip
+    """Move the picture, and tell how far each stage's output follows and how far it changes.
+
+    Invariance error: the output against the unmoved one. Equivariance error:
+    against the unmoved one moved along, where that is by whole cells.
+    Both are relative to the L2 norm of what is compared.
+    """
+    from cnnviz.cli import process
+    from cnnviz.core.engine import check_algorithm, computing
+    from cnnviz.core.threads import set_threads
+
+    process.start_work()
+    set_threads(compute.threads)
+    check_algorithm(compute.algorithm)
+    move = _Move.read(by, axis, mode, rotate)
+    if not folder.out:
+        raise RequestError("--out names no folder", hint="--out . is the current one")
+    subjects = _subjects(image, spec, against, inputs, weights)
+    with computing(compute.precision, compute.algorithm):
+        _tell(subjects, move, compute, folder, form)
+
+
+class _Move(NamedTuple):
+    """The movement asked for: a shift, or a rotation."""
+
+    by: int
+    axis: Literal["x", "y", "both"]
+    mode: Literal["circular", "crop"]
+    rotate: float | None
+
+    @classmethod
+    def read(
+        cls,
+        by: int | None,
+        axis: Literal["x", "y", "both"] | None,
+        mode: Literal["circular", "crop"] | None,
+        rotate: float | None,
+    ) -> _Move:
+        """Fill in what is left open; RequestError for what does not go together."""
+        from cnnviz.core.shift.rotation import check_angle
+
+        if rotate is not None:
+            flags = {"--by": by, "--axis": axis, "--mode": mode}
+            given = [flag for flag, value in flags.items() if value is not None]
+            if given:
+                raise RequestError(
+                    f"{given[0]} says how the picture is shifted, --rotate turns it",
+                    hint="give one of --by and --rotate",
+                )
+            check_angle(rotate)
+        if by is not None and by < 1:
+            raise RequestError(
+                f"--by is {by}", hint="give a whole number of pixels, from 1: --by 8 shifts by 1…8"
+            )
+        return cls(by or BY, axis or "x", mode or "circular", rotate)
+
+    def check(self, subject: Subject) -> None:
+        """Raise CnnvizError if the picture is too small to be shifted so far."""
+        from cnnviz.core.shift.translation import check_shift
+
+        if self.rotate is None:
+            shape, params = subject.x.shape, subject.params
+            check_shift(subject.pipeline, shape, self.by, self.axis, self.mode, params)
+
+    def errors(self, subject: Subject, seed: int, advance: Callable[[], object]) -> MovementErrors:
+        """Run the experiment."""
+        from cnnviz.core.shift import rotation_errors, shift_errors
+
+        pipeline, x, params = subject.pipeline, subject.x, subject.params
+        if self.rotate is not None:
+            return rotation_errors(
+                pipeline, x, self.rotate, params=params, seed=seed, advance=advance
+            )
+        return shift_errors(
+            pipeline, x, self.by, axis=self.axis, mode=self.mode, params=params, seed=seed,
+            advance=advance,
+        )  # fmt: skip
+
+    @property
+    def passes(self) -> int:
+        """How many times a pipeline runs."""
+        from cnnviz.core.shift.rotation import STEPS
+
+        return 1 + (self.by if self.rotate is None else STEPS)
+
+    @property
+    def words(self) -> str:
+        """What is done to the picture."""
+        if self.rotate is not None:
+            return f"turned anticlockwise by up to {self.rotate:g} degrees"
+        where = {"x": "right", "y": "down", "both": "right and down"}[self.axis]
+        upto = f"1 … {self.by} pixels" if self.by > 1 else "1 pixel"
+        return f"content moved {where} by {upto}, {self.mode}"
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        if self.rotate is not None:
+            return {"by": None, "axis": None, "mode": "rotate", "rotate": self.rotate}
+        return {"by": self.by, "axis": self.axis, "mode": self.mode, "rotate": None}
+
+
+def _subjects(
+    image: str, spec: str, against: str | None, inputs: InputOptions, weights: WeightOptions
+) -> dict[str, Subject]:
+    """Read the picture for one pipeline, named "", or for two, A and B."""
+    from cnnviz.cli.job import input_options
+    from cnnviz.cli.subject import Subject, load_params, read_subject
+    from cnnviz.files.spec import load_spec
+
+    specs = [load_spec(text) for text in (spec, against) if text is not None]
+    first = read_subject(image, specs[0], inputs, weights.weights)
+    if against is None:
+        return {"": first}
+    other = specs[1]
+    if input_options(inputs, other.input) == input_options(inputs, specs[0].input):
+        # The same preparation gives the same picture; and standard input is read but once.
+        path = other.input.weights if weights.weights is None else weights.weights
+        list(other.pipeline.rows(first.x.shape))
+        params = load_params(other.pipeline, first.x.shape, path, other.params)
+        return {"A": first, "B": Subject(first.source, first.stem, other, first.x, params)}
+    if first.source == "-":
+        raise RequestError(
+            "standard input is read once, and the two pipelines prepare it differently",
+            hint="save the picture to a file, or say how: --color gray --resize 64x64",
+        )
+    return {"A": first, "B": read_subject(image, other, inputs, weights.weights)}
+
+
+def _tell(
+    subjects: Mapping[str, Subject],
+    move: _Move,
+    compute: ComputeOptions,
+    options: FolderOptions,
+    form: Form,
+) -> None:
+    """Run the experiments; write the chart and shift.json; print."""
+    import sys
+
+    from cnnviz.cli.console import note
+    from cnnviz.core.shift import compared, findings
+    from cnnviz.core.threads import thread_count
+    from cnnviz.files.images.png import png_bytes
+    from cnnviz.files.matrices import display_name
+    from cnnviz.files.run import OutputFolder
+    from cnnviz.view.shift import draw_errors
+
+    first = next(iter(subjects.values()))
+    texts = {name: str(subject.pipeline) for name, subject in subjects.items()}
+    title = f"{display_name(first.source)}, {move.words}"
+    chart = "shift.png" if move.rotate is None else "shift_rotate.png"
+    with OutputFolder(options.out, first.stem, force=options.force, record="shift.json") as folder:
+        folder.check((chart,))
+        told = _experiments(subjects, move, compute.seed, quiet=options.quiet)
+        notes = [
+            f"{name}: {sentence}" if name else sentence
+            for name, errors in told.items()
+            for sentence in findings(subjects[name].pipeline, errors)
+        ]
+        if len(told) > 1:
+            notes += compared(told["A"], told["B"])
+        picture = draw_errors(told, texts, title)
+        about = {"cnnviz:pipeline": texts[next(iter(texts))], "cnnviz:movement": move.words}
+        if "B" in texts:
+            about["cnnviz:against"] = texts["B"]
+        files = [folder.write(chart, png_bytes(picture, about, threads=thread_count()))]
+        record = _record(subjects, told, move, notes, files)
+        folder.finish(
+            {
+                "command": ["cnnviz", *sys.argv[1:]],
+                "seed": compute.seed,
+                **{key: value for key, value in record.items() if key != "files"},
+            }
+        )
+    if not options.quiet or form == "json":
+        _print(told, texts, record, title, form)
+    if not options.quiet:
+        for sentence in notes:
+            note(sentence)
+        for name, subject in subjects.items():
+            drawn = [
+                row.name
+                for row in subject.pipeline.rows(subject.x.shape, subject.params)
+                if row.weights == "drawn"
+            ]
+            if drawn:
+                _note_drawn(name, drawn, compute.seed)
+        note(f"wrote 2 files to {folder.path}")
+
+
+def _note_drawn(name: str, stages: Sequence[str], seed: int) -> None:
+    from cnnviz.cli.console import note
+    from cnnviz.cli.printing import joined
+
+    whose = f"{name}: " if name else ""
+    note(f"{whose}random weights (seed {seed}): {joined(stages)}")
+
+
+def _experiments(
+    subjects: Mapping[str, Subject], move: _Move, seed: int, *, quiet: bool
+) -> dict[str, MovementErrors]:
+    """Run one after another; errors say which pipeline they are of."""
+    for name, subject in subjects.items():
+        with _naming(name):
+            move.check(subject)
+    told = dict[str, Any]()
+    with _progress(move.passes * len(subjects), quiet=quiet) as advance:
+        for name, subject in subjects.items():
+            with _naming(name):
+                told[name] = move.errors(subject, seed, advance)
+    return told
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except CnnvizError as error:
+        if not name:
+            raise
+        raise error.within(f"pipeline {name}") from None
+
+
+@contextmanager
+def _progress(passes: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
+    """Yield what to call after each pass; a bar on a terminal, nothing in a pipe."""
+    from cnnviz.cli.console import stderr
+
+    if quiet or not stderr().is_terminal:
+        yield lambda: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=stderr(), transient=True) as progress:
+        task = progress.add_task("passes", total=passes)
+        yield lambda: progress.advance(task)
+
+
+def _record(
+    subjects: Mapping[str, Subject],
+    told: Mapping[str, MovementErrors],
+    move: _Move,
+    notes: Sequence[str],
+    files: Sequence[str],
+) -> dict[str, Any]:
+    """Return the JSON object."""
+    from cnnviz import __version__
+
+    (one, *others) = told
+    return {
+        "cnnviz": __version__,
+        **_experiment(subjects[one], told[one]),
+        **move.record(),
+        "stages": _stages(told[one]),
+        "against": next(
+            (
+                {
+                    **_experiment(subjects[name], told[name]),
+                    **move.record(),
+                    "stages": _stages(told[name]),
+                }
+                for name in others
+            ),
+            None,
+        ),
+        "notes": list(notes),
+        "files": list(files),
+    }
+
+
+def _experiment(subject: Subject, told: MovementErrors) -> dict[str, Any]:
+    """Return what went in: in crop mode the size of the crops, not the picture's."""
+    from cnnviz.core.statistics import finite_range
+
+    low, high = finite_range(subject.x)
+    return {
+        "input": {
+            "path": subject.source,
+            "shape": list(subject.x.shape),
+            "min": low,
+            "max": high,
+            "moved_shape": list(told.shape),
+        },
+        "pipeline": str(subject.pipeline),
+    }
+
+
+def _stages(told: MovementErrors) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": stage.index,
+            "name": stage.name,
+            "layer": stage.layer,
+            "output_shape": list(stage.output_shape),
+            "effective_stride": None
+            if stage.effective_stride is None
+            else [int(step) if step.is_integer() else step for step in stage.effective_stride],
+            "shifts": list(told.movement.amounts),
+            "equivariance": list(stage.equivariance),
+            "invariance": list(stage.invariance),
+        }
+        for stage in told.stages
+    ]
+
+
+def _print(
+    told: Mapping[str, MovementErrors],
+    texts: Mapping[str, str],
+    record: Mapping[str, Any],
+    title: str,
+    form: Form,
+) -> None:
+    """Print the numbers in the form asked for."""
+    from cnnviz.cli.printing import write
+    from cnnviz.view import shift as view
+
+    match form:
+        case "json":
+            from cnnviz.core.jsontext import json_text
+
+            write(json_text(record) + "\n")
+        case "csv":
+            write(view.csv_text(told))
+        case "md":
+            write(view.markdown_text(told))
+        case _:
+            _print_tables(told, texts, title)
+
+
+def _print_tables(told: Mapping[str, MovementErrors], texts: Mapping[str, str], title: str) -> None:
+    from cnnviz.cli.console import PLAIN, printable, stdout
+    from cnnviz.view.shift import ErrorTables, charts
+    from cnnviz.view.terminal_chart import LineChart
+
+    console = stdout()
+    console.print(printable(title), style="bold", **PLAIN)
+    for name, text in texts.items():
+        if name:
+            console.print(printable(f"{name}: {text}"), **PLAIN)
+    console.print(ErrorTables(told), crop=False)
+    console.print(LineChart(charts(told)[0], width=min(console.width, 100)), crop=False)

@@ -1,0 +1,89 @@
+"""Line charts: where things are drawn, and that lines can be told apart."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnnviz.view import chart
+from cnnviz.view.chart import MOST_LINES, Line, Panel, draw_chart, ticks
+
+
+@given(st.floats(1e-200, 1e200), st.integers(3, 12))
+def test_ticks_are_round_few_and_reach_the_largest(largest, most):
+    found = ticks(largest, most)
+    step = found[1]
+    assert found[0] == 0
+    assert 2 <= len(found) <= most + 1
+    assert found[-1] >= largest * (1 - 1e-6)
+    assert found[-2] < largest
+    digit = step / 10 ** math.floor(math.log10(step * (1 + 1e-9)))
+    assert min(abs(digit - round_one) for round_one in (1, 2, 5)) < 1e-3
+
+
+@pytest.mark.parametrize("largest", [0, -1, math.nan, 5e-324, 1e-310])
+def test_ticks_of_nothing(largest):
+    assert ticks(largest) == [0.0, 0.5, 1.0]
+
+
+def panel(*values, title="t"):
+    lines = tuple(Line(f"line {style}", one, style) for style, one in enumerate(values))
+    return Panel(title, "x", tuple(range(1, len(values[0]) + 1)), lines)
+
+
+def pixels(image):
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def near(image, colour, away=60):
+    """Rows and columns of the pixels about as coloured as a line."""
+    return np.argwhere(np.abs(pixels(image) - colour).sum(-1) < away)
+
+
+def test_a_rising_line_rises():
+    image = draw_chart([panel((0.1, 0.5, 0.9), (0.9, 0.5, 0.1))], title="t")
+    rising = near(image, chart._COLOURS[1])
+    rising = rising[rising[:, 0] < rising[:, 0].max() - 60]  # without the legend
+    left, right = rising[rising[:, 1].argmin()], rising[rising[:, 1].argmax()]
+    assert right[0] > left[0] + 100  # y is down: the second line falls
+
+
+def test_colours_and_marks_are_all_different():
+    colours, marks = chart._COLOURS, chart._MARKS
+    assert len(set(colours)) == len(set(marks)) == len(colours) == len(marks) == MOST_LINES
+    for index, one in enumerate(colours):
+        for other in colours[:index]:
+            assert math.dist(one, other) > 50
+    for colour in colours:  # 3 : 1 against white, as WCAG 2 asks of graphics
+        linear = (np.array(colour) / 255) ** 2.2 @ [0.2126, 0.7152, 0.0722]
+        assert 1.05 / (linear + 0.05) > 2.4
+
+
+def test_lines_are_thin_across_gaps_and_marked_where_they_have_values():
+    whole = draw_chart([panel((0.5, 0.5, 0.5, 0.5, 0.5))], title="t")
+    gaps = draw_chart([panel((0.5, None, None, None, 0.5))], title="t")
+    none = draw_chart([panel((None,) * 5)], title="t")
+    counts = [len(near(image, chart._COLOURS[0], 90)) for image in (whole, gaps, none)]
+    assert counts[0] > counts[1] > counts[2]
+
+
+def test_panels_share_one_scale():
+    one = draw_chart([panel((0.0, 1e-8)), panel((0.0, 1.0))], title="t")
+    alone = draw_chart([panel((0.0, 1e-8))], title="t")
+    left = pixels(one)[:, : alone.width // 2]
+    assert (near(alone, chart._COLOURS[0])[:, 0].min()) < 200  # reaches the top of its own scale
+    inside = left[110:340, 90:]
+    assert np.abs(inside - chart._COLOURS[0]).sum(-1).min() > 100  # stays on the ground here
+
+
+@given(st.text(max_size=80), st.integers(1, MOST_LINES))
+def test_any_label_can_be_drawn(text, count):
+    lines = tuple(Line(text, (1.0,), style, style % 2 == 1) for style in range(count))
+    draw_chart([Panel(text, text, (1,), lines)], title=text, notes=[text])
+
+
+def test_the_same_chart_gives_the_same_pixels():
+    made = [draw_chart([panel((0.1, None, 0.3), (1, 2, 3))], title="t") for _ in range(2)]
+    assert made[0].tobytes() == made[1].tobytes()

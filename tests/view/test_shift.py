@@ -1,0 +1,109 @@
+"""Tables and charts of shift experiments."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from cnnviz.core.shift import Movement, rotation_errors, shift_errors
+from cnnviz.files.spec import parse
+from cnnviz.view import shift as view
+from cnnviz.view.chart import MOST_LINES
+from tests.oracles import noise
+
+X = noise(0, 1, 24, 36)
+A = shift_errors(parse("conv(2, 3, padding=same) -> relu -> maxpool(2) -> flatten"), X, 9)
+B = shift_errors(parse("conv(2, 3, padding=same) -> relu -> avgpool(2)"), X, 9)
+ONE, TWO = {"": A}, {"A": A, "B": B}
+
+
+def printed(told, width=None, encoding="utf-8"):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    console = Console(file=stream, width=width or 80, force_terminal=width is not None)
+    console.print(view.ErrorTables(told), crop=False)
+    stream.flush()
+    return stream.buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("told", [ONE, TWO])
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 120])
+def test_tables_fit_a_terminal(told, width):
+    import re
+
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed(told, width))
+    assert max(map(cell_len, text.splitlines())) <= width
+    for word in ("0.", "relu1", "Invariance", "Equivariance"):
+        assert word in text
+
+
+def test_tables_hold_the_errors():
+    text = printed(ONE)
+    for stage in A.stages:
+        for place in (0, 1, 3, 7, 8):
+            for errors in (stage.invariance, stage.equivariance):
+                assert view.format_error(errors[place]) in text
+    assert "9" in text.splitlines()[1].split()  # the last amount is shown always
+    assert printed(ONE, encoding="ascii").isascii()
+
+
+def test_csv_holds_every_number():
+    rows = list(csv.DictReader(io.StringIO(view.csv_text(TWO))))
+    assert len(rows) == 9 * (len(A.stages) + len(B.stages))
+    for row in rows:
+        errors = {"A": A, "B": B}[row["pipeline"]]
+        stage = errors.stages[int(row["index"])]
+        assert row["name"] == stage.name
+        place = int(row["shift"]) - 1
+        for key in ("invariance", "equivariance"):
+            value = getattr(stage, key)[place]
+            assert row[key] == ("" if value is None else repr(value))
+    assert "pipeline" not in view.csv_text(ONE).splitlines()[0]
+    turned = rotation_errors(parse("relu"), X, 12)
+    assert ",degrees," in view.csv_text({"": turned})
+    assert ",1.5," in view.csv_text({"": turned})
+
+
+def test_markdown_has_two_tables_of_equal_rows():
+    text = view.markdown_text(TWO)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 * (2 + len(A.stages) + len(B.stages))
+    assert len({line.count("|") for line in rows}) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 8, 31, 32, 100, 500])
+def test_amounts_shown(count):
+    places = view.shown_amounts(Movement(tuple(range(1, count + 1)), "x", "crop"))
+    assert places[0] == 0
+    assert places[-1] == count - 1
+    assert places == sorted(set(places))
+    assert len(places) <= 7
+
+
+def test_what_two_pipelines_have_in_common_is_drawn_once():
+    invariance, equivariance = view.charts(TWO)
+    labels = [line.label for line in invariance.lines]
+    assert labels == [
+        "input", "A, B: 1 conv1", "A, B: 2 relu1", "A: 3 maxpool1", "A: 4 flatten1", "B: 3 avgpool1"
+    ]  # fmt: skip
+    assert [line.dashed for line in invariance.lines] == [False] * 5 + [True]
+    assert len({line.style for line in invariance.lines}) == 6
+    assert invariance.lines[3].values == A.stages[3].invariance
+    assert equivariance.lines[3].values == A.stages[3].equivariance
+
+
+def test_of_many_stages_the_telling_ones_are_drawn():
+    text = " -> ".join(["relu", "abs"] * 9 + ["maxpool(2)"] + ["relu"] * 5)
+    told = {"": shift_errors(parse(text), X, 2)}
+    lines = view.charts(told)[0].lines
+    assert len(lines) == MOST_LINES
+    labels = [line.label for line in lines]
+    assert labels[0] == "input"
+    assert "19 maxpool1" in labels
+    assert labels[-1] == "24 relu14"
+    image = view.draw_errors(told, {"": text}, "x")
+    assert np.asarray(image).shape[2] == 3
+    both = {"A": told[""], "B": shift_errors(parse(text.replace("max", "avg")), X, 2)}
+    assert len(view.charts(both)[0].lines) <= MOST_LINES
