@@ -1,5 +1,7 @@
 """Derivations of shapes: their arithmetic holds, for every layer, and comes to the output."""
 
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -116,6 +118,9 @@ def test_untouched_pixels_are_those_no_output_depends_on(name, data):
     derivation = layer.derivation(shape)
     assert derivation.untouched is not None
     unseen = [dependence(layer, shape, axis) for axis in (1, 2)]
+    if any(map(operator.eq, derivation.untouched, shape[1:])):  # without rows no column is read
+        assert tuple(map(len, unseen)) == shape[1:]
+        return
     assert derivation.untouched == tuple(map(len, unseen))
     if name not in ("adaptive_maxpool", "slice", "pad"):
         texts = text_of(derivation, "untouched") * 2 or [
