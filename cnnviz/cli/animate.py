@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +17,6 @@ from cnnviz.cli.options import (
     InputOptions,
     WeightOptions,
 )
-from cnnviz.errors import RequestError
 
 if TYPE_CHECKING:
     from cnnviz.cli.subject import Subject
@@ -132,28 +130,22 @@ def animate(
     Each frame shows the window's cells, the kernel, their products and the sum.
     """
     from cnnviz.cli import process
-    from cnnviz.cli.subject import read_subject
+    from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable
     from cnnviz.core.animation import find_stage, make_scene, stops, survey
-    from cnnviz.core.engine import check_algorithm, computing
-    from cnnviz.core.threads import set_threads
     from cnnviz.files.run import OutputFolder, animation_name
     from cnnviz.files.spec import load_spec
     from cnnviz.view.frameplan import Look
     from cnnviz.view.frames import Film
 
-    if not folder.out:
-        raise RequestError("--out names no folder", hint="--out . is the current one")
-    process.start_work()
-    set_threads(compute.threads)
-    check_algorithm(compute.algorithm)
-    subject = read_subject(image, load_spec(spec), inputs, weights.weights)
-    pipeline, x, params = subject.pipeline, subject.x, subject.params
-    row = find_stage(pipeline, x.shape, animation.stage, params)
-    names = [animation_name(row, animation.channel)]
-    if animation.apng:
-        names.append(animation_name(row, animation.channel, png=True))
-    output = OutputFolder(folder.out, subject.stem, force=folder.force, record="animate.json")
-    with computing(compute.precision, compute.algorithm), output:
+    check_out(folder)
+    with process.working(compute):
+        subject = read_subject(image, load_spec(spec), inputs, weights.weights)
+        pipeline, x, params = subject.pipeline, subject.x, subject.params
+        row = find_stage(pipeline, x.shape, animation.stage, params)
+        names = [animation_name(row, animation.channel)]
+        if animation.apng:
+            names.append(animation_name(row, animation.channel, png=True))
+        output = OutputFolder(folder.out, subject.stem, force=folder.force, record="animate.json")
         output.check(names)
         scene = make_scene(pipeline, x, row, animation.channel, params, seed=compute.seed)
         positions = stops(scene.map_size, animation.frames)
@@ -165,10 +157,11 @@ def animate(
         )
         film = Film(scene, positions, found, look)
         encoded = _encode(film, subject, row, len(positions), animation, quiet=folder.quiet)
+    with output:
         files = [output.write(name, data) for name, data in zip(names, encoded, strict=True)]
         answer = {
             "cnnviz": __version__,
-            "input": {"path": subject.source, "shape": list(x.shape)},
+            "input": subject.input_record(),
             "pipeline": str(pipeline),
             "stage": row.name,
             "channel": scene.channel,
@@ -178,18 +171,12 @@ def animate(
             "loop": animation.loop,
             "files": files,
         }
-        output.finish(
-            {
-                "cnnviz": __version__,
-                "command": ["cnnviz", *sys.argv[1:]],
-                "seed": compute.seed,
-                "weights": weights.weights,
-                **answer,
-            }
-        )
+        output.finish(repeatable(answer, compute.seed, weights.weights))
     _print(answer, [len(data) for data in encoded], animation.format, quiet=folder.quiet)
     if not folder.quiet:
-        _tell(scene, found, compute.seed)
+        if random := subject.random_stages(row.index):
+            note(random_note(random, compute.seed))
+        _tell(scene, found)
 
 
 def _encode(
@@ -294,11 +281,9 @@ def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bo
         print_listing("files", records, "table", least=("pixels", "frames"))
 
 
-def _tell(scene: Scene, found: Survey, seed: int) -> None:
+def _tell(scene: Scene, found: Survey) -> None:
     """Tell on stderr what a viewer should know."""
     row, maps = scene.row, scene.row.output_shape[0]
-    if row.weights == "drawn":
-        note(f"random weights (seed {seed}): {row.name}")
     if maps > 1:
         note(f"{row.name} has {maps} maps, this is map {scene.channel} (--channel chooses)")
     if len(found.channels) < len(scene.reads):

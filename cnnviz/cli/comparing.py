@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import zip_longest
@@ -20,7 +19,14 @@ from cnnviz.cli.options import (
     TableOptions,
     WeightOptions,
 )
-from cnnviz.cli.subject import Subject, read_another, read_subject
+from cnnviz.cli.subject import (
+    Subject,
+    check_out,
+    random_note,
+    read_another,
+    read_subject,
+    repeatable,
+)
 from cnnviz.core.compare import (
     CONVENTIONS,
     Compared,
@@ -34,10 +40,8 @@ from cnnviz.core.compare import (
     shift_between,
     with_convention,
 )
-from cnnviz.core.engine import check_algorithm, computing
 from cnnviz.core.jsontext import json_text
 from cnnviz.core.statistics import finite_range
-from cnnviz.core.threads import set_threads
 from cnnviz.core.types import Row, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.images import png_bytes
@@ -91,15 +95,11 @@ class Outcome(NamedTuple):
 
 def run_comparison(request: Request) -> None:
     """Do what `cnnviz compare` is asked to."""
-    process.start_work()
-    set_threads(request.compute.threads)
     columns = None if request.table.columns is None else parse_columns(request.table.columns)
-    if not request.folder.out:
-        raise RequestError("--out names no folder", hint="--out . is the current one")
+    check_out(request.folder)
     if request.convention is not None and request.convention not in CONVENTIONS:
         raise unknown("convention", request.convention, list(CONVENTIONS))
-    check_algorithm(request.compute.algorithm)
-    with computing(request.compute.precision, request.compute.algorithm):
+    with process.working(request.compute):
         _compare(request, columns)
 
 
@@ -119,20 +119,12 @@ def _compare(request: Request, columns: Sequence[str] | None) -> None:
         record = told.comparison_record(
             __version__, both.a.source, comparison, (ends[0], ends[1]), both.notes, files
         )
-        folder.finish(
-            {
-                "cnnviz": __version__,
-                "command": ["cnnviz", *sys.argv[1:]],
-                "seed": request.compute.seed,
-                "weights": request.network.weights,
-                "convention": request.convention,
-                "preparation": {
-                    name: asdict(input_options(request.inputs, one.spec.input))
-                    for name, one in (("a", both.a), ("b", both.b))
-                },
-                **{key: value for key, value in record.items() if key not in ("cnnviz", "files")},
-            }
-        )
+        preparation = {
+            name: asdict(input_options(request.inputs, one.spec.input))
+            for name, one in (("a", both.a), ("b", both.b))
+        }
+        how = {"convention": request.convention, "preparation": preparation}
+        folder.finish(repeatable(record, request.compute.seed, request.network.weights) | how)
     _tell(request, columns, comparison, record, outcome)
     if not request.folder.quiet:
         for text in both.notes:
@@ -159,12 +151,9 @@ def _read(request: Request) -> Both:
     if request.convention is not None:
         b, notes = _as_convention(b, request.convention)
     rows_a, rows_b = (list(one.pipeline.rows(one.x.shape, one.params)) for one in (a, b))
-    drawn_at_random = [row.name for row in (*rows_a, *rows_b) if row.weights == "drawn"]
-    random = list(dict.fromkeys(drawn_at_random))
+    random = list(dict.fromkeys([*a.random_stages(), *b.random_stages()]))
     if random:
-        from cnnviz.cli.printing import joined
-
-        notes.append(f"random weights (seed {request.compute.seed}): {joined(random)}")
+        notes.append(random_note(random, request.compute.seed))
     pairs = pairs_of(rows_a, rows_b)
     drawn = _chosen(request.stage, rows_a, rows_b) if request.stage is not None else None
     if drawn is None and pairs:
@@ -361,6 +350,6 @@ def _tell(
             case _:
                 keys = None if columns is None else tuple(columns)
                 stdout().print(told.ComparisonTable(comparison, keys), crop=False)
-    if request.show and outcome.triptych is not None and not request.folder.quiet:
+    if request.show and outcome.triptych is not None:
         console = beside(request.table)
         console.print(outcome.triptych.in_terminal(console.width, colours=coloured(console)))

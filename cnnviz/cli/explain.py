@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -89,20 +88,16 @@ def explain(
     Only what the value depends on is computed.
     """
     from cnnviz.cli import process
-    from cnnviz.cli.subject import read_subject
+    from cnnviz.cli.subject import check_out, read_subject, repeatable
     from cnnviz.core import explaining
-    from cnnviz.core.engine import check_algorithm, computing
-    from cnnviz.core.threads import set_threads
     from cnnviz.files.run import OutputFolder
     from cnnviz.files.spec import load_spec
 
-    process.start_work()
-    set_threads(compute.threads)
-    check_algorithm(compute.algorithm)
-    loaded = load_spec(spec)
-    pipeline, seed = loaded.pipeline, compute.seed
-    place = explaining.read_place(pipeline, at)
-    with computing(compute.precision, compute.algorithm):
+    check_out(folder)
+    with process.working(compute):
+        loaded = load_spec(spec)
+        pipeline, seed = loaded.pipeline, compute.seed
+        place = explaining.read_place(pipeline, at)
         subject = read_subject(image, loaded, inputs, weights.weights)
         output = OutputFolder(folder.out, subject.stem, force=folder.force, record=RECORD)
         output.check()
@@ -115,7 +110,7 @@ def explain(
         with output:
             files = list(_write(told[0], subject, output, seed, color.colormap, winners=winners))
             record = _record(told, subject, files)
-            output.finish(_repeatable(record, seed, weights.weights))
+            output.finish(repeatable(record, seed, weights.weights))
     if show:
         _show(told[0], subject, format)
     if format == "json":
@@ -254,7 +249,7 @@ def _tell(
 ) -> None:
     """Print the explanations, and notes on stderr."""
     from cnnviz.cli.console import note, stdout
-    from cnnviz.cli.printing import joined
+    from cnnviz.cli.subject import random_note
     from cnnviz.view.explained import explanation_lines
 
     if form == "table":
@@ -266,38 +261,22 @@ def _tell(
             count = most if number == 0 else min(most, STEP_TERMS)
             for line in explanation_lines(one, subject.x.shape, width=width, most=count):
                 console.print(line, soft_wrap=True)
-    rows = subject.pipeline.rows(subject.x.shape, subject.params)
-    random = [row.name for row in rows if row.weights == "drawn" and row.index <= told[0].row.index]
-    if random:
-        note(f"random weights (seed {seed}): {joined(random)}")
+    if random := subject.random_stages(told[0].row.index):
+        note(random_note(random, seed))
     note(f"wrote {', '.join(files)}")
 
 
 def _record(told: list[Explanation], subject: Subject, files: list[str]) -> dict[str, Any]:
     """Return the answer as JSON."""
     from cnnviz import __version__
-    from cnnviz.core.statistics import finite_range
     from cnnviz.view.explained import explanation_record
 
-    low, high = finite_range(subject.x)
     first, *rest = (explanation_record(one) for one in told)
     return {
         "cnnviz": __version__,
-        "input": {"path": subject.source, "shape": list(subject.x.shape), "min": low, "max": high},
+        "input": subject.input_record(),
         "pipeline": str(subject.pipeline),
         **first,
         "trace": rest,
         "files": files,
-    }
-
-
-def _repeatable(record: dict[str, Any], seed: int, weights: str | None) -> dict[str, Any]:
-    """Return what explain.json holds: the answer, and how to ask again."""
-    own = {key: value for key, value in record.items() if key not in ("cnnviz", "files")}
-    return {
-        "cnnviz": record["cnnviz"],
-        "command": ["cnnviz", *sys.argv[1:]],
-        "seed": seed,
-        "weights": weights,
-        **own,
     }

@@ -9,6 +9,12 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnnviz.cli.options import ComputeOptions
 
 _CPU = "/proc/cpuinfo"
 _ENOUGH = 4096  # bytes: the first processor's flags are among them
@@ -43,6 +49,19 @@ def start_work() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def working(compute: ComputeOptions) -> Iterator[None]:
+    """Have everything inside computed as the options say; RequestError if they say nonsense."""
+    from cnnviz.core.engine import check_algorithm, computing
+    from cnnviz.core.threads import set_threads
+
+    start_work()
+    set_threads(compute.threads)
+    check_algorithm(compute.algorithm)
+    with computing(compute.precision, compute.algorithm):
+        yield
 
 
 def leave(code: object) -> None:

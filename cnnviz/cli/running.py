@@ -12,12 +12,11 @@ from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
 from cnnviz.cli.pictures import ORDERS, DrawnStage, Ranges, Written
 from cnnviz.cli.record import Prediction, class_count, predict, repeatable_record, run_record
-from cnnviz.cli.subject import load_params
+from cnnviz.cli.subject import load_params, random_note
 from cnnviz.cli.writing import Writer
-from cnnviz.core.engine import check_algorithm, computing
 from cnnviz.core.pipeline import Pipeline
 from cnnviz.core.statistics import finite_range
-from cnnviz.core.threads import set_threads, thread_count
+from cnnviz.core.threads import thread_count
 from cnnviz.core.types import Params, Row, Samples, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, load_pixels, stem
@@ -46,11 +45,8 @@ def run_images(
 
     `own` are the settings that came with the pipeline, `params` its weights.
     """
-    process.start_work()
-    set_threads(output.threads)
     job = read_job(pipeline, inputs, output, table, network or NetworkOptions(), own, params)
-    check_algorithm(output.algorithm)
-    with computing(output.precision, output.algorithm):
+    with process.working(output):
         return _run_all(arguments, job)
 
 
@@ -256,7 +252,7 @@ def _tell(job: Job, ready: Prepared, outcome: Outcome) -> None:
         )
     random = [row.name for row in ready.rows if row.weights == "drawn"]
     if random:
-        note(f"random weights (seed {job.output.seed}): {printing.joined(random)}")
+        note(random_note(random, job.output.seed))
     grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
     if grids:
         note(f"more than 64 maps, grid only: {printing.joined(grids)} (--only maps writes each)")

@@ -82,18 +82,13 @@ def shift(
     Both are relative to the L2 norm of what is compared.
     """
     from cnnviz.cli import process
-    from cnnviz.core.engine import check_algorithm, computing
-    from cnnviz.core.threads import set_threads
+    from cnnviz.cli.subject import check_out
 
-    process.start_work()
-    set_threads(compute.threads)
-    check_algorithm(compute.algorithm)
     move = _Move.read(by, axis, mode, rotate)
-    if not folder.out:
-        raise RequestError("--out names no folder", hint="--out . is the current one")
-    subjects = _subjects(image, spec, against, inputs, weights)
-    with computing(compute.precision, compute.algorithm):
-        _tell(subjects, move, compute, folder, form)
+    check_out(folder)
+    with process.working(compute):
+        subjects = _subjects(image, spec, against, inputs, weights)
+        _tell(subjects, move, compute, weights.weights, folder, form)
 
 
 class _Move(NamedTuple):
@@ -179,40 +174,27 @@ def _subjects(
     image: str, spec: str, against: str | None, inputs: InputOptions, weights: WeightOptions
 ) -> dict[str, Subject]:
     """Read the picture for one pipeline, named "", or for two, A and B."""
-    from cnnviz.cli.job import input_options
-    from cnnviz.cli.subject import Subject, load_params, read_subject
+    from cnnviz.cli.subject import read_another, read_subject
     from cnnviz.files.spec import load_spec
 
-    specs = [load_spec(text) for text in (spec, against) if text is not None]
-    first = read_subject(image, specs[0], inputs, weights.weights)
+    path = weights.weights
+    first = read_subject(image, load_spec(spec), inputs, path)
     if against is None:
         return {"": first}
-    other = specs[1]
-    if input_options(inputs, other.input) == input_options(inputs, specs[0].input):
-        # The same preparation gives the same picture; and standard input is read but once.
-        path = other.input.weights if weights.weights is None else weights.weights
-        list(other.pipeline.rows(first.x.shape))
-        params = load_params(other.pipeline, first.x.shape, path, other.params)
-        return {"A": first, "B": Subject(first.source, first.stem, other, first.x, params)}
-    if first.source == "-":
-        raise RequestError(
-            "standard input is read once, and the two pipelines prepare it differently",
-            hint="save the picture to a file, or say how: --color gray --resize 64x64",
-        )
-    return {"A": first, "B": read_subject(image, other, inputs, weights.weights)}
+    return {"A": first, "B": read_another(first, load_spec(against), inputs, path)}
 
 
 def _tell(
     subjects: Mapping[str, Subject],
     move: _Move,
     compute: ComputeOptions,
+    weights: str | None,
     options: FolderOptions,
     form: Form,
 ) -> None:
     """Run the experiments; write the chart and shift.json; print."""
-    import sys
-
     from cnnviz.cli.console import note
+    from cnnviz.cli.subject import random_note, repeatable
     from cnnviz.core.shift import compared, findings
     from cnnviz.core.threads import thread_count
     from cnnviz.files.images.png import png_bytes
@@ -240,35 +222,17 @@ def _tell(
             about["cnnviz:against"] = texts["B"]
         files = [folder.write(chart, png_bytes(picture, about, threads=thread_count()))]
         record = _record(subjects, told, move, notes, files)
-        folder.finish(
-            {
-                "command": ["cnnviz", *sys.argv[1:]],
-                "seed": compute.seed,
-                **{key: value for key, value in record.items() if key != "files"},
-            }
-        )
+        folder.finish(repeatable(record, compute.seed, weights))
     if not options.quiet or form == "json":
         _print(told, texts, record, title, form)
     if not options.quiet:
         for sentence in notes:
             note(sentence)
         for name, subject in subjects.items():
-            drawn = [
-                row.name
-                for row in subject.pipeline.rows(subject.x.shape, subject.params)
-                if row.weights == "drawn"
-            ]
-            if drawn:
-                _note_drawn(name, drawn, compute.seed)
+            if random := subject.random_stages():
+                whose = f"{name}: " if name else ""
+                note(whose + random_note(random, compute.seed))
         note(f"wrote 2 files to {folder.path}")
-
-
-def _note_drawn(name: str, stages: Sequence[str], seed: int) -> None:
-    from cnnviz.cli.console import note
-    from cnnviz.cli.printing import joined
-
-    whose = f"{name}: " if name else ""
-    note(f"{whose}random weights (seed {seed}): {joined(stages)}")
 
 
 def _experiments(
@@ -278,8 +242,10 @@ def _experiments(
     for name, subject in subjects.items():
         with _naming(name):
             move.check(subject)
+    from cnnviz.cli.console import progress
+
     told = dict[str, Any]()
-    with _progress(move.passes * len(subjects), quiet=quiet) as advance:
+    with progress("passes", move.passes * len(subjects), silent=quiet) as advance:
         for name, subject in subjects.items():
             with _naming(name):
                 told[name] = move.errors(subject, seed, advance)
@@ -294,21 +260,6 @@ def _naming(name: str) -> Iterator[None]:
         if not name:
             raise
         raise error.within(f"pipeline {name}") from None
-
-
-@contextmanager
-def _progress(passes: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
-    """Yield what to call after each pass; a bar on a terminal, nothing in a pipe."""
-    from cnnviz.cli.console import stderr
-
-    if quiet or not stderr().is_terminal:
-        yield lambda: None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=stderr(), transient=True) as progress:
-        task = progress.add_task("passes", total=passes)
-        yield lambda: progress.advance(task)
 
 
 def _record(
@@ -345,17 +296,8 @@ def _record(
 
 def _experiment(subject: Subject, told: MovementErrors) -> dict[str, Any]:
     """Return what went in: in crop mode the size of the crops, not the picture's."""
-    from cnnviz.core.statistics import finite_range
-
-    low, high = finite_range(subject.x)
     return {
-        "input": {
-            "path": subject.source,
-            "shape": list(subject.x.shape),
-            "min": low,
-            "max": high,
-            "moved_shape": list(told.shape),
-        },
+        "input": {**subject.input_record(), "moved_shape": list(told.shape)},
         "pipeline": str(subject.pipeline),
     }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, RequestError
 
 if TYPE_CHECKING:
-    from cnnviz.cli.options import InputOptions
+    from cnnviz.cli.options import FolderOptions, InputOptions
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.core.types import Params, Samples, Tensor
     from cnnviz.files.spec import Spec
@@ -26,6 +28,46 @@ class Subject(NamedTuple):
     def pipeline(self) -> Pipeline:
         """The pipeline."""
         return self.spec.pipeline
+
+    def input_record(self) -> dict[str, Any]:
+        """Return what JSON says of the image."""
+        from cnnviz.core.statistics import finite_range
+
+        low, high = finite_range(self.x)
+        return {"path": self.source, "shape": list(self.x.shape), "min": low, "max": high}
+
+    def random_stages(self, last: int | None = None) -> list[str]:
+        """Return the stages whose weights are drawn, up to number `last`."""
+        rows = self.pipeline.rows(self.x.shape, self.params)
+        return [
+            row.name
+            for row in rows
+            if row.weights == "drawn" and (last is None or row.index <= last)
+        ]
+
+
+def random_note(stages: Sequence[str], seed: int) -> str:
+    """Say that the weights of some stages are drawn."""
+    from cnnviz.cli.printing import joined
+
+    return f"random weights (seed {seed}): {joined(stages)}"
+
+
+def check_out(folder: FolderOptions) -> None:
+    """Raise RequestError if --out is empty."""
+    if not folder.out:
+        raise RequestError("--out names no folder", hint="--out . is the current one")
+
+
+def repeatable(answer: Mapping[str, Any], seed: int, weights: str | None) -> dict[str, Any]:
+    """Return what a command's record holds: its answer, and how to get it again."""
+    return {
+        "cnnviz": answer["cnnviz"],
+        "command": ["cnnviz", *sys.argv[1:]],
+        "seed": seed,
+        "weights": weights,
+        **{key: value for key, value in answer.items() if key not in ("cnnviz", "files")},
+    }
 
 
 def read_subject(
@@ -64,7 +106,7 @@ def read_another(
 
     if input_options(inputs, spec.input) != input_options(inputs, subject.spec.input):
         if subject.source == "-":
-            raise CnnvizError(
+            raise RequestError(
                 "standard input is read once, and the two pipelines want it prepared differently",
                 hint="give the image as a file, or say how by flags: --color, --resize, …",
             )

@@ -107,7 +107,7 @@ def test_colour_pictures(run, color):
 
 def test_notes_tell_what_is_not_seen(run):
     result = run("animate", STEP, "conv(6) -> conv(4, 2)", "--stage", "conv2", "--channel", 3)
-    assert "random weights (seed 0): conv2" in result.err
+    assert "random weights (seed 0): conv1, conv2" in result.err
     assert "conv2 has 4 maps, this is map 3" in result.err
     assert "of the 6 channels it reads, channel " in result.err
     quiet = run("animate", STEP, "conv(6) -> conv(4, 2)", "--stage", "conv2", "-q")

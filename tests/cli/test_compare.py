@@ -295,7 +295,7 @@ def test_stdin_is_read_once_for_both(run: Run) -> None:
     result = run("compare", "-", "relu", "tanh", "-q", stdin=data)
     assert (result.code, result.err) == (0, "")
     assert Path("cnnviz-out/stdin/compare.png").is_file()
-    refused(run("compare", "-", "digits", "relu", stdin=data), 1, "standard input is read once")
+    refused(run("compare", "-", "digits", "relu", stdin=data), 2, "standard input is read once")
 
 
 # --- errors ------------------------------------------------------------------------------------
