@@ -13,7 +13,7 @@ from cnnviz.core.explaining import Box, Explanation
 from cnnviz.core.explanation import Arithmetic, Terms, cell_text, written
 from cnnviz.core.types import Shape
 from cnnviz.view.columns import finite, safe
-from cnnviz.view.terminal import aligned, writer_for
+from cnnviz.view.terminal import aligned, aligned_cells, writer_for
 
 LARGEST_WINDOW = 7  # rows and columns of a window whose cells are written as they lie
 
@@ -188,14 +188,20 @@ def _block(
 ) -> list[str]:
     """Write numbers as they lie, padding in brackets and the winner with a star."""
     write = writer_for(values)
-    texts = [[write(float(value)) for value in row] for row in values]
-    lines = [list(row) for row in texts]
-    for index, (i, j) in enumerate(np.ndindex(values.shape)):
-        if padding is not None and padding[i, j]:
-            lines[i][j] = f"[{lines[i][j]}]"
-        if index == winner:
-            lines[i][j] += "*"
-    return [line.replace("-", "−") for line in aligned(lines)]
+    cells = aligned_cells([[write(float(value)) for value in row] for row in values])
+    opens = padding is not None and bool(padding.any())
+    closes = opens or winner is not None
+    lines = []
+    for i, row in enumerate(cells):
+        marked = []
+        for j, cell in enumerate(row):
+            padded = padding is not None and bool(padding[i, j])
+            before = "[" if padded else " " * opens
+            after = "]" if padded else "*" if i * len(row) + j == winner else " " * closes
+            text = cell.strip()
+            marked.append(cell.replace(text, f"{before}{text}{after}"))
+        lines.append(" ".join(marked).rstrip().replace("-", "−"))
+    return lines
 
 
 def _side_by_side(blocks: Sequence[tuple[str, list[str]]], width: int | None) -> Iterator[Text]:

@@ -359,7 +359,12 @@ def _fixed(value: float, decimals: int) -> str:
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
-    """Align texts in columns at the decimal point."""
+    """Align texts in columns at the decimal point, and return the lines."""
+    return [" ".join(cells).rstrip() for cells in aligned_cells(rows)]
+
+
+def aligned_cells(rows: list[list[str]]) -> list[list[str]]:
+    """Align texts at the decimal point, those of a column in cells of one width."""
     width = max(map(len, rows))
     places = []
     for column in range(width):
@@ -373,5 +378,5 @@ def aligned(rows: list[list[str]]) -> list[str]:
         for text, (before, after) in zip(row, places, strict=False):
             whole, dot, rest = text.partition(".")
             cells.append(whole.rjust(before) + (dot + rest).ljust(after))
-        lines.append(" ".join(cells).rstrip())
+        lines.append(cells)
     return lines
