@@ -48,8 +48,9 @@ def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = Non
     """
     from difflib import get_close_matches
 
-    names = sorted(known)
+    names = sorted(known, reverse=True)  # of equally near ones the last are taken
     near = get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    names.reverse()
     if near:
         hint = f"did you mean {', '.join(near)}?"
     elif len(names) <= 12:

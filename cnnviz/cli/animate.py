@@ -145,7 +145,9 @@ def animate(
         names = [animation_name(row, animation.channel)]
         if animation.apng:
             names.append(animation_name(row, animation.channel, png=True))
-        output = OutputFolder(folder.out, subject.stem, force=folder.force, record="animate.json")
+        output = OutputFolder(
+            folder.out, subject.stem, force=folder.force, record="animate.json", collects=True
+        )
         output.check(names)
         scene = make_scene(pipeline, x, row, animation.channel, params, seed=compute.seed)
         positions = stops(scene.map_size, animation.frames)

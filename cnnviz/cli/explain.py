@@ -14,18 +14,21 @@ from cnnviz.cli.options import (
     InputOptions,
     WeightOptions,
 )
+from cnnviz.errors import RequestError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from cnnviz.cli.subject import Subject
     from cnnviz.core.explaining import Explanation
+    from cnnviz.core.pipeline import Pipeline
     from cnnviz.files.run import OutputFolder
     from cnnviz.view.field import Excerpted
 
 RECORD = "explain.json"
 SMALL_MAP = 64  # rows or columns up to which a map is shown whole
 AROUND = 48  # and how many of a larger one
+NAMES = {"max": "largest", "min": "smallest"}
 STEP_TERMS = 3  # listed at each further step of a trace
 
 EXAMPLES = (
@@ -50,7 +53,7 @@ def explain(
         ),
     ],
     at: Annotated[
-        str,
+        list[str],
         typer.Option(
             "--at", metavar="STAGE:C,ROW,COL",
             help="The value: a stage by name or number, and its channel, row and column (an index "
@@ -88,25 +91,32 @@ def explain(
     Only what the value depends on is computed.
     """
     from cnnviz.cli import process
+    from cnnviz.cli.console import note
     from cnnviz.cli.subject import check_out, read_subject, repeatable
     from cnnviz.core import explaining
     from cnnviz.files.run import OutputFolder
     from cnnviz.files.spec import load_spec
 
     check_out(folder)
+    if len(at) > 1:
+        raise RequestError(
+            f"--at is given {len(at)} times", hint="one value is explained: run it once for each"
+        )
     with process.working(compute):
         loaded = load_spec(spec)
         pipeline, seed = loaded.pipeline, compute.seed
-        place = explaining.read_place(pipeline, at)
+        place = explaining.read_place(pipeline, at[0])
         subject = read_subject(image, loaded, inputs, weights.weights)
-        output = OutputFolder(folder.out, subject.stem, force=folder.force, record=RECORD)
+        output = OutputFolder(
+            folder.out, subject.stem, force=folder.force, record=RECORD, collects=True
+        )
         output.check()
         x, params = subject.x, subject.params
-        cell = explaining.locate(pipeline, x, place, params, seed=seed)
-        steps = explaining.trace(pipeline, x, place.stage, cell, params, seed=seed)
+        found = explaining.locate(pipeline, x, place, params, seed=seed)
+        steps = explaining.trace(pipeline, x, place.stage, found.cell, params, seed=seed)
         told = list(steps) if trace else [next(steps)]
         if winners:
-            _check_winners(told[0])
+            _check_winners(told[0], pipeline)
         with output:
             files = list(_write(told[0], subject, output, seed, color.colormap, winners=winners))
             record = _record(told, subject, files)
@@ -119,7 +129,13 @@ def explain(
 
         write(json_text(record) + "\n")
     if not folder.quiet:
-        _tell(told, subject, format, files, seed, most=terms)
+        _tell(told, subject, format, seed, most=terms)
+        if found.passed_over:
+            note(
+                f"the {NAMES[place.extreme or '']} finite value: {found.passed_over:,} of "
+                f"{place.stage} are NaN or infinite"
+            )
+        note(f"wrote {', '.join(files)} and {RECORD}")
 
 
 def _write(
@@ -179,14 +195,15 @@ def _span(at: int, side: int) -> tuple[int, int]:
     return (start, start + AROUND)
 
 
-def _check_winners(told: Explanation) -> None:
+def _check_winners(told: Explanation, pipeline: Pipeline) -> None:
     """Raise RequestError unless the stage is one of which --winners can be drawn."""
-    from cnnviz.errors import RequestError
-
+    pools = [node.name for node in pipeline.nodes if node.layer.name in ("maxpool", "minpool")]
     if told.arithmetic.join not in ("largest", "smallest") or len(told.inputs) > 1:
         raise RequestError(
             f"--winners: {told.row.name} is {told.row.layer}, which picks no winner",
-            hint="give a value of max pooling: --at maxpool1:0,0,0",
+            hint=f"give a value of max pooling: --at {pools[0]}:max"
+            if pools
+            else "no stage of this pipeline is max pooling",
         )
 
 
@@ -235,18 +252,16 @@ def _draw_winners(told: Explanation, subject: Subject, seed: int, colormap: str)
 
 def _show(told: Explanation, subject: Subject, form: str) -> None:
     """Draw in the terminal where on the input the value looks."""
-    from cnnviz.cli.console import stderr, stdout
+    from cnnviz.cli.console import coloured, stderr, stdout
     from cnnviz.view.field import draw_box
     from cnnviz.view.terminal import half_blocks
 
     console = stdout() if form == "table" else stderr()
-    image = draw_box(subject.x, told.field, console.width)
+    image = draw_box(subject.x, told.field, console.width, plain=not coloured(console))
     console.print(half_blocks(image, width=console.width))
 
 
-def _tell(
-    told: list[Explanation], subject: Subject, form: str, files: list[str], seed: int, *, most: int
-) -> None:
+def _tell(told: list[Explanation], subject: Subject, form: str, seed: int, *, most: int) -> None:
     """Print the explanations, and notes on stderr."""
     from cnnviz.cli.console import note, stdout
     from cnnviz.cli.subject import random_note
@@ -263,7 +278,6 @@ def _tell(
                 console.print(line, soft_wrap=True)
     if random := subject.random_stages(told[0].row.index):
         note(random_note(random, seed))
-    note(f"wrote {', '.join(files)}")
 
 
 def _record(told: list[Explanation], subject: Subject, files: list[str]) -> dict[str, Any]:

@@ -206,7 +206,9 @@ def _tell(
     texts = {name: str(subject.pipeline) for name, subject in subjects.items()}
     title = f"{display_name(first.source)}, {move.words}"
     chart = "shift.png" if move.rotate is None else "shift_rotate.png"
-    with OutputFolder(options.out, first.stem, force=options.force, record="shift.json") as folder:
+    with OutputFolder(
+        options.out, first.stem, force=options.force, record="shift.json", collects=True
+    ) as folder:
         folder.check((chart,))
         told = _experiments(subjects, move, compute.seed, quiet=options.quiet)
         notes = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,27 +80,36 @@ def read_place(pipeline: Pipeline, text: str) -> Place:
         If the text is none of these, or there is no such stage.
     """
     stage, colon, where = text.rpartition(":")
-    example = f"{pipeline.nodes[-1].name}:0,2,3"
+    names = [node.name for node in pipeline.nodes]
     if not colon or not stage:
+        own = text if text in names else names[-1]
         raise RequestError(
             f"--at is {text!r}",
-            hint=f"name a stage and a cell of it, channel, row and column: --at {example} "
-            "(or STAGE:max, STAGE:min, and STAGE:N in a vector)",
+            hint=f"name a stage and a value of it: --at {own}:max, {own}:min, {own}:0,2,3 "
+            f"(channel, row, column), or of a vector {own}:2",
         )
     if stage == INPUT:
         raise RequestError(
-            "input is the image: nothing computed it", hint=f"name a stage: --at {example}"
+            "input is the image: nothing computed it",
+            hint=f"name a stage: --at {names[0]}:max",
         )
-    name = pipeline.nodes[pipeline.find(stage)].name
+    name = names[pipeline.find(stage)]
     if where in EXTREMES:
         return Place(name, None, where)
     parts = [part.strip() for part in where.split(",")]
     if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
         raise RequestError(
             f"--at is {text!r}: {where!r} is no cell",
-            hint=f"write whole numbers from 0, or max or min: --at {example}",
+            hint=f"write whole numbers from 0, or max or min: --at {name}:0,2,3, {name}:max",
         )
     return Place(name, tuple(map(int, parts)))
+
+
+class Located(NamedTuple):
+    """The cell a place stands for."""
+
+    cell: tuple[int, ...]
+    passed_over: int = 0  # values that are NaN or infinite, of a stage whose extreme it is
 
 
 def locate(
@@ -109,8 +119,8 @@ def locate(
     params: Params | None = None,
     *,
     seed: int = 0,
-) -> tuple[int, ...]:
-    """Return the cell a place stands for; for an extreme its stage is computed.
+) -> Located:
+    """Return the cell a place stands for; for an extreme of finite values its stage is computed.
 
     Raises
     ------
@@ -119,7 +129,7 @@ def locate(
     """
     shape = shapes_of(pipeline, x.shape)[place.stage]
     if place.cell is not None:
-        return _checked(place.stage, place.cell, shape)
+        return Located(_checked(place.stage, place.cell, shape))
     whole = {place.stage: Cells.whole(shape)}
     values = excerpts(pipeline, x, whole, params, seed=seed)[place.stage].values
     finite = np.isfinite(values)
@@ -130,7 +140,8 @@ def locate(
     largest = place.extreme == "max"
     found = np.where(finite, values, -np.inf if largest else np.inf)
     flat = found.argmax() if largest else found.argmin()
-    return tuple(int(index) for index in np.unravel_index(flat, shape))
+    cell = tuple(int(index) for index in np.unravel_index(flat, shape))
+    return Located(cell, int(finite.size - np.count_nonzero(finite)))
 
 
 def _checked(stage: str, cell: tuple[int, ...], shape: Shape) -> tuple[int, ...]:

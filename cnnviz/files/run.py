@@ -174,18 +174,27 @@ class OutputFolder:
         Overwrite files that cnnviz did not write.
     record : str
         The name of the file that remembers what is ours: one of `RECORDS`.
+    collects : bool
+        Leave the files of earlier runs, which are ours all the same, instead of removing those
+        that this run did not write.
     """
 
     path: Path
 
     def __init__(
-        self, out: str | Path, stem: str, *, force: bool = False, record: str = RECORD
+        self,
+        out: str | Path,
+        stem: str,
+        *,
+        force: bool = False,
+        record: str = RECORD,
+        collects: bool = False,
     ) -> None:
         if stem in {"", ".", ".."} or set(stem) & {"\0", "/", os.sep, os.altsep}:
             raise CnnvizError(f"{stem!r} cannot name a folder in {out}", hint="rename the image")
         self.path = Path(out) / stem
         self._force = force
-        self._record = record
+        self._record, self._collects = record, collects
         before = _read_record(self.path / record)
         self._fresh = not os.path.lexists(self.path / record)
         self._foreign_record = not self._fresh and before is None
@@ -263,7 +272,7 @@ class OutputFolder:
             self._written[name] = None
 
     def finish(self, record: Mapping[str, object]) -> str:
-        """Remove what the run before wrote and this one did not, then write run.json.
+        """Remove what the run before wrote and this one did not, then write the record.
 
         In this order, so that a stale file is still listed if the process dies in between.
         NaN and infinities become null; the bytes depend on the record and the names only.
@@ -344,6 +353,10 @@ class OutputFolder:
         self._listed, self._marked = listed, True
 
     def _remove_stale(self) -> None:
+        if self._collects:
+            for name in self._listed:
+                if (self.path / name).is_file():
+                    self._written.setdefault(name)
         stale = [self.path / name for name in self._listed if name not in self._written]
         stale += self.path.glob(".cnnviz-*.tmp")  # of a run that was killed
         # Where the file system folds case, an old name may be this run's file.

@@ -80,8 +80,13 @@ def field_text(box: Box, shape: Shape) -> str:
     size = "×".join(map(str, box.size))
     if box.size == tuple(shape[1:]):
         return f"sees the whole input, {size} pixels"
-    rows, columns = (f"{a}" if a == b else f"{a} to {b}" for a, b in (box.rows, box.columns))
-    return f"sees rows {rows}, columns {columns} of the input: {size} pixels"
+    spans = ((box.rows, "row"), (box.columns, "column"))
+    rows, columns = (
+        f"{what} {first}" if first == last else f"{what}s {first} to {last}"
+        for (first, last), what in spans
+    )
+    pixels = "pixel" if box.size == (1, 1) else "pixels"
+    return f"sees {rows}, {columns} of the input: {size} {pixels}"
 
 
 def explanation_lines(
@@ -174,7 +179,8 @@ def _window_lines(
         yield from _side_by_side(parts, width)
     rest = order[most:]
     if rest.size:
-        yield _line(f"  … and {rest.size:,} more channels: {written(sums[rest].sum())}")
+        noun = "channels" if rest.size > 1 else "channel"
+        yield _line(f"  … and {rest.size:,} more {noun}: {written(sums[rest].sum())}")
     marks = ["[ ] padding"] if blocks.padding[order[:most]].any() else []
     marks += ["* the one chosen"] if chosen is not None else []
     if marks:
@@ -236,21 +242,7 @@ def _term_lines(told: Explanation, most: int) -> Iterator[Text]:
         order.remove(arithmetic.chosen)
         order.insert(0, arithmetic.chosen)
     shown = order[:most]
-    several = len(told.inputs) > 1
-    rows = []
-    for index in shown:
-        cell = cell_text(terms.at[index]) if terms.real[index] else "padding"
-        where = f"{told.inputs[int(terms.source[index])]} {cell}" if several else cell
-        cells = [where + ("*" if index == arithmetic.chosen else ""), written(terms.value[index])]
-        if terms.weight is not None:
-            cells += ["×", written(terms.weight[index])]
-        if (terms.part != terms.value).any():
-            cells += ["→" if terms.weight is None else "=", written(terms.part[index])]
-        rows.append(cells)
-    if rows:
-        wide = max(len(row[0]) for row in rows)
-        for row, line in zip(rows, aligned([row[1:] for row in rows]), strict=True):
-            yield _line(f"    {row[0].ljust(wide)}  {line}")
+    yield from _listed(told, shown)
     if arithmetic.chosen is not None:
         yield _line(
             "    * the one chosen" if arithmetic.join != "sum" else "    * this value", "dim"
@@ -262,6 +254,29 @@ def _term_lines(told: Explanation, most: int) -> Iterator[Text]:
             rest = float(terms.part[order[most:]].sum() + terms.omitted_part)
             about = f": {written(rest)}"
         yield _line(f"    … and {left:,} more{about}")
+
+
+def _listed(told: Explanation, shown: Sequence[int]) -> Iterator[Text]:
+    """Write some terms as a table: the cell, its value and weight, and what that brings."""
+    terms, chosen = told.arithmetic.terms, told.arithmetic.chosen
+    weighted, made = terms.weight is not None, bool((terms.part != terms.value).any())
+    sign = "=" if weighted else "→"
+    head = ["cell, value", *["× weight"] * weighted, *[f"{sign} what it brings"] * made]
+    cells, numbers = list[str](), list[list[str]]()
+    for index in shown:
+        cell = cell_text(terms.at[index]) if terms.real[index] else "padding"
+        if len(told.inputs) > 1:
+            cell = f"{told.inputs[int(terms.source[index])]} {cell}"
+        cells.append(cell + "*" * bool(index == chosen))
+        row = [written(terms.value[index])]
+        if terms.weight is not None:
+            row += ["×", written(terms.weight[index])]
+        numbers.append([*row, *[sign, written(terms.part[index])] * made])
+    if cells:
+        yield _line(f"    {' '.join(head)}", "dim")
+        wide = max(map(len, cells))
+        for cell, line in zip(cells, aligned(numbers), strict=True):
+            yield _line(f"    {cell.ljust(wide)}  {line}")
 
 
 def _single_line(told: Explanation) -> Iterator[Text]:
@@ -276,7 +291,10 @@ def _join_lines(arithmetic: Arithmetic) -> Iterator[Text]:
     """Say how the terms make the total, and that the result."""
     terms = arithmetic.terms
     count = len(terms) + terms.omitted
-    if arithmetic.join in ("sum", "product") and (count > 1 or arithmetic.bias is not None):
+    alone = count == 1 and arithmetic.steps  # which tell the whole formula
+    if arithmetic.join in ("sum", "product") and (
+        count > 1 or (arithmetic.bias is not None and not alone)
+    ):
         noun = arithmetic.noun if count > 1 else arithmetic.noun.removesuffix("s")
         text = f"  {arithmetic.join} of {count:,} {noun}"
         if arithmetic.bias is not None:

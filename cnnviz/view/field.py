@@ -238,8 +238,11 @@ def _edges(box: Box, top: int = 0, left: int = 0) -> Boxes:
     return [(rows[0] - top, columns[0] - left, rows[1] + 1 - top, columns[1] + 1 - left)]
 
 
-def draw_box(x: Tensor | Samples, box: Box, columns: int) -> Image.Image:
-    """Draw the input with the box a value sees, for a terminal: at most `columns` pixels wide."""
+def draw_box(x: Tensor | Samples, box: Box, columns: int, *, plain: bool = False) -> Image.Image:
+    """Draw the input with the box a value sees, for a terminal: at most `columns` pixels wide.
+
+    `plain` is for one without colours: there the picture is darker, and the box white.
+    """
     _, height, width = x.shape
     shown = range(_shown(x).shape[0])
     fit = min(columns / width, 2 * _LINES / height)
@@ -251,10 +254,14 @@ def draw_box(x: Tensor | Samples, box: Box, columns: int) -> Image.Image:
     image = Image.fromarray(np.asarray(colours)).resize(
         size, Image.Resampling.NEAREST if fit >= 1 else Image.Resampling.BOX
     )
+    image = image.convert("RGB")
+    if plain:
+        image = image.point([level * 6 // 10 for level in range(256)] * 3)
     for top, left, bottom, right in _edges(box):
         edges = (left * fit - 1, top * fit - 1, right * fit, bottom * fit)
         pen = ImageDraw.Draw(image)
-        pen.rectangle([round(edge) for edge in edges], outline=ACCENT)
+        outline = (255, 255, 255) if plain else ACCENT
+        pen.rectangle([round(edge) for edge in edges], outline=outline)
     return image
 
 

@@ -45,7 +45,19 @@ def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
         "mean": finite(facts.mean),
         "zeros": finite(facts.zeros),
         "seconds": finite(stage.seconds) if stage else None,
+        **_losses(stage),
         "files": list(files),
+    }
+
+
+def _losses(stage: Stage | None) -> dict[str, object]:
+    """Return what a stage let go of, if a run was asked to find out."""
+    if stage is None or stage.losses is None:
+        return {}
+    return {
+        "dead": stage.losses.dead,
+        "discarded": finite(stage.losses.discarded),
+        "contamination": finite(stage.row.contamination),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich import box
@@ -12,7 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from cnnviz.core.types import Stage, Totals
-from cnnviz.view.columns import ABSENT, COLUMNS, Column, Entry, resolve_columns, safe, summary
+from cnnviz.view.columns import (
+    ABSENT,
+    COLUMNS,
+    DEFAULT,
+    Column,
+    Entry,
+    resolve_columns,
+    safe,
+    summary,
+)
 
 GAP = 2  # cells between columns
 LONG_NAME = 24  # cells a name may take before it gives way to other columns
@@ -38,8 +47,8 @@ class StageTable:
     first (`Column.importance`: name, output, layer, #, params, kernel, min, max, zeros,
     mult-adds, stride, mean, padding, …), and says which; a smaller column may stay where a
     larger one before it did not fit. Numbers are never wrapped or cut; only a long name loses
-    its middle. Columns asked for are all shown, and in a pipe or a file the table is complete,
-    however wide: print it with ``crop=False``.
+    its middle. Columns asked for by name are all shown, and in a pipe or a file the table is
+    complete, however wide: print it with ``crop=False``.
     """
 
     entries: tuple[Entry, ...]
@@ -54,8 +63,10 @@ class StageTable:
             key: _Strip.of(COLUMNS[key], self.entries, self.totals, say)
             for key in resolve_columns(self.columns, self.entries)
         }
-        limit = options.max_width if self.columns is None and console.is_terminal else None
-        shown = strips if limit is None else _fit(strips, limit)
+        droppable = self.columns is None or DEFAULT in self.columns
+        limit = options.max_width if droppable and console.is_terminal else None
+        named = set(self.columns or ()) - {DEFAULT}
+        shown = strips if limit is None else _fit(strips, limit, named)
         dropped = [key for key in strips if key not in shown]
 
         lines = [safe(self.title)] if self.title else []
@@ -115,14 +126,14 @@ def _width(strips: Iterable[_Strip]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 
-def _fit(strips: Mapping[str, _Strip], limit: int) -> dict[str, _Strip]:
-    """Keep the most important columns that fit, in their usual order."""
+def _fit(strips: Mapping[str, _Strip], limit: int, named: Collection[str]) -> dict[str, _Strip]:
+    """Keep the columns asked for by name and the most important others, in their usual order."""
     if _width(strips.values()) <= limit:
         return dict(strips)
     strips = {key: strip.stacked() for key, strip in strips.items()}
     short = {**strips, "name": strips["name"].shortened(LONG_NAME)}
-    kept: set[str] = set()
-    for key in sorted(short, key=lambda key: short[key].column.importance or 0):
+    kept = set(named) & set(short)
+    for key in sorted(short.keys() - kept, key=lambda key: short[key].column.importance or 0):
         if not kept or _width(short[k] for k in (*kept, key)) <= limit:
             kept.add(key)
     rest = [strips[key] for key in strips if key in kept and key != "name"]

@@ -79,13 +79,15 @@ def test_the_run_s_pictures_and_explain_s_live_side_by_side(run: Run, work: Path
     assert before.items() <= after.items()
     new = {Path(name).name for name in after.keys() - before.keys()}
     assert new == {"explain.json", "01_conv_conv1_at_0_1_1.png"}
-    # A run of the pipeline leaves them, and another explanation takes the place of the first.
+    # A run of the pipeline leaves them, and so does another explanation: they are collected.
     run("pipeline", sample("step.png"), "conv(sobel_x)", "-q")
     run("explain", sample("step.png"), "conv(sobel_x)", "--at", "1:0,1,2", "-q")
     names = {Path(name).name for name in files_below(work)}
-    assert "01_conv_conv1_at_0_1_2.png" in names
-    assert "01_conv_conv1_at_0_1_1.png" not in names
-    assert "01_conv_conv1_grid.png" in names
+    pictures = {"01_conv_conv1_at_0_1_1.png", "01_conv_conv1_at_0_1_2.png"}
+    assert pictures | {"01_conv_conv1_grid.png"} <= names
+    record = json.loads(Path("cnnviz-out/step/explain.json").read_text())
+    assert set(record["files"]) == pictures
+    assert record["at"] == [0, 1, 2]
 
 
 def test_two_runs_write_the_same_bytes(run: Run, work: Path) -> None:
@@ -149,6 +151,18 @@ def test_nan_and_infinity_are_told(run: Run) -> None:
         assert "result" in done.record
 
 
+def test_the_largest_of_a_stage_is_the_largest_finite(run: Run) -> None:
+    np.save("odd.npy", np.array([[np.nan, np.inf], [1, -np.inf]], np.float32))
+    done = run("explain", "odd.npy", "relu", "--at", "relu1:max")
+    assert done.out.startswith("relu1 at 0,1,0 = 1")
+    assert "the largest finite value: 2 of relu1 are NaN or infinite" in done.err
+
+
+def test_a_hint_names_a_stage_that_has_winners(run: Run) -> None:
+    words = ("relu -> maxpool(2) as pool", "--at", "relu1:0,0,0", "--winners")
+    refused(run("explain", sample("step.png"), *words), 2, "--at pool:max")
+
+
 def test_winners_are_drawn_and_counted(run: Run) -> None:
     done = run(
         "explain", sample("pooling.csv"), "maxpool(2)", "--at", "maxpool1:0,0,1", "--winners"
@@ -189,14 +203,15 @@ def test_a_whole_network_is_traced(run: Run) -> None:
     ("words", "code", "told"),
     [
         ([], 2, ["--at"]),
-        (["--at", "relu1"], 2, ["'relu1'", "STAGE:max"]),
+        (["--at", "relu1"], 2, ["'relu1'", "relu1:max"]),
         (["--at", "rellu1:0,0,0"], 2, ["rellu1", "relu1"]),
         (["--at", "7:0,0,0"], 2, ["no stage 7", "1 to 2"]),
         (["--at", "relu1:x"], 2, ["'x' is no cell"]),
         (["--at", "relu1:2,0,0"], 1, ["no channel 2", "channel 0 to 1"]),
         (["--at", "relu1:0,0,999"], 1, ["no column 999", "column 0 to"]),
         (["--at", "relu1:3"], 1, ["3 is no cell of relu1"]),
-        (["--at", "relu1:0,0,0", "--winners"], 2, ["relu1", "picks no winner"]),
+        (["--at", "relu1:0,0,0", "--winners"], 2, ["relu1", "picks no winner", "no stage of"]),
+        (["--at", "relu1:max", "--at", "relu1:min"], 2, ["given 2 times"]),
         (["--at", "relu1:0,0,0", "--terms", "0"], 2, ["0"]),
         (["--at", "relu1:0,0,0", "--format", "csv"], 2, ["csv"]),
     ],

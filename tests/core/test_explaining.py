@@ -436,7 +436,7 @@ def test_a_cell_out_of_range_is_told_the_range(text, words):
 def test_one_value_a_map_needs_no_row_and_column():
     pipeline = parse("conv(2) -> gap")
     place = read_place(pipeline, "global_avgpool1:1")
-    assert locate(pipeline, noise(0, 1, 8, 7), place) == (1, 0, 0)
+    assert locate(pipeline, noise(0, 1, 8, 7), place).cell == (1, 0, 0)
 
 
 @pytest.mark.parametrize("which", ["max", "min"])
@@ -444,14 +444,15 @@ def test_extremes_are_found(which):
     pipeline = parse("conv(3, 3) -> tanh")
     x = noise(4, 2, 13, 9)
     output = list(pipeline.run(x, seed=5))[-1].output
-    at = locate(pipeline, x, read_place(pipeline, f"tanh1:{which}"), seed=5)
-    assert output[at] == getattr(output, which)()
+    found = locate(pipeline, x, read_place(pipeline, f"tanh1:{which}"), seed=5)
+    assert output[found.cell] == getattr(output, which)()
+    assert found.passed_over == 0
 
 
 def test_extremes_pass_over_nan():
     x = np.array([[[np.nan, 1], [np.inf, -4]]], np.float32)
     pipeline = parse("dropout")
-    assert locate(pipeline, x, read_place(pipeline, "dropout1:max")) == (0, 0, 1)
-    assert locate(pipeline, x, read_place(pipeline, "dropout1:min")) == (0, 1, 1)
+    assert locate(pipeline, x, read_place(pipeline, "dropout1:max")) == ((0, 0, 1), 2)
+    assert locate(pipeline, x, read_place(pipeline, "dropout1:min")) == ((0, 1, 1), 2)
     with pytest.raises(CnnvizError, match="no finite value"):
         locate(pipeline, x[:, :1, :1], read_place(pipeline, "dropout1:min"))

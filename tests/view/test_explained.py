@@ -46,7 +46,7 @@ def told(text, x=STEP, stage=None, at=(0, 0, 0), **options):
                 "    [0]  1    3 4      0 4",
                 "  [ ] padding",
                 "  sum of 4 products = 4",
-                "  sees rows 0, columns 0 of the input: 1×1 pixels",
+                "  sees row 0, column 0 of the input: 1×1 pixel",
             ],
         ),
         (
@@ -56,13 +56,14 @@ def told(text, x=STEP, stage=None, at=(0, 0, 0), **options):
                 "    input at 0,2,3 is 12",
                 "  max(0, x)",
                 "  max(0, 12) = 12",
-                "  sees rows 2, columns 3 of the input: 1×1 pixels",
+                "  sees row 2, column 3 of the input: 1×1 pixel",
             ],
         ),
         (
             "gap",
             (0, 0, 0),
             [
+                "    cell, value",
                 "    0,2,3  12",
                 "    0,2,2  11",
                 "    … and 10 more: 55",
@@ -85,10 +86,11 @@ def told(text, x=STEP, stage=None, at=(0, 0, 0), **options):
             "scale(-2) as a -> from(input) -> mul(a)",
             (0, 0, 2),
             [
+                "    cell, value",
                 "    a 0,0,2      −6",
                 "    input 0,0,2   3",
-                "  product of 2 values = −18",
-                "  sees rows 0, columns 2 of the input: 1×1 pixels",
+                "  product of 2 factors = −18",
+                "  sees row 0, column 2 of the input: 1×1 pixel",
             ],
         ),
     ],
@@ -108,8 +110,9 @@ def test_many_channels_are_cut():
 
 def test_a_large_window_is_listed():
     lines = told("conv(gaussian(9), padding=4)", noise(1, 1, 12, 12), at=(0, 6, 6), most=3)
-    assert sum("×" in line for line in lines[2:6]) == 3
-    assert lines[5].startswith("    … and 78 more: ")
+    assert lines[2] == "    cell, value × weight = what it brings"
+    assert sum("×" in line for line in lines[3:6]) == 3
+    assert lines[6].startswith("    … and 78 more: ")
 
 
 def test_blocks_stand_below_one_another_where_the_terminal_is_narrow():
@@ -129,7 +132,7 @@ def test_hostile_names_stay_on_one_line():
     [
         (Box(None, None), "sees no pixel of the input, only padding"),
         (Box((0, 2), (0, 3)), "sees the whole input, 3×4 pixels"),
-        (Box((1, 1), (0, 2)), "sees rows 1, columns 0 to 2 of the input: 1×3 pixels"),
+        (Box((1, 1), (0, 2)), "sees row 1, columns 0 to 2 of the input: 1×3 pixels"),
     ],
 )
 def test_what_is_seen(box, text):

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from cnnviz.core.types import Losses, Stage, Statistics, Totals
@@ -175,9 +176,14 @@ def test_run_columns_of_rows_are_blank():
 
 def test_default_and_all_stand_for_columns():
     rows = render_table(ROWS, TOTALS, columns=parse_columns("default,dilation,index"))
-    head = draw(rows, 80).splitlines()[0].split()
+    head = draw(rows, 80, terminal=False).splitlines()[0].split()
     assert head[0] == "#"
     assert head[-2:] == ["Memory", "Dilation"]
+    # Of the default ones the least important give way, and those that are named stay.
+    narrow = draw(rows, 80)
+    assert max(map(cell_len, narrow.splitlines())) <= 80
+    assert "Dilation" in narrow.splitlines()[0]
+    assert "a wider terminal shows: " in narrow
     looked = [replace(stage, losses=Losses(0, None)) for stage in RUN]
     everything = draw(render_table(looked, RUN_TOTALS, columns=("all",)), 80).splitlines()[0]
     assert re.split(r" {2,}", everything.strip()) == [c.title for c in COLUMNS.values()]

@@ -145,7 +145,7 @@ class Combine(Merge):
 def _product(terms: Terms) -> Arithmetic:
     with np.errstate(all="ignore"):
         total = float(terms.part.prod())
-    return Arithmetic(terms, "product", total, total)
+    return Arithmetic(terms, "product", total, total, noun="factors")
 
 
 def _extreme(join: Join) -> Callable[[Terms], Arithmetic]:
