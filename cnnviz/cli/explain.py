@@ -106,6 +106,8 @@ def explain(
         loaded = load_spec(spec)
         pipeline, seed = loaded.pipeline, compute.seed
         place = explaining.read_place(pipeline, at[0])
+        if winners:
+            _check_winners(pipeline, place.stage)
         subject = read_subject(image, loaded, inputs, weights.weights)
         output = OutputFolder(
             folder.out, subject.stem, force=folder.force, record=RECORD, collects=True
@@ -115,8 +117,6 @@ def explain(
         found = explaining.locate(pipeline, x, place, params, seed=seed)
         steps = explaining.trace(pipeline, x, place.stage, found.cell, params, seed=seed)
         told = list(steps) if trace else [next(steps)]
-        if winners:
-            _check_winners(told[0], pipeline)
         with output:
             files = list(_write(told[0], subject, output, seed, color.colormap, winners=winners))
             record = _record(told, subject, files)
@@ -195,13 +195,16 @@ def _span(at: int, side: int) -> tuple[int, int]:
     return (start, start + AROUND)
 
 
-def _check_winners(told: Explanation, pipeline: Pipeline) -> None:
+def _check_winners(pipeline: Pipeline, stage: str) -> None:
     """Raise RequestError unless the stage is one of which --winners can be drawn."""
-    pools = [node.name for node in pipeline.nodes if node.layer.name in ("maxpool", "minpool")]
-    if told.arithmetic.join not in ("largest", "smallest") or len(told.inputs) > 1:
+    from cnnviz.core.losses import picks_winners
+
+    pools = [node for node in pipeline.nodes if picks_winners(node.layer)]
+    if stage not in {node.name for node in pools}:
+        layer = pipeline.nodes[pipeline.find(stage)].layer
         raise RequestError(
-            f"--winners: {told.row.name} is {told.row.layer}, which picks no winner",
-            hint=f"give a value of max pooling: --at {pools[0]}:max"
+            f"--winners: {stage} is {layer.name}, which picks no winner",
+            hint=f"give a value of max pooling: --at {pools[0].name}:max"
             if pools
             else "no stage of this pipeline is max pooling",
         )
@@ -228,8 +231,10 @@ def _draw_winners(told: Explanation, subject: Subject, seed: int, colormap: str)
     won = flags[:-1].reshape(shape[1:])
     terms = told.arithmetic.terms
     seen = terms.at[terms.real, 1:]
-    (top, left), (bottom, right) = seen.min(axis=0).tolist(), (seen.max(axis=0) + 1).tolist()
-    window = (top, left, bottom, right)
+    window = (0, 0, 0, 0)  # where there is padding alone, no pixel
+    if len(seen):
+        (top, left), (bottom, right) = seen.min(axis=0).tolist(), (seen.max(axis=0) + 1).tolist()
+        window = (top, left, bottom, right)
     spans = []
     for first, last, side in zip(window[:2], window[2:], shape[1:], strict=True):
         start = min(max((first + last - LARGEST_MAP) // 2, 0), max(side - LARGEST_MAP, 0))

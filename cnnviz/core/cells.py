@@ -48,6 +48,11 @@ class Cells(NamedTuple):
         """Tell whether they are more than half of them: then all are as quick to compute."""
         return 2 * prod(self.shape) > prod(shape)
 
+    def holds(self, other: Cells) -> bool:
+        """Tell whether all of some other cells are among these."""
+        pairs = zip(self.axes, other.axes, strict=True)
+        return all(bool(np.isin(two, one, assume_unique=True).all()) for one, two in pairs)
+
     def filled(self) -> Cells:
         """Return the cells, with the first position where an axis has none: they can be cut out."""
         return Cells(tuple(axis if len(axis) else np.zeros(1, np.intp) for axis in self.axes))

@@ -1,60 +1,90 @@
 """Parts of stages: what a few values depend on, and those values computed without all the others.
 
 A value of a map depends on a patch of the map before, which depends on a larger patch of the one
-before that, down to the image. `needed` walks back and says which cells those are; `excerpts` then
-computes them, and no more than about twice as many.
+before that, down to the image. `seen` walks back and says which pixels those are; `excerpts`
+computes all that lies between, and no more than about twice as much.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from math import prod
 
 import numpy as np
 
 from cnnviz.core.cells import Cells, Excerpt
 from cnnviz.core.engine import noting
-from cnnviz.core.pipeline import INPUT, Node, Pipeline, check_memory, node_params
+from cnnviz.core.pipeline import INPUT, Node, Pipeline, as_input, check_memory, node_params
 from cnnviz.core.types import Params, Row, Samples, Shape, Tensor
 
+APART = 16
+"""Patches of one stage that are kept apart; more are joined."""
 
-def needed(
-    pipeline: Pipeline, shape: Shape, wanted: Mapping[str, Cells], *, roomy: bool = False
-) -> dict[str, Cells]:
-    """Return the cells of every stage, and of the input, that the wanted ones depend on.
+
+def seen(pipeline: Pipeline, shape: Shape, stage: str, cells: Cells) -> list[Cells]:
+    """Return the pixels of the input that some cells of a stage depend on.
 
     Parameters
     ----------
     pipeline : Pipeline
     shape : Shape
         The input's, (C, H, W).
-    wanted : mapping of stage name to Cells
-    roomy : bool
-        Return all of a map, and of what it is made of, where more than half of it is needed;
-        and at least one cell of every stage that is read.
+    stage : str
+        A stage's name.
+    cells : Cells
 
     Returns
     -------
-    dict
-        Stages that nothing depends on are left out. Without `roomy` the cells are exact along
-        each axis: each is one that some wanted value reads, through whatever stages.
+    list of Cells
+        Patches that may overlap, none where only padding is read. Each position along an axis is
+        one that some value reads, through whatever stages. Patches reached by different branches
+        stay apart: joined, one branch's rows would meet columns that only another reads.
     """
     shapes = shapes_of(pipeline, shape)
-    found = {name: own.filled() if roomy else own for name, own in wanted.items()}
+    found: dict[str, list[Cells]] = {stage: [cells]}
+    for node in reversed(pipeline.nodes):
+        given = [shapes[name] for name in node.inputs]
+        for patch in found.pop(node.name, ()):
+            for name, own in zip(node.inputs, node.layer.reads(patch, *given), strict=True):
+                if min(own.shape):
+                    found[name] = _with(found.get(name, []), own)
+    return found.get(INPUT, [])
+
+
+def _with(patches: list[Cells], new: Cells) -> list[Cells]:
+    """Return the patches and another one, without those that lie within others."""
+    if any(patch.holds(new) for patch in patches):
+        return patches
+    kept = [patch for patch in patches if not new.holds(patch)]
+    if len(kept) < APART:
+        return [*kept, new]
+    return [reduce(Cells.union, kept, new)]
+
+
+def needed(pipeline: Pipeline, shape: Shape, wanted: Mapping[str, Cells]) -> dict[str, Cells]:
+    """Return the cells of every stage, and of the input, from which the wanted ones are computed.
+
+    Where more than half of a map is needed it is all of it, and all that it is made of, for that
+    is as quick; and at least one cell of every stage that is read. Stages that nothing depends on
+    are left out.
+    """
+    shapes = shapes_of(pipeline, shape)
+    found = {name: own.filled() for name, own in wanted.items()}
     for node in reversed(pipeline.nodes):
         if node.name not in found:
             continue
         given = [shapes[name] for name in node.inputs]
         cells = found[node.name]
-        if roomy and cells.is_most(shapes[node.name]):
+        if cells.is_most(shapes[node.name]):
             cells = found[node.name] = Cells.whole(shapes[node.name])
             reads: Iterable[Cells] = map(Cells.whole, given)
         else:
             reads = node.layer.reads(cells, *given)
         for name, own in zip(node.inputs, reads, strict=True):
-            seen = own.filled() if roomy else own
-            found[name] = found[name].union(seen) if name in found else seen
+            read = own.filled()
+            found[name] = found[name].union(read) if name in found else read
     return found
 
 
@@ -97,10 +127,9 @@ def excerpts(
     CnnvizError
         If a stage does not fit, or what is alive at once would not fit into memory.
     """
-    if not isinstance(x, Samples):
-        x = np.asarray(x, np.float32)
+    x = as_input(x)
     rows = {row.name: row for row in pipeline.rows(x.shape, params)}
-    cells = needed(pipeline, x.shape, wanted, roomy=True)
+    cells = needed(pipeline, x.shape, wanted)
     nodes = [node for node in pipeline.nodes if node.name in cells]
     check_memory(_peak(nodes, rows, cells, wanted, keep=keep))
     kept = set(cells) if keep else set(wanted)

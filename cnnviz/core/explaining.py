@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from cnnviz.core.cells import Cells
-from cnnviz.core.excerpts import excerpts, needed, shapes_of
+from cnnviz.core.excerpts import excerpts, seen, shapes_of
 from cnnviz.core.explanation import Arithmetic
-from cnnviz.core.pipeline import INPUT, Pipeline, node_params
+from cnnviz.core.pipeline import INPUT, Pipeline, as_input, node_params
 from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
@@ -30,11 +30,17 @@ class Box:
     columns: Pair | None
 
     @classmethod
-    def of(cls, cells: Cells | None) -> Box:
-        """Return the box around some cells of the input."""
-        if cells is None or not min(cells.shape):
+    def around(cls, patches: Sequence[Cells]) -> Box:
+        """Return the box around some patches of the input."""
+        if not patches:
             return cls(None, None)
-        (top, bottom), (left, right) = ((int(axis[0]), int(axis[-1])) for axis in cells.axes[1:])
+        (top, bottom), (left, right) = (
+            (
+                min(int(patch.axes[axis][0]) for patch in patches),
+                max(int(patch.axes[axis][-1]) for patch in patches),
+            )
+            for axis in (1, 2)
+        )
         return cls((top, bottom), (left, right))
 
     @property
@@ -58,7 +64,7 @@ class Explanation:
     @property
     def result(self) -> float:
         """The value, rounded to float32 as it is stored."""
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             return float(np.float32(self.arithmetic.result))
 
 
@@ -88,12 +94,7 @@ def read_place(pipeline: Pipeline, text: str) -> Place:
             hint=f"name a stage and a value of it: --at {own}:max, {own}:min, {own}:0,2,3 "
             f"(channel, row, column), or of a vector {own}:2",
         )
-    if stage == INPUT:
-        raise RequestError(
-            "input is the image: nothing computed it",
-            hint=f"name a stage: --at {names[0]}:max",
-        )
-    name = names[pipeline.find(stage)]
+    name = _named(pipeline, stage)
     if where in EXTREMES:
         return Place(name, None, where)
     parts = [part.strip() for part in where.split(",")]
@@ -103,6 +104,16 @@ def read_place(pipeline: Pipeline, text: str) -> Place:
             hint=f"write whole numbers from 0, or max or min: --at {name}:0,2,3, {name}:max",
         )
     return Place(name, tuple(map(int, parts)))
+
+
+def _named(pipeline: Pipeline, stage: str) -> str:
+    """Return the name of a stage given by name or number; RequestError if there is none."""
+    if stage == INPUT:
+        raise RequestError(
+            "input is the image: nothing computed it",
+            hint=f"name a stage, such as {pipeline.nodes[0].name}",
+        )
+    return pipeline.nodes[pipeline.find(stage)].name
 
 
 class Located(NamedTuple):
@@ -157,7 +168,7 @@ def _checked(stage: str, cell: tuple[int, ...], shape: Shape) -> tuple[int, ...]
             hint=f"give {ranges}",
         )
     for axis, index, side in zip(axes, cell, shape, strict=True):
-        if index >= side:
+        if not 0 <= index < side:
             raise CnnvizError(f"{stage} has no {axis} {index}", hint=f"it has {ranges}")
     return cell
 
@@ -179,7 +190,7 @@ def explain(
     x : Tensor or Samples
         (C, H, W).
     stage : str
-        A stage's name.
+        A stage, by name or number.
     at : tuple of int
         (channel, row, column), or (index,) of a vector.
     params, seed
@@ -187,6 +198,8 @@ def explain(
 
     Raises
     ------
+    RequestError
+        If there is no such stage.
     CnnvizError
         If the pipeline does not fit, or the stage has no such cell.
     """
@@ -206,7 +219,9 @@ def trace(
 
     Parameters and errors are those of `explain`.
     """
+    x = as_input(x)
     shapes = shapes_of(pipeline, x.shape)
+    stage = _named(pipeline, stage)
     at = _checked(stage, at, shapes[stage])
     nodes = {node.name: node for node in pipeline.nodes}
     rows = {row.name: row for row in pipeline.rows(x.shape, params)}
@@ -221,8 +236,9 @@ def trace(
         own = node_params(
             node, rows[node.name].index, [one.shape for one in given], params or {}, seed
         )
-        arithmetic = node.layer.explain(at, *given, params=own)
-        box = Box.of(needed(pipeline, x.shape, {node.name: Cells.of(at)}).get(INPUT))
+        with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+            arithmetic = node.layer.explain(at, *given, params=own)
+        box = Box.around(seen(pipeline, x.shape, node.name, Cells.of(at)))
         yield Explanation(rows[node.name], at, node.inputs, arithmetic, box)
         step = heaviest(arithmetic)
         if step is None:

@@ -105,6 +105,11 @@ def losses_of(layer: Layer, x: Tensor, output: Tensor) -> Losses:
     return Losses(dead_maps(output), discarded(x, layer) if _mode(layer) else None)
 
 
+def picks_winners(layer: Layer) -> bool:
+    """Tell whether a layer hands one value of each window on, so that it has `winners`."""
+    return _mode(layer) is not None
+
+
 def _mode(layer: Layer) -> str | None:
     """Return whether the largest or the smallest value wins; None if none does."""
     mode = getattr(layer, "mode", None)

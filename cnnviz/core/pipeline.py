@@ -329,12 +329,7 @@ class Pipeline:
         kept: int = 0,
     ) -> Iterator[tuple[Row, Tensor, str | None, float, Losses | None]]:
         """Yield each stage's row, output, algorithm, seconds and, if asked for, losses."""
-        if not isinstance(x, Samples):
-            x = np.asarray(x, np.float32)
-        if len(x.shape) != 3 or not prod(x.shape):
-            raise CnnvizError(
-                f"the input has shape {x.shape}", hint="give (channels, rows, columns): x[None]"
-            )
+        x = as_input(x)
         rows = list(self.rows(x.shape, params))
         peak = self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows)
         check_memory(peak + kept)
@@ -485,6 +480,17 @@ def _forgotten(node: Node, readers: Counter[str]) -> list[str]:
         readers[name] -= 1
     gone = [name for name in dict.fromkeys(node.inputs) if not readers[name]]
     return gone if readers[node.name] else [*gone, node.name]
+
+
+def as_input(x: Tensor | Samples) -> Tensor | Samples:
+    """Return an input as float32 or samples; CnnvizError unless it is (C, H, W) with values."""
+    if not isinstance(x, Samples):
+        x = np.asarray(x, np.float32)
+    if len(x.shape) != 3 or not prod(x.shape):
+        raise CnnvizError(
+            f"the input has shape {x.shape}", hint="give (channels, rows, columns): x[None]"
+        )
+    return x
 
 
 def check_memory(needed: int) -> None:

@@ -38,7 +38,7 @@ class Won(NamedTuple):
     won: NDArray[np.bool_]  # of the same shape
     top: int  # the map's row and column that the first value is
     left: int
-    window: tuple[int, int, int, int]  # of one value: top, left, bottom, right of the map
+    window: tuple[int, int, int, int]  # of one value: top, left, bottom, right; none if empty
     share: float  # of the whole map's values that won
 
 
@@ -69,12 +69,13 @@ def draw_winners(part: Won, *, title: str, caption: str, colormap: str = "auto")
         if size:
             sheet.numbers(CellNumbers(texts, (up, up), size), colours, x, y)
     top, left, bottom, right = part.window
-    sheet.ring(
-        x + max(left - part.left, 0) * up,
-        y + max(top - part.top, 0) * up,
-        x + min(right - part.left, columns) * up,
-        y + min(bottom - part.top, rows) * up,
-    )
+    if bottom > top:
+        sheet.ring(
+            x + max(left - part.left, 0) * up,
+            y + max(top - part.top, 0) * up,
+            x + min(right - part.left, columns) * up,
+            y + min(bottom - part.top, rows) * up,
+        )
     sheet.bar(Bar.of(scale), x, y + pixels.shape[0] + 10)
     return sheet.image
 

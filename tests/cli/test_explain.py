@@ -163,6 +163,19 @@ def test_a_hint_names_a_stage_that_has_winners(run: Run) -> None:
     refused(run("explain", sample("step.png"), *words), 2, "--at pool:max")
 
 
+@pytest.mark.parametrize("spec", ["reduce(max)", "flatten -> reduce(max) as r", "global_lppool"])
+def test_winners_are_refused_before_anything_is_written(run: Run, work: Path, spec: str) -> None:
+    at = "r:0" if "as r" in spec else "1:0,0,0"
+    refused(run("explain", sample("step.csv"), spec, "--at", at, "--winners"), 2, "picks no winner")
+    assert not (work / "cnnviz-out").exists()
+
+
+@pytest.mark.parametrize("spec", ["maxpool(2, 4, 2, constant, pad_value=9)", "global_maxpool"])
+def test_winners_of_odd_windows_are_drawn(run: Run, spec: str) -> None:
+    done = run("explain", sample("pooling.csv"), spec, "--at", "1:0,0,0", "--winners")
+    assert done.code == 0, done.err
+
+
 def test_winners_are_drawn_and_counted(run: Run) -> None:
     done = run(
         "explain", sample("pooling.csv"), "maxpool(2)", "--at", "maxpool1:0,0,1", "--winners"
@@ -213,6 +226,7 @@ def test_a_whole_network_is_traced(run: Run) -> None:
         (["--at", "relu1:0,0,0", "--winners"], 2, ["relu1", "picks no winner", "no stage of"]),
         (["--at", "relu1:max", "--at", "relu1:min"], 2, ["given 2 times"]),
         (["--at", "relu1:0,0,0", "--terms", "0"], 2, ["0"]),
+        (["--at", "relu1:0,0,0", "--out", ""], 2, ["--out"]),
         (["--at", "relu1:0,0,0", "--format", "csv"], 2, ["csv"]),
     ],
 )

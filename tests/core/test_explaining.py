@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.excerpts import excerpts, needed
+from cnnviz.core.excerpts import excerpts, needed, seen
 from cnnviz.core.explaining import Box, explain, locate, read_place, trace
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
@@ -318,11 +318,75 @@ def test_pixels_and_samples_are_explained_alike():
 
 def test_circular_padding_looks_at_both_sides():
     pipeline = parse("conv(1, 3, padding=1, padding_mode=circular)")
-    cells = needed(pipeline, (1, 100, 80), {"conv1": Cells.of((0, 0, 40))})
-    assert cells["input"].axes[1].tolist() == [0, 1, 99]
+    (pixels,) = seen(pipeline, (1, 100, 80), "conv1", Cells.of((0, 0, 40)))
+    assert pixels.axes[1].tolist() == [0, 1, 99]
     box = explain(pipeline, noise(0, 1, 100, 80), "conv1", (0, 0, 40)).field
     assert box == Box((0, 99), (39, 41))
     assert box.size == (100, 3)
+
+
+@pytest.mark.parametrize("before", ["relu", "add(input)", "softmax"])
+def test_padding_alone_beside_a_side_of_one_looks_at_nothing(before):
+    x = np.ones((1, 1, 7), np.float32)
+    pipeline = parse(f"{before} -> conv(1, 1, padding=(1, 0))")
+    assert explain(pipeline, x, "conv1", (0, 0, 0)).field == Box(None, None)
+    assert explain(pipeline, x, "conv1", (0, 1, 0)).field.size[0] == 1
+
+
+def test_branches_do_not_lend_each_other_rows():
+    """A branch that reads padding alone has no rows; joined with the other it would seem to."""
+    pipeline = parse(
+        "depthwise(kernel_size=3, stride=(2, 1), padding=(0, 1, 2, 3)) as s -> adaptive_avgpool(3)"
+        " -> resize((0.6, 0.6), mode=bilinear) -> resize(size=(6, 5)) -> add(s)"
+    )
+    x = noise(0, 2, 11, 3)
+    box = explain(pipeline, x, "add1", (1, 5, 4)).field
+    base = value_of(pipeline, x, "add1", (1, 5, 4))
+    rows = []
+    for row in range(11):
+        changed = x.copy()
+        changed[:, row] += 10
+        if value_of(pipeline, changed, "add1", (1, 5, 4)) != base:
+            rows.append(row)
+    assert box.rows == (rows[0], rows[-1])
+
+
+def test_many_branches_stay_countable():
+    """Twenty residual blocks: patches that lie within others are not kept."""
+    terms = ["conv(2, 3, padding=1) as r0"]
+    blocks = (f"conv(2, 3, padding=1) -> relu -> add(r{n}) as r{n + 1}" for n in range(20))
+    pipeline = parse(" -> ".join([*terms, *blocks]))
+    patches = seen(pipeline, (1, 90, 90), "r20", Cells.of((0, 45, 45)))
+    assert len(patches) == 1
+    assert patches[0].shape == (1, 43, 43)
+
+
+@pytest.mark.parametrize("at", [(-1, 0, 0), (0, 8, 0), (0, 0), (0, 0, 0, 0)])
+def test_the_python_function_refuses_what_is_no_cell(at):
+    with pytest.raises(CnnvizError):
+        explain(parse("conv(2, padding=same)"), noise(0, 1, 8, 7), "conv1", at)
+
+
+@pytest.mark.parametrize("stage", ["nonsense", "9", "input"])
+def test_the_python_function_refuses_what_is_no_stage(stage):
+    with pytest.raises(RequestError):
+        explain(parse("conv(2)"), noise(0, 1, 8, 7), stage, (0, 0, 0))
+    assert explain(parse("conv(2)"), noise(0, 1, 8, 7), "1", (0, 0, 0)).row.name == "conv1"
+
+
+def test_the_python_function_refuses_what_is_no_image():
+    with pytest.raises(CnnvizError, match="has shape"):
+        explain(parse("relu"), noise(0, 8, 7), "relu1", (0, 0, 0))
+
+
+@pytest.mark.parametrize("text", ["scale(0)", "scale(1e300)", "shift(1e39)", "power(0.5)", "exp"])
+def test_infinities_are_explained_in_silence(text):
+    x = np.array([[[np.inf, -1], [np.nan, 3e38]]], np.float32)
+    pipeline = parse(text)
+    output = next(pipeline.run(x)).output
+    for cell in np.ndindex(output.shape):
+        told = explain(pipeline, x, pipeline.nodes[0].name, cell)
+        assert is_near(told.result, output[cell])
 
 
 def test_a_window_of_padding_alone_looks_at_nothing():

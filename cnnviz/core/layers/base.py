@@ -172,15 +172,16 @@ class Layer(_Frozen, ABC):
 
     def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
         """Return the cells of each input, of `shapes`, that some cells of the output depend on."""
-        joined, alone = self.joins(*shapes), np.zeros(1, np.intp)
+        joined = self.joins(*shapes)
+
+        def along(axis: int, side: int) -> Indices:
+            if axis in joined:
+                return np.arange(side)
+            own = cells.axes[axis]
+            return own[:1] * 0 if side == 1 else own  # a side of 1 meets every position
+
         return tuple(
-            Cells(
-                tuple(
-                    np.arange(side) if axis in joined else alone if side == 1 else cells.axes[axis]
-                    for axis, side in enumerate(shape)
-                )
-            )
-            for shape in shapes
+            Cells(tuple(along(axis, side) for axis, side in enumerate(shape))) for shape in shapes
         )
 
     def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
