@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cnnviz import __version__
 from cnnviz.cli import process
-from cnnviz.cli.console import coloured, note, progress, stdout
+from cnnviz.cli.console import coloured, counted, note, progress, stdout
 from cnnviz.cli.job import input_options
 from cnnviz.cli.options import (
     ColorOptions,
@@ -19,10 +19,11 @@ from cnnviz.cli.options import (
     TableOptions,
     WeightOptions,
 )
+from cnnviz.cli.printing import joined
 from cnnviz.cli.subject import (
     Subject,
     check_out,
-    random_note,
+    random_notes,
     read_another,
     read_subject,
     repeatable,
@@ -129,7 +130,7 @@ def _compare(request: Request, columns: Sequence[str] | None) -> None:
     if not request.folder.quiet:
         for text in both.notes:
             note(text)
-        note(f"wrote {len(files) + 1} files to {folder.path}")
+        note(f"wrote {counted(len(files) + 1, 'file')} to {folder.path}")
 
 
 # --- before anything is computed ---------------------------------------------------------------
@@ -151,9 +152,7 @@ def _read(request: Request) -> Both:
     if request.convention is not None:
         b, notes = _as_convention(b, request.convention)
     rows_a, rows_b = (list(one.pipeline.rows(one.x.shape, one.params)) for one in (a, b))
-    random = list(dict.fromkeys([*a.random_stages(), *b.random_stages()]))
-    if random:
-        notes.append(random_note(random, request.compute.seed))
+    notes += random_notes({"A": a, "B": b}, request.compute.seed)
     pairs = pairs_of(rows_a, rows_b)
     drawn = _chosen(request.stage, rows_a, rows_b) if request.stage is not None else None
     if drawn is None and pairs:
@@ -164,7 +163,7 @@ def _read(request: Request) -> Both:
                 f"{_name(drawn)}"
             )
     elif drawn is None:
-        notes.append("no two stages of equal index have outputs of one shape: nothing is drawn")
+        notes.append("nothing is drawn, for nothing can be subtracted")
     elif drawn not in pairs:
         pairs.append(drawn)
     return Both(a, b, request.convention, notes, pairs, drawn)
@@ -198,13 +197,26 @@ def _chosen(stage: str, a: Sequence[Row], b: Sequence[Row]) -> tuple[Row, Row]:
         found.append(rows[keys.index(stage)])
     one, two = found
     if one.output_shape != two.output_shape:
-        equal = [_name(pair) for pair in pairs_of(a, b)]
-        shapes = " and ".join("×".join(map(str, row.output_shape)) for row in found)
+        shapes = ["×".join(map(str, row.output_shape)) for row in found]
         raise CnnvizError(
-            f"stage {stage} has shapes {shapes}, which have no difference",
-            hint=f"of equal shape are: {', '.join(equal)}" if equal else "no two stages are alike",
+            f"stage {stage}: A's is {shapes[0]}, B's {shapes[1]}: only equal shapes can be "
+            f"subtracted",
+            hint=_way_out(pairs_of(a, b)),
         )
     return one, two
+
+
+def _way_out(pairs: Sequence[tuple[Row, Row]]) -> str:
+    """Tell which stages --stage could name, so that two of equal shape are drawn."""
+    if not pairs:
+        return "no two stages pair: leave --stage out, and the tables alone are made"
+    names = [
+        one.name if one.name == two.name else str(one.index)
+        for one, two in pairs
+        if one.name == two.name or one.index == two.index
+    ]
+    left_out = f"without --stage {_name(pairs[-1])} would be drawn"
+    return f"--stage can be {joined(names)}; {left_out}" if names else left_out
 
 
 def _name(pair: tuple[Row, Row]) -> str:
@@ -281,10 +293,9 @@ def _comparison(both: Both, outcome: Outcome) -> Comparison:
 
 
 def _called(one: Subject, convention: str | None) -> str:
-    """Return a pipeline's text, or the name of a bundled one or a file, which says more."""
-    if one.spec.name == "pipeline":  # it was given as text
-        return str(one.pipeline)
-    return one.spec.name + (f", padded as by {convention}" if convention else "")
+    """Return what a pipeline is called; the text of one given as text has its padding in it."""
+    padded = convention is not None and one.called == one.spec.name
+    return f"{one.called}, padded as by {convention}" if padded else one.called
 
 
 # --- afterwards --------------------------------------------------------------------------------

@@ -46,8 +46,35 @@ def coloured(console: Console) -> bool:
 
 
 def note(text: str) -> None:
-    """Tell something beside the answer, on stderr."""
-    stderr().print(printable(text), style="dim", **PLAIN)
+    """Tell something beside the answer, on stderr; on a terminal wrapped between words."""
+    console = stderr()
+    lines = printable(text).split("\n")
+    if console.is_terminal:
+        lines = [part for line in lines for part in _wrapped(line, console.width)]
+    console.print("\n".join(lines), style="dim", **PLAIN)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Break a line between words; one that is wider, such as a path, stays whole."""
+    from rich.cells import cell_len
+
+    first, *words = line.split(" ")
+    lines = [first]
+    for word in words:
+        if cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def counted(count: int, noun: str) -> str:
+    """Write how many there are of something.
+
+    >>> counted(1, "file"), counted(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def shift(
 class _Move(NamedTuple):
     """The movement asked for: a shift, or a rotation."""
 
-    by: int
+    by: int | None  # None: BY, or as far as the pictures allow
     axis: Literal["x", "y", "both"]
     mode: Literal["circular", "crop"]
     rotate: float | None
@@ -116,22 +116,33 @@ class _Move(NamedTuple):
             if given:
                 raise RequestError(
                     f"{given[0]} says how the picture is shifted, --rotate turns it",
-                    hint="give one of --by and --rotate",
+                    hint=f"give one of {given[0]} and --rotate",
                 )
             check_angle(rotate)
         if by is not None and by < 1:
             raise RequestError(
                 f"--by is {by}", hint="give a whole number of pixels, from 1: --by 8 shifts by 1…8"
             )
-        return cls(by or BY, axis or "x", mode or "circular", rotate)
+        return cls(by, axis or "x", mode or "circular", rotate)
 
-    def check(self, subject: Subject) -> None:
-        """Raise CnnvizError if the picture is too small to be shifted so far."""
+    def settled(self, subjects: Mapping[str, Subject]) -> _Move:
+        """Return it with a length; CnnvizError if a picture is too small to be shifted so far."""
+        from cnnviz.core.shift import largest_shift
         from cnnviz.core.shift.translation import check_shift
 
-        if self.rotate is None:
-            shape, params = subject.x.shape, subject.params
-            check_shift(subject.pipeline, shape, self.by, self.axis, self.mode, params)
+        if self.rotate is not None:
+            return self
+        by = self.by
+        if by is None:
+            longest = (
+                largest_shift(one.pipeline, one.x.shape, BY, self.axis, self.mode, one.params)
+                for one in subjects.values()
+            )
+            by = max(1, min(longest))
+        for name, one in subjects.items():
+            with _naming(name):
+                check_shift(one.pipeline, one.x.shape, by, self.axis, self.mode, one.params)
+        return self._replace(by=by)
 
     def errors(self, subject: Subject, seed: int, advance: Callable[[], object]) -> MovementErrors:
         """Run the experiment."""
@@ -143,16 +154,21 @@ class _Move(NamedTuple):
                 pipeline, x, self.rotate, params=params, seed=seed, advance=advance
             )
         return shift_errors(
-            pipeline, x, self.by, axis=self.axis, mode=self.mode, params=params, seed=seed,
+            pipeline, x, self.pixels, axis=self.axis, mode=self.mode, params=params, seed=seed,
             advance=advance,
         )  # fmt: skip
+
+    @property
+    def pixels(self) -> int:
+        """The largest shift."""
+        return self.by or BY
 
     @property
     def passes(self) -> int:
         """How many times a pipeline runs."""
         from cnnviz.core.shift.rotation import STEPS
 
-        return 1 + (self.by if self.rotate is None else STEPS)
+        return 1 + (self.pixels if self.rotate is None else STEPS)
 
     @property
     def words(self) -> str:
@@ -160,14 +176,14 @@ class _Move(NamedTuple):
         if self.rotate is not None:
             return f"turned anticlockwise by up to {self.rotate:g} degrees"
         where = {"x": "right", "y": "down", "both": "right and down"}[self.axis]
-        upto = f"1 … {self.by} pixels" if self.by > 1 else "1 pixel"
+        upto = f"1 … {self.pixels} pixels" if self.pixels > 1 else "1 pixel"
         return f"content moved {where} by {upto}, {self.mode}"
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         if self.rotate is not None:
             return {"by": None, "axis": None, "mode": "rotate", "rotate": self.rotate}
-        return {"by": self.by, "axis": self.axis, "mode": self.mode, "rotate": None}
+        return {"by": self.pixels, "axis": self.axis, "mode": self.mode, "rotate": None}
 
 
 def _subjects(
@@ -193,9 +209,9 @@ def _tell(
     form: Form,
 ) -> None:
     """Run the experiments; write the chart and shift.json; print."""
-    from cnnviz.cli.console import note
-    from cnnviz.cli.subject import random_note, repeatable
-    from cnnviz.core.shift import compared, findings
+    from cnnviz.cli.console import counted, note
+    from cnnviz.cli.subject import random_notes, repeatable
+    from cnnviz.core.shift import compared
     from cnnviz.core.threads import thread_count
     from cnnviz.files.images.png import png_bytes
     from cnnviz.files.matrices import display_name
@@ -203,7 +219,8 @@ def _tell(
     from cnnviz.view.shift import draw_errors
 
     first = next(iter(subjects.values()))
-    texts = {name: str(subject.pipeline) for name, subject in subjects.items()}
+    asked, move = move, move.settled(subjects)
+    called = {name: subject.called for name, subject in subjects.items()}
     title = f"{display_name(first.source)}, {move.words}"
     chart = "shift.png" if move.rotate is None else "shift_rotate.png"
     with OutputFolder(
@@ -211,39 +228,50 @@ def _tell(
     ) as folder:
         folder.check((chart,))
         told = _experiments(subjects, move, compute.seed, quiet=options.quiet)
-        notes = [
-            f"{name}: {sentence}" if name else sentence
-            for name, errors in told.items()
-            for sentence in findings(subjects[name].pipeline, errors)
-        ]
+        notes = _shortened(asked, move) + _findings(subjects, told)
         if len(told) > 1:
             notes += compared(told["A"], told["B"])
-        picture = draw_errors(told, texts, title)
-        about = {"cnnviz:pipeline": texts[next(iter(texts))], "cnnviz:movement": move.words}
-        if "B" in texts:
-            about["cnnviz:against"] = texts["B"]
+        picture = draw_errors(told, called, title)
+        about = {"cnnviz:pipeline": str(first.pipeline), "cnnviz:movement": move.words}
+        if "B" in subjects:
+            about["cnnviz:against"] = str(subjects["B"].pipeline)
         files = [folder.write(chart, png_bytes(picture, about, threads=thread_count()))]
         record = _record(subjects, told, move, notes, files)
         folder.finish(repeatable(record, compute.seed, weights))
     if not options.quiet or form == "json":
-        _print(told, texts, record, title, form)
+        _print(told, called, record, title, form)
     if not options.quiet:
-        for sentence in notes:
+        for sentence in [*notes, *random_notes(subjects, compute.seed)]:
             note(sentence)
-        for name, subject in subjects.items():
-            if random := subject.random_stages():
-                whose = f"{name}: " if name else ""
-                note(whose + random_note(random, compute.seed))
-        note(f"wrote 2 files to {folder.path}")
+        note(f"wrote {counted(len(files) + 1, 'file')} to {folder.path}")
+
+
+def _shortened(asked: _Move, move: _Move) -> list[str]:
+    """Say that the default is too far for the picture, if it is."""
+    if asked.rotate is not None or asked.by is not None or move.by == BY:
+        return []
+    return [f"moved by up to {move.pixels}, not by {BY}, the default: no more fits this picture"]
+
+
+def _findings(subjects: Mapping[str, Subject], told: Mapping[str, MovementErrors]) -> list[str]:
+    """Return what the experiments show, the sentences of two pipelines under their names."""
+    from cnnviz.core.shift import findings, rebuilt
+
+    return [
+        f"{name}: {sentence}" if name else sentence
+        for name, errors in told.items()
+        for tell in (
+            rebuilt(subjects[name].pipeline, subjects[name].x.shape, errors),
+            findings(subjects[name].pipeline, errors),
+        )
+        for sentence in tell
+    ]
 
 
 def _experiments(
     subjects: Mapping[str, Subject], move: _Move, seed: int, *, quiet: bool
 ) -> dict[str, MovementErrors]:
     """Run one after another; errors say which pipeline they are of."""
-    for name, subject in subjects.items():
-        with _naming(name):
-            move.check(subject)
     from cnnviz.cli.console import progress
 
     told = dict[str, Any]()
@@ -324,7 +352,7 @@ def _stages(told: MovementErrors) -> list[dict[str, Any]]:
 
 def _print(
     told: Mapping[str, MovementErrors],
-    texts: Mapping[str, str],
+    called: Mapping[str, str],
     record: Mapping[str, Any],
     title: str,
     form: Form,
@@ -343,18 +371,22 @@ def _print(
         case "md":
             write(view.markdown_text(told))
         case _:
-            _print_tables(told, texts, title)
+            _print_tables(told, called, title)
 
 
-def _print_tables(told: Mapping[str, MovementErrors], texts: Mapping[str, str], title: str) -> None:
+def _print_tables(
+    told: Mapping[str, MovementErrors], called: Mapping[str, str], title: str
+) -> None:
     from cnnviz.cli.console import PLAIN, printable, stdout
-    from cnnviz.view.shift import ErrorTables, charts
+    from cnnviz.view.shift import ErrorTables, charts, not_drawn
     from cnnviz.view.terminal_chart import LineChart
 
     console = stdout()
     console.print(printable(title), style="bold", **PLAIN)
-    for name, text in texts.items():
+    for name, text in called.items():
         if name:
             console.print(printable(f"{name}: {text}"), **PLAIN)
     console.print(ErrorTables(told), crop=False)
     console.print(LineChart(charts(told)[0], width=min(console.width, 100)), crop=False)
+    for text in not_drawn(told):
+        console.print(text, style="dim", **PLAIN)

@@ -29,6 +29,11 @@ class Subject(NamedTuple):
         """The pipeline."""
         return self.spec.pipeline
 
+    @property
+    def called(self) -> str:
+        """What people call the pipeline: a bundled one or a file by its name, else its text."""
+        return str(self.pipeline) if self.spec.name == "pipeline" else self.spec.name
+
     def input_record(self) -> dict[str, Any]:
         """Return what JSON says of the image."""
         from cnnviz.core.statistics import finite_range
@@ -51,6 +56,18 @@ def random_note(stages: Sequence[str], seed: int) -> str:
     from cnnviz.cli.printing import joined
 
     return f"random weights (seed {seed}): {joined(stages)}"
+
+
+def random_notes(subjects: Mapping[str, Subject], seed: int) -> list[str]:
+    """Say of each pipeline, by its name, which weights are drawn; once of those that draw alike."""
+    owners = dict[tuple[str, ...], list[str]]()
+    for name, subject in subjects.items():
+        if random := subject.random_stages():
+            owners.setdefault(tuple(random), []).append(name)
+    return [
+        (f"{whose}: " if (whose := " and ".join(names)) else "") + random_note(random, seed)
+        for random, names in owners.items()
+    ]
 
 
 def check_out(folder: FolderOptions) -> None:

@@ -129,7 +129,7 @@ def _draw_panel(sheet: Sheet, panel: Panel, scale: Sequence[float], left: int, t
     for x in marked:
         at = place(x, 0)[0]
         plot.segment((at, 0), (at, height), _GRID, 1)
-        sheet.text(left + at, top + height + 18, format_number(x), SMALL_SIZE, anchor="ms")
+        sheet.text(left + at, top + height + 18, f"{x:g}", SMALL_SIZE, anchor="ms")
     sheet.text(
         left + width / 2, top + height + 35, drawable(panel.x_label), SMALL_SIZE, anchor="ms"
     )

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 SHOWN = ("name", "layer", "output", "params", "mult_adds")
 """The columns of each side, if nobody asks for others."""
 
-_LEAST = ("layer", "mult_adds", "params")  # given up in this order where a terminal is narrow
+_LEAST = {"layer": 24, "mult_adds": 24, "params": 24}
+"""What is given up where a terminal is narrow, in this order: each when names, shortened to so many
+cells, leave no room for it."""
 _PARTS = "≠"
 
 
@@ -117,7 +119,17 @@ _FACTS: Mapping[str, tuple[str, Kind, Callable[[Compared], Any]]] = {
     "nonfinite_a": ("NaN, ∞ in A", COUNT, lambda one: one.difference.nonfinite[0]),
     "nonfinite_b": ("NaN, ∞ in B", COUNT, lambda one: one.difference.nonfinite[1]),
 }
-_LEAST_FACTS = ("shape", "mean", "b", "a", "nonfinite_a", "nonfinite_b", "relative", "at")
+_LEAST_FACTS = {
+    "shape": 20,
+    "share": 12,
+    "nonfinite_a": 8,
+    "nonfinite_b": 8,
+    "mean": 5,
+    "b": 5,
+    "a": 5,
+    "relative": 5,
+    "at": 5,
+}
 
 
 def differences(comparison: Comparison) -> list[Strip]:
@@ -179,7 +191,8 @@ def shapes_in_words(comparison: Comparison) -> str:
     """Tell whether and where the shapes part."""
     a, b, index = comparison.a, comparison.b, comparison.part_at
     if index is None:
-        stages = "1 stage" if len(a.entries) == 1 else f"all {len(a.entries)} stages"
+        few = {1: "1 stage", 2: "both stages"}
+        stages = few.get(len(a.entries), f"all {len(a.entries)} stages")
         return f"shapes are equal in {stages}"
     if index == 0:
         return f"shapes part at the input: {_by(a.shape)} and {_by(b.shape)}"
@@ -286,69 +299,70 @@ class ComparisonTable:
                 yield Text(say(text), style, **end)
 
         keys = columns_of(comparison, self.columns)
-        least = () if self.columns else _LEAST
+        least = {} if self.columns else _LEAST
         strips, dropped = fitting(side_by_side(comparison, keys), limit, least)
         for name, side in (("A", comparison.a), ("B", comparison.b)):
             yield from lines([f"{name}  {safe(side.name)}"], "bold")
         yield from lines([""])
         yield from _drawn(strips, console, options, say)
         yield from lines([shapes_in_words(comparison), *sums(comparison)])
-        if dropped:
-            names = ", ".join(dropped)
-            yield from lines([f"… --columns or a wider terminal shows: {names}"], "dim")
         yield from lines([""])
-        if not comparison.compared:
-            yield from lines(["no two stages of equal index have outputs of one shape"])
-            return
-        strips, _ = fitting(differences(comparison), limit, _LEAST_FACTS)
-        yield from _drawn(strips, console, options, say)
+        facts = list[str]()
+        if comparison.compared:
+            strips, facts = fitting(differences(comparison), limit, _LEAST_FACTS)
+            yield from _drawn(strips, console, options, say)
         yield from lines(conclusions(comparison))
+        left_out = [f"{', '.join(dropped)} (as does --columns)"] if dropped else []
+        left_out += [f"of the differences {', '.join(facts)}"] if facts else []
+        if left_out:
+            yield from lines([f"… a wider terminal shows: {'; '.join(left_out)}"], "dim")
 
 
 def conclusions(comparison: Comparison) -> list[str]:
-    """Return what follows from the differences, in words."""
+    """Return what follows from the differences, or that there are none to tell, in words."""
+    if not comparison.compared:
+        return ["no two stages of equal index have outputs of one shape"]
     lines = shifts_in_words(comparison)
-    if comparison.compared and not any(one.difference.share for one in comparison.compared):
+    if not any(one.difference.share for one in comparison.compared):
         lines.append("A and B are equal in every value of these stages")
     return lines
 
 
 def fitting(
-    strips: Sequence[Strip], limit: int | None, least: Sequence[str]
+    strips: Sequence[Strip], limit: int | None, least: Mapping[str, int]
 ) -> tuple[list[Strip], list[str]]:
     """Return the strips that fit, and the keys given up: the `least` important first.
 
-    One of them stays if there is room for it after all. At last long names lose their middle.
+    Each gives way to names of as many cells as `least` says; one of them stays if there is room for
+    it after all. At last long names lose their middle.
     """
-    from cnnviz.view.tables import shorten_middle
-
     dropped = list[str]()
     if limit is None:
         return list(strips), dropped
 
-    def without(keys: Sequence[str]) -> list[Strip]:
-        return [strip for strip in strips if strip.key not in keys]
+    def without(keys: Sequence[str], room: int) -> list[Strip]:
+        return [_shortened(strip, room) for strip in strips if strip.key not in keys]
 
-    for key in least:
-        if _width(without(dropped)) > limit:
+    there = {strip.key for strip in strips}
+    for key, room in least.items():
+        if key in there and _width(without(dropped, room)) > limit:
             dropped.append(key)
     for key in reversed(dropped):
         fewer = [other for other in dropped if other != key]
-        if _width(without(fewer)) <= limit:
+        if _width(without(fewer, least[key])) <= limit:
             dropped = fewer
-    kept = without(dropped)
-    names = [strip for strip in kept if strip.key in ("name", "stage")]
-    excess = _width(kept) - limit
-    if excess > 0 and names:
-        widths = sorted(_strip_width(strip) for strip in names)
-        room = max(5, widths[-1] - -(-excess // len(names)))
-        kept = [
-            replace(strip, cells=tuple(shorten_middle(cell, room) for cell in strip.cells))
-            if strip in names
-            else strip
-            for strip in kept
-        ]
-    return kept, dropped
+    longest = max(map(_strip_width, strips), default=0)
+    fits = (room for room in range(longest, 5, -1) if _width(without(dropped, room)) <= limit)
+    return without(dropped, next(fits, 5)), dropped
+
+
+def _shortened(strip: Strip, room: int) -> Strip:
+    """Take the middle out of names of more than so many cells."""
+    from cnnviz.view.tables import shorten_middle
+
+    if strip.key not in ("name", "stage"):
+        return strip
+    return replace(strip, cells=tuple(shorten_middle(cell, room) for cell in strip.cells))
 
 
 def _strip_width(strip: Strip) -> int:

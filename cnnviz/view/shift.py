@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from PIL import Image
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +19,7 @@ from rich.text import Text
 from cnnviz.core.shift.records import Errors, Movement, MovementErrors, StageErrors
 from cnnviz.view.chart import MOST_LINES, Line, Panel, draw_chart
 from cnnviz.view.columns import ABSENT, COLUMNS, safe
-from cnnviz.view.tables import ASCII, GAP
+from cnnviz.view.tables import ASCII, GAP, shorten_middle
 
 
 class Measure(NamedTuple):
@@ -58,20 +60,25 @@ def format_error(value: float | None) -> str:
     return f"{value:.4f}" if value >= 5e-4 else f"{value:.0e}"
 
 
-def shown_amounts(movement: Movement, most: int = 7) -> list[int]:
-    """Choose the amounts that a table shows, by their places: 1, 2, 4, 8, … and the last.
+def by_weight(movement: Movement, most: int = 7) -> list[int]:
+    """Return the places of all amounts, what a table shows first: 1, 2, 4, 8, … and the last.
 
-    >>> shown_amounts(Movement(tuple(range(1, 13)), "x", "crop"))
-    [0, 1, 3, 7, 11]
+    So are `most` of them; then come the others in order.
+
+    >>> by_weight(Movement(tuple(range(1, 11)), "x", "crop"))
+    [0, 1, 3, 7, 9, 2, 4, 5, 6, 8]
     """
     count = len(movement.amounts)
-    doubling = [2**power - 1 for power in range(count.bit_length())]
-    places = sorted({*(place for place in doubling if place < count), count - 1})
-    return places if len(places) <= most else [*places[: most - 1], places[-1]]
+    doubling = [2**power - 1 for power in range(count.bit_length()) if 2**power < count]
+    return list(dict.fromkeys([*doubling[: most - 1], count - 1, *range(count)]))
 
 
 class ErrorTables:
-    """Both errors, a table each, that fit their terminal: the first columns and amounts stay."""
+    """Both errors, a table each, that fit their terminal.
+
+    There output and stride give way to the amounts that count most, and the rest of the amounts
+    have the room that is left; what is not shown is said. In a pipe or a file all is shown.
+    """
 
     def __init__(self, told: Told) -> None:
         self._told = told
@@ -80,67 +87,121 @@ class ErrorTables:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw them."""
         limit = options.max_width if console.is_terminal else None
+        count = len(self._movement.amounts)
+        hidden, some = dict[str, None](), False
         for measure in MEASURES:
             head = f"{measure.title}: {measure.meaning}, by {self._movement.unit}"
             overflow: OverflowMethod = "ignore" if limit is None else "fold"
             yield Text(head, "bold", no_wrap=limit is None, overflow=overflow)
-            table = self._table(measure, limit, ascii_only=options.ascii_only)
-            yield from console.render(table, options.update(width=max(options.max_width, 4000)))
+            strips = _strips(self._told, measure, ascii_only=options.ascii_only)
+            kept, amounts = _fitting(strips, by_weight(self._movement), limit)
+            some |= len(amounts) < count
+            there = {strip.head for strip in kept}
+            about = (strip.head for strip in strips[:-count])
+            hidden |= dict.fromkeys(head for head in about if head not in there)
+            shown = [*kept, *amounts]
+            drawn = _table(shown, sections=_sections(self._told))
+            yield from console.render(drawn, options.update(width=max(_wide(shown), 1)))
+            yield Text("")
+        every = f"not all {count} fit here; all {count}: --format csv, json, shift.json"
+        lines = [every] if some else []
+        if hidden:
+            lines.append(f"a wider terminal shows: {', '.join(hidden).lower()}")
+        if lines:
+            text = f"… {'; '.join(lines)}"
+            yield Text(text.translate(ASCII) if options.ascii_only else text, "dim")
             yield Text("")
 
-    def _table(self, measure: Measure, limit: int | None, *, ascii_only: bool) -> Table:
-        heads, rows, sections = _cells(self._told, measure)
-        if ascii_only:
-            heads = [head.translate(ASCII) for head in heads]
-            rows = [[cell.translate(ASCII) for cell in row] for row in rows]
-        fixed = len(heads) - len(shown_amounts(self._movement))
-        widths = [
-            max(len(head), *(len(row[column]) for row in rows)) for column, head in enumerate(heads)
-        ]
-        kept = _kept(widths, fixed, limit)
-        table = Table(
-            box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, GAP - 1),
-            collapse_padding=True, header_style="bold",
-        )  # fmt: skip
-        for column in kept:
-            table.add_column(
-                Text(heads[column]),
-                justify="left" if heads[column] == "Name" else "right",
-                style={"#": "dim", "Name": "bold"}.get(heads[column], ""),
-                no_wrap=True,
-                width=widths[column],
-                overflow="ellipsis",
-            )
-        for number, row in enumerate(rows):
-            table.add_row(
-                *(Text(row[column]) for column in kept), end_section=number + 1 in sections
-            )
-        return table
+
+@dataclass(frozen=True)
+class _Strip:
+    """One column as it is drawn."""
+
+    head: str
+    cells: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, (self.head, *self.cells)))
+
+    def shortened(self, width: int) -> _Strip:
+        return replace(self, cells=tuple(shorten_middle(cell, width) for cell in self.cells))
 
 
-def _cells(told: Told, measure: Measure) -> tuple[list[str], list[list[str]], set[int]]:
-    """Return heads, rows, and after which rows another pipeline begins."""
+def _strips(told: Told, measure: Measure, *, ascii_only: bool = False) -> list[_Strip]:
+    """Return all columns of one error: what the stages are, then an amount each."""
     movement = next(iter(told.values())).movement
-    shown = shown_amounts(movement)
-    several = len(told) > 1
-    heads = ["#", *([""] if several else []), "Name", "Output", "Stride"]
-    heads += [f"{movement.amounts[place]:g}" for place in shown]
-    rows, sections = list[list[str]](), set[int]()
-    for name, errors in told.items():
-        for stage in errors.stages:
-            values = measure.of(stage)
-            rows.append(
-                [
-                    str(stage.index),
-                    *([name] if several else []),
-                    safe(stage.name),
-                    COLUMNS["output"].kind.text(stage.output_shape),
-                    _stride(stage),
-                    *(format_error(values[place]) for place in shown),
-                ]
-            )
-        sections.add(len(rows))
-    return heads, rows, sections
+    named = [(name, stage) for name, errors in told.items() for stage in errors.stages]
+    strips = {
+        "#": [str(stage.index) for _, stage in named],
+        "": [name for name, _ in named],
+        "Name": [safe(stage.name) for _, stage in named],
+        "Output": [COLUMNS["output"].kind.text(stage.output_shape) for _, stage in named],
+        "Stride": [_stride(stage) for _, stage in named],
+    }
+    if len(told) == 1:
+        del strips[""]
+    for place, amount in enumerate(movement.amounts):
+        strips[f"{amount:g}"] = [format_error(measure.of(stage)[place]) for _, stage in named]
+    say = (lambda text: text.translate(ASCII)) if ascii_only else str
+    return [_Strip(say(head), tuple(map(say, cells))) for head, cells in strips.items()]
+
+
+def _sections(told: Told) -> set[int]:
+    """Return after which rows another pipeline begins."""
+    return set(accumulate(len(errors.stages) for errors in told.values()))
+
+
+def _wide(strips: Sequence[_Strip]) -> int:
+    return sum(strip.width for strip in strips) + GAP * (len(strips) - 1)
+
+
+def _fitting(
+    strips: Sequence[_Strip], weights: Sequence[int], limit: int | None, first: int = 7
+) -> tuple[list[_Strip], list[_Strip]]:
+    """Return which columns fit, those of the stages and those of amounts.
+
+    Output and stride stay where they leave room for the `first` amounts by weight.
+    """
+    about, amounts = list(strips[: -len(weights)]), strips[-len(weights) :]
+    if limit is None:
+        return about, list(amounts)
+
+    def fits(count: int) -> bool:
+        return _wide([*about, *(amounts[place] for place in weights[:count])]) <= limit
+
+    least = min(first, len(weights))
+    for head in ("Output", "Stride"):
+        if not fits(least):
+            about = [strip for strip in about if strip.head != head]
+    count = next((count for count in range(len(weights), 0, -1) if fits(count)), 1)
+    shown = [amounts[place] for place in sorted(weights[:count])]
+    excess = _wide([*about, *shown]) - limit
+    if excess > 0:
+        about = [
+            strip.shortened(max(4, strip.width - excess)) if strip.head == "Name" else strip
+            for strip in about
+        ]
+    return about, shown
+
+
+def _table(strips: Sequence[_Strip], sections: set[int]) -> Table:
+    table = Table(
+        box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, GAP - 1),
+        collapse_padding=True, header_style="bold",
+    )  # fmt: skip
+    for strip in strips:
+        table.add_column(
+            Text(strip.head),
+            justify="left" if strip.head == "Name" else "right",
+            style={"#": "dim", "Name": "bold"}.get(strip.head, ""),
+            no_wrap=True,
+            width=strip.width,
+            overflow="crop",
+        )
+    for number, cells in enumerate(zip(*(strip.cells for strip in strips), strict=True)):
+        table.add_row(*map(Text, cells), end_section=number + 1 in sections)
+    return table
 
 
 def _stride(stage: StageErrors) -> str:
@@ -148,32 +209,14 @@ def _stride(stage: StageErrors) -> str:
     return ABSENT if stride is None else COLUMNS["eff_stride"].kind.text(stride)
 
 
-def _kept(widths: list[int], fixed: int, limit: int | None) -> list[int]:
-    """Return the columns that fit: output and stride go first, then amounts from the middle."""
-    kept = list(range(len(widths)))
-
-    def wide() -> int:
-        return sum(widths[column] for column in kept) + GAP * (len(kept) - 1)
-
-    if limit is None:
-        return kept
-    for column in (fixed - 2, fixed - 1):
-        if wide() > limit:
-            kept.remove(column)
-    while wide() > limit and len(kept) > fixed - 1:
-        kept.pop(-2)
-    name = fixed - 3
-    widths[name] = max(4, min(widths[name], widths[name] + limit - wide()))
-    return kept
-
-
 def markdown_text(told: Told) -> str:
     """Return both tables as GitHub writes them."""
     movement = next(iter(told.values())).movement
     parts = []
     for measure in MEASURES:
-        heads, rows, _ = _cells(told, measure)
-        heads = [head or "Pipeline" for head in heads]
+        strips = _strips(told, measure)
+        heads = [strip.head or "Pipeline" for strip in strips]
+        rows = zip(*(strip.cells for strip in strips), strict=True)
         lines = [[cell.replace("\\", "\\\\").replace("|", "\\|") for cell in row] for row in rows]
         rule = ["---" if head in ("Name", "Pipeline") else "---:" for head in heads]
         table = "\n".join(f"| {' | '.join(line)} |" for line in (heads, rule, *lines))
@@ -225,14 +268,20 @@ def charts(told: Told) -> list[Panel]:
 
 
 def draw_errors(told: Told, pipelines: Mapping[str, str], title: str) -> Image.Image:
-    """Draw both errors on one sheet, under a title and the pipelines' text."""
-    panels = charts(told)
-    left_out = sum(len(errors.stages) for errors in told.values()) - len(panels[0].lines)
+    """Draw both errors on one sheet, under a title and what the pipelines are called."""
     notes = [f"{name}: {text}" if name else text for name, text in pipelines.items()]
-    shared = _shared(told)
-    if left_out - shared > 0:
-        notes.append(f"{left_out - shared} more stages are not drawn; shift.json has them all")
-    return draw_chart(panels, title=title, notes=notes)
+    return draw_chart(charts(told), title=title, notes=[*notes, *not_drawn(told)])
+
+
+def not_drawn(told: Told) -> list[str]:
+    """Return a note on the stages that charts leave out, if they do."""
+    stages = sum(len(errors.stages) for errors in told.values()) - _shared(told)
+    more = stages - len(_drawn(told))
+    if not more:
+        return []
+    if more == 1:
+        return ["1 more stage is not drawn; shift.json has it"]
+    return [f"{more} more stages are not drawn; shift.json has them all"]
 
 
 def _x_label(movement: Movement) -> str:

@@ -92,7 +92,7 @@ class LineChart:
         line = [" "] * columns
         xs = [self.panel.xs[0], self.panel.xs[-1], *self.panel.xs[1:-1]]
         for x in xs:
-            text = format_number(x, 3)
+            text = f"{x:g}"
             start = int(self._column(x, columns)) - len(text) // 2
             start = min(max(start, 0), columns - len(text))
             if set(line[max(start - 2, 0) : start + len(text) + 2]) == {" "}:

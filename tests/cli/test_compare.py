@@ -114,8 +114,12 @@ def test_nothing_can_be_compared(run: Run) -> None:
     result = run("compare", sample("step.png"), "maxpool(2)", "maxpool(3)")
     assert result.code == 0
     assert "shapes part at stage 1 (maxpool1): 1×4×4 and 1×2×2" in result.out
-    assert "no two stages" in result.out
+    assert result.out.count("no two stages of equal index have outputs of one shape") == 1
+    assert "no two stages" not in result.err
     assert "nothing is drawn" in result.err
+    assert "wrote 1 file to" in result.err
+    md = run("compare", sample("step.png"), "maxpool(2)", "maxpool(3)", "--format", "md").out
+    assert "- no two stages of equal index have outputs of one shape" in md
     assert list(files_below("cnnviz-out")) == ["step/compare.json"]
 
 
@@ -244,6 +248,22 @@ def test_it_lives_beside_a_run(run: Run) -> None:
 # --- formats and streams -----------------------------------------------------------------------
 
 
+def test_notes_say_whose_weights_are_random(run: Run) -> None:
+    words = ("compare", sample("step.png"))
+    assert "A and B: random weights (seed 0): conv1\n" in run(*words, "conv(2)", "conv(3)").err
+    assert "B: random weights (seed 0): conv1\n" in run(*words, "relu", "conv(3)").err
+    err = run(*words, "conv(2) as a", "conv(3)").err
+    assert "A: random weights (seed 0): a\nB: random weights (seed 0): conv1\n" in err
+
+
+def test_a_converted_pipeline_is_called_so(run: Run) -> None:
+    Path("mine.toml").write_text('pipeline = "maxpool(3, 2, padding=same)"')
+    words = ("compare", sample("step.png"), "mine.toml", "--convention", "pytorch")
+    assert "B  mine, padded as by pytorch" in run(*words).out
+    text = run("compare", sample("step.png"), "relu", "--convention", "pytorch").out
+    assert "B  relu\n" in text
+
+
 def test_csv_and_markdown(run: Run) -> None:
     words = ("compare", sample("step.png"), "relu -> maxpool(2)", "tanh")
     result = run(*words, "--format", "csv", "--columns", "name,output,min")
@@ -317,7 +337,13 @@ def test_stdin_is_read_once_for_both(run: Run) -> None:
         (["STEP", "relu", "relu", "--out", ""], 2, ["--out"]),
         (["STEP", "relu", "maxpool(9)"], 1, ["SPEC_B", "9×9", "8×8"]),
         (["STEP", "relu -> maxpool(2)", "relu -> maxpool(4)", "--stage", "2"], 1,
-         ["1×4×4 and 1×2×2", "relu1"]),
+         ["stage 2: A's is 1×4×4, B's 1×2×2: only equal shapes can be subtracted",
+          "--stage can be relu1", "without --stage relu1 would be drawn"]),
+        (["STEP", "relu -> maxpool(2)", "tanh -> maxpool(4)", "--stage", "2"], 1,
+         ["--stage can be 1;", "relu1 and tanh1"]),
+        (["STEP", "maxpool(2)", "maxpool(4)", "--stage", "1"], 1, ["leave --stage out"]),
+        (["STEP", "maxpool(2) -> gap -> relu", "maxpool(4) -> gap", "--stage", "1"], 1,
+         ["--stage can be global_avgpool1; without --stage relu1 and global_avgpool1"]),
         (["missing.png", "relu", "tanh"], 1, ["missing.png"]),
         (["STEP", "dense(3)", "relu"], 1, ["dense", "flatten"]),
     ],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 
 from tests.cli.conftest import Run, files_below, refused, sample, save_plane
+from tests.cli.test_manners import ESCAPES, in_terminal, posix
 
 PHOTO = sample("chelsea.jpg")
 SMALL = ("--resize", "40x60")
@@ -94,6 +97,62 @@ def test_against(run: Run) -> None:
         assert word in text
 
 
+def test_pipelines_are_called_by_their_names(run: Run) -> None:
+    Path("mine.toml").write_text('pipeline = "maxpool(2)"')
+    words = ("shift", sample("digit_3.png"), "digits", "--against", "mine.toml", "--by", 1)
+    lines = run(*words).out.splitlines()
+    assert lines[1] == "A: digits"
+    assert lines[2].startswith("B: mine")
+    record = run(*words, "--format", "json").record
+    assert record["pipeline"].startswith("conv(16")
+    assert record["against"]["pipeline"] == "maxpool(2)"
+    with Image.open(record["files"][0]) as picture:
+        assert picture.text["cnnviz:pipeline"] == record["pipeline"]
+        assert picture.height < 600  # a line of notes each
+    assert run(*words[:3], "--against", "relu", "--by", 1).out.splitlines()[2] == "B: relu"
+
+
+def test_random_weights_of_two_pipelines(run: Run) -> None:
+    words = ("shift", sample("step.png"), "conv(2)", "--by", 1, "--against")
+    assert "A and B: random weights (seed 0): conv1\n" in run(*words, "conv(2) -> relu").err
+    err = run(*words, "relu -> conv(2) as b").err
+    assert "A: random weights (seed 0): conv1\nB: random weights (seed 0): b\n" in err
+
+
+def test_the_default_shift_is_as_long_as_the_picture_allows(run: Run) -> None:
+    words = ("shift", sample("step.png"), "conv(1)", "--mode", "crop")
+    result = run(*words)
+    assert "1 … 5 pixels" in result.out
+    assert "by up to 5, not by 8, the default" in result.err
+    for other, by in (("relu", 5), ("maxpool(5)", 3)):  # the least of both
+        record = run(*words, "--against", other, "--format", "json", "-q").record
+        assert (record["by"], record["against"]["by"]) == (by, by)
+        assert any("the default" in note for note in record["notes"])
+    assert "the default" not in run(*words[:3]).err
+    assert "the default" not in run(*words, "--by", 3).err
+    assert run(*words[:3], "--format", "json").record["by"] == 8
+    refused(run("shift", sample("step.png"), "conv(1, 8)", "--mode", "crop"), 1, "a shift by 1",
+            "--mode circular")  # fmt: skip
+
+
+def test_a_network_built_for_the_crops(run: Run) -> None:
+    words = ("shift", sample("digit_3.png"), "lenet5", "--mode", "crop", "--by", 8)
+    assert "fc1 reads 240 values, not 400" in run(*words).err
+    assert "fc1 reads" not in run(*words[:3]).err
+
+
+@posix
+def test_notes_are_wrapped_between_words_on_a_terminal(run: Run) -> None:
+    words = ["shift", sample("digit_3.png"), "digits", "--by", 16, "-o", "o"]
+    told = run(*words).err.splitlines()
+    assert any(len(line) > 120 for line in told)  # in a pipe a line each
+    code, text = in_terminal(words, 80)
+    assert code == 0
+    lines = re.split(r"[\r\n]+", ESCAPES.sub("", text).partition("has them all")[2])
+    assert max(map(cell_len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(told).split())
+
+
 def test_against_prepares_the_picture_as_each_pipeline_says(run: Run) -> None:
     for name, size in (("a", 20), ("b", 30)):
         Path(f"{name}.toml").write_text(f'pipeline = "relu"\n[input]\nsize = {size}\n')
@@ -161,7 +220,8 @@ def test_names_are_harmless(run: Run) -> None:
         (["--by", -3], 2, ["--by is -3"]),
         (["--by", 1.5], 2, ["1.5"]),
         (["--by", 3, "--rotate", 5], 2, ["--by", "--rotate"]),
-        (["--axis", "x", "--rotate", 5], 2, ["--axis", "--rotate"]),
+        (["--axis", "x", "--rotate", 5], 2, ["--axis", "one of --axis and --rotate"]),
+        (["--mode", "crop", "--rotate", 5], 2, ["--mode", "one of --mode and --rotate"]),
         (["--rotate", 0], 2, ["0 degrees", "180"]),
         (["--rotate", "nan"], 2, ["nan"]),
         (["--axis", "z"], 2, ["z"]),
@@ -184,7 +244,8 @@ def test_a_pipeline_or_picture_that_does_not_fit(run: Run) -> None:
     refused(run("shift", sample("step.png"), "conv(1, 9)"), 1, "9×9", "8×8")
     refused(run("shift", "missing.png", "relu"), 1, "missing.png")
     digit = ("shift", sample("digit_3.png"), "digits", "--mode", "crop", "-q")
-    refused(run(*digit), 1, "28×20", "dense1.weight", "(48, 432)", "--by can be 1 to 4 here")
+    words = ("28×20", "dense1.weight", "(48, 432)", "--by can be 1 to 4 here")
+    refused(run(*digit, "--by", 8), 1, *words)
     assert run(*digit, "--by", 4).code == 0
     Path("two").mkdir()
     for name in ("a", "b"):

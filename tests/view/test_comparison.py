@@ -96,7 +96,7 @@ def test_the_table_of_differences():
     ("a", "b", "words"),
     [
         ("relu", "tanh", "shapes are equal in 1 stage"),
-        ("relu -> relu", "tanh -> abs", "shapes are equal in all 2 stages"),
+        ("relu -> relu", "tanh -> abs", "shapes are equal in both stages"),
         ("relu -> maxpool(2)", "relu -> maxpool(3)",
          "shapes part at stage 2 (maxpool1): 2×6×7 and 2×4×4"),
         ("relu", "relu -> abs", "shapes are equal until A ends: then comes abs1"),
@@ -177,7 +177,7 @@ def test_what_does_not_fit_gives_way(width):
 )  # fmt: skip
 def test_no_column_gives_way_that_has_room(widths, least, limit):
     strips = [Strip(f"k{index}", "", ("x" * width,)) for index, width in enumerate(widths)]
-    kept, dropped = fitting(strips, limit, least)
+    kept, dropped = fitting(strips, limit, dict.fromkeys(least, 9))
     total = sum(widths) + 2 * (len(widths) - 1)
     if total <= limit:
         assert (kept, dropped) == (strips, [])
@@ -188,6 +188,51 @@ def test_no_column_gives_way_that_has_room(widths, least, limit):
     for key in present if used <= limit else []:
         width = widths[int(key[1:])]
         assert used + width + 2 * bool(kept) > limit
+
+
+TINY = comparison("relu as a_name_of_twenty_signs.1 -> maxpool(2)",
+                  "tanh as a_name_of_twenty_signs.2 -> avgpool(2)")  # fmt: skip
+
+
+def odd_ones(made, **changes):
+    return made._replace(
+        compared=tuple(one._replace(difference=one.difference._replace(**changes))
+                       for one in made.compared)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"nonfinite": (1_234_567, 7_654_321)},
+        {"max": 1.1921e-07, "at": (511, 111, 111), "mean": 1.2345e-09, "relative": 2.3456e-8},
+        {"at": (63, 111, 111), "values": (-0.123456, -1.23456e-5), "max": 0.0123456},
+    ],
+)
+def test_what_is_promised_stays_at_80_columns(changes):
+    text = drawn(odd_ones(TINY, **changes), 80)
+    table = text[text.index("Max") - 60 :]
+    for word in ("Max", "c,row,col", "Mean", "‖A−B‖/‖A‖"):
+        assert word in table
+    assert table.count("there") == 2  # A there, B there
+    found = odd_ones(TINY, **changes).compared[0].difference
+    for value in (found.max, *found.values, found.mean, found.relative):
+        assert f"{value:.4g}" in table
+    assert ",".join(map(str, found.at)) in table
+
+
+def test_columns_that_give_way_are_named_in_one_line():
+    (line,) = [line for line in drawn(TINY, 80).splitlines() if "a wider terminal" in line]
+    assert line.startswith("… a wider terminal shows: ")
+    assert "(as does --columns); of the differences shape" in " ".join(drawn(TINY, 80).split())
+    assert "of the differences" not in drawn(TINY, 200)
+    every = {"shape", "share", "nonfinite_a", "nonfinite_b", "mean", "b", "a", "relative", "at"}
+    for width in (40, 60, 80, 100):
+        told = " ".join(drawn(TINY, width).split()).partition("of the differences ")[2]
+        gone = set(told.split(", ")) if told else set()
+        assert gone <= every
+        assert ("Differ" in drawn(TINY, width)) == ("share" not in gone)
 
 
 def test_markdown_cells_are_escaped():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -31,8 +32,6 @@ def printed(told, width=None, encoding="utf-8"):
 @pytest.mark.parametrize("told", [ONE, TWO])
 @pytest.mark.parametrize("width", [24, 40, 60, 80, 120])
 def test_tables_fit_a_terminal(told, width):
-    import re
-
     text = re.sub(r"\x1b\[[0-9;]*m", "", printed(told, width))
     assert max(map(cell_len, text.splitlines())) <= width
     for word in ("0.", "relu1", "Invariance", "Equivariance"):
@@ -75,11 +74,50 @@ def test_markdown_has_two_tables_of_equal_rows():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 8, 31, 32, 100, 500])
 def test_amounts_shown(count):
-    places = view.shown_amounts(Movement(tuple(range(1, count + 1)), "x", "crop"))
-    assert places[0] == 0
-    assert places[-1] == count - 1
-    assert places == sorted(set(places))
-    assert len(places) <= 7
+    places = view.by_weight(Movement(tuple(range(1, count + 1)), "x", "crop"))
+    assert sorted(places) == list(range(count))
+    assert {0, count - 1} <= set(places[:7])
+    assert {place for place in (1, 3, 7) if place < count} <= set(places[:7])
+
+
+def heads(text):
+    return [line.split() for line in text.splitlines() if line.lstrip().startswith("#")]
+
+
+def plain(told, width=None, encoding="utf-8"):
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed(told, width, encoding))
+
+
+LONG = shift_errors(parse("conv(2, 3, padding=same) -> maxpool(2)"), X, 30)
+
+
+def test_as_many_amounts_as_have_room():
+    for text in (plain({"": LONG}), plain({"": LONG}, 400)):  # a pipe, a wide terminal
+        assert [head[4:] for head in heads(text)] == [[str(at) for at in range(1, 31)]] * 2
+        assert "…" not in text
+    rule = view.markdown_text({"": LONG}).splitlines()[2]
+    assert "| 29 | 30 |" in rule
+    counts = [len(heads(plain({"": LONG}, width))[0]) for width in (60, 80, 100, 120, 160)]
+    assert counts == sorted(set(counts))
+    for width in (80, 120):
+        text = plain({"": LONG}, width)
+        wide = max(map(cell_len, text.splitlines()[2:3]))
+        assert width - 9 < wide <= width  # another column of errors had no room
+        assert heads(text)[0][-1] == "30"
+        assert "… not all 30 fit here; all 30: --format csv, json, shift.json" in text
+
+
+def test_columns_that_give_way_are_named():
+    for width, gone in ((70, "output"), (60, "output, stride")):
+        text = plain(ONE, width)
+        assert f"a wider terminal shows: {gone}" in " ".join(text.split())
+        assert not {word.capitalize() for word in gone.split(", ")} & set(heads(text)[0])
+    assert "a wider terminal" not in plain(ONE, 120)
+    assert plain({"": LONG}, 60, "ascii").isascii()
+
+
+def test_the_least_width_keeps_an_amount():
+    assert heads(plain({"": LONG}, 24))[0][-1] in ("1", "30")
 
 
 def test_what_two_pipelines_have_in_common_is_drawn_once():
@@ -107,3 +145,7 @@ def test_of_many_stages_the_telling_ones_are_drawn():
     assert np.asarray(image).shape[2] == 3
     both = {"A": told[""], "B": shift_errors(parse(text.replace("max", "avg")), X, 2)}
     assert len(view.charts(both)[0].lines) <= MOST_LINES
+    assert view.not_drawn(told) == ["17 more stages are not drawn; shift.json has them all"]
+    assert view.not_drawn(ONE) == []
+    nine = {"": shift_errors(parse(" -> ".join(["relu"] * MOST_LINES)), X, 1)}
+    assert view.not_drawn(nine) == ["1 more stage is not drawn; shift.json has it"]

@@ -37,6 +37,13 @@ def test_it_fits_its_width(values, width, encoding):
             assert line.isascii()
 
 
+def test_xs_are_written_as_they_are():
+    xs = tuple(25 * step / 8 for step in range(1, 9))
+    text = shown(Panel("turned", "degrees", xs, (Line("a", xs, 0),)), 120)
+    axis = next(line for line in text.splitlines() if "3.125" in line)
+    assert axis.split() == [f"{x:g}" for x in xs]
+
+
 def test_each_line_has_a_letter_at_its_values():
     text = shown(panel([0, 1, 2, 3], [3, None, None, 3.5]))
     plot = [line.partition("│")[2] for line in text.splitlines() if "│" in line]

@@ -4,10 +4,10 @@
 sentences what the numbers show.
 """
 
-from cnnviz.core.shift.findings import compared, findings
+from cnnviz.core.shift.findings import compared, findings, rebuilt
 from cnnviz.core.shift.records import AXES, MODES, Movement, MovementErrors, StageErrors
 from cnnviz.core.shift.rotation import rotate, rotation_errors
-from cnnviz.core.shift.translation import shift_errors
+from cnnviz.core.shift.translation import largest_shift, shift_errors
 
 __all__ = [
     "AXES",
@@ -17,6 +17,8 @@ __all__ = [
     "StageErrors",
     "compared",
     "findings",
+    "largest_shift",
+    "rebuilt",
     "rotate",
     "rotation_errors",
     "shift_errors",

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.layers.convolution import Depthwise
+from cnnviz.core.layers.dense import Dense
 from cnnviz.core.layers.pooling import GlobalPool, LocalPool
 from cnnviz.core.pipeline import Node, Pipeline
 from cnnviz.core.shift.records import Errors, MovementErrors, StageErrors
-from cnnviz.core.types import Row
+from cnnviz.core.types import Row, Shape
 
 ROUNDING = 2e-5
 """Errors up to this one come from rounding alone: sums of float32 in another order."""
 
+_APART = 0.01  # of the larger of two errors: closer ones are told as no difference
 _MOST = 3  # sentences of one kind, and names in one
 _LITTLE = 0.75  # of an error left after pooling: more than that is hardly an improvement
 _NEARLY = (
@@ -31,7 +33,10 @@ def findings(pipeline: Pipeline, told: MovementErrors) -> list[str]:
 
 
 def compared(a: MovementErrors, b: MovementErrors) -> list[str]:
-    """Return which of two pipelines' last stages changes less, by their invariance errors."""
+    """Return which of two pipelines' last stages changes less, by their invariance errors.
+
+    They are told at the smallest amount at which they differ; nothing if they never do.
+    """
     first, second = a.stages[-1], b.stages[-1]
     pairs = [
         (at, one, two)
@@ -40,21 +45,39 @@ def compared(a: MovementErrors, b: MovementErrors) -> list[str]:
         )
         if one is not None and two is not None
     ]
-    if not pairs:
+    told = next((pair for pair in pairs if _differ(pair[1], pair[2])), None)
+    if told is None:
         return []
-    at, one, two = pairs[0]
+    at, one, two = told
     below = [(one < two, two < one) for _, one, two in pairs]
     steadier = [
         name for name, wins in zip("AB", zip(*below, strict=True), strict=True) if all(wins)
     ]
     rest = f": {steadier[0]} changes less at every amount" if steadier else ""
-    if one == two and not steadier:
-        rest = ": neither changes less"
     sentence = (
         f"at {a.movement.told(at)} the invariance error of A's last stage, {first.name}, is "
         f"{_number(one)}, that of B's, {second.name}, {_number(two)}{rest}"
     )
     return [sentence]
+
+
+def rebuilt(pipeline: Pipeline, shape: Shape, told: MovementErrors) -> list[str]:
+    """Return which dense layer reads less of the crops than of the whole picture, of `shape`.
+
+    Its weights are then others: what is told is not of the network as the picture would have it.
+    """
+    for node, whole, crop in zip(
+        pipeline.nodes, pipeline.rows(shape), pipeline.rows(told.shape), strict=True
+    ):
+        if isinstance(node.layer, Dense) and whole.input_shape != crop.input_shape:
+            size = "×".join(map(str, told.shape[1:]))
+            fewer, many = math.prod(crop.input_shape), math.prod(whole.input_shape)
+            sentence = (
+                f"the network is built for the crops, {size}: {node.name} reads {fewer} values, "
+                f"not {many} as of the whole picture, so its weights are others"
+            )
+            return [sentence]
+    return []
 
 
 # --- what the sentences are drawn from -----------------------------------------------------------
@@ -116,6 +139,12 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if value else "0"
 
 
+def _differ(one: float, two: float) -> bool:
+    """Whether two errors are told apart: not both rounding, and by at least 1 %."""
+    larger = max(one, two)
+    return larger > ROUNDING and abs(one - two) >= _APART * larger
+
+
 def _at_most(error: float) -> str:
     return f"{_number(error)} at most" if error else "0"
 
@@ -175,8 +204,20 @@ def _edge(facts: _Facts, node: Node, row: Row) -> str:
 
 
 def _strides(facts: _Facts) -> Iterator[str]:
-    """Tell of the coarsest grid."""
-    amounts = facts.told.movement.amounts
+    """Tell of the coarsest grid, and of the first stride that does not divide its map."""
+    sizes, coarse = _odd_size(facts), _coarsest(facts)
+    name = ""
+    if coarse is not None:
+        jump, stage = coarse
+        name = stage.name
+        yield _apart(facts, jump, stage) + (f"; {sizes[1]}" if sizes and sizes[0] == name else "")
+    if sizes and sizes[0] != name:
+        error = facts.largest(facts.stages[sizes[0]].equivariance) or 0.0
+        yield f"{sizes[1]}, and {sizes[0]}'s equivariance error is {_at_most(error)}"
+
+
+def _coarsest(facts: _Facts) -> tuple[float, StageErrors] | None:
+    """Return the stage whose values lie furthest apart, more than a pixel, and how far."""
     coarse = [
         (max(map(abs, stride)), stage)
         for stage in facts.told.stages
@@ -184,25 +225,27 @@ def _strides(facts: _Facts) -> Iterator[str]:
         and max(map(abs, stride)) > 1
         and facts.has_places(stage)
     ]
-    if not coarse:
-        return
-    jump, stage = max(coarse, key=lambda pair: pair[0])
+    return max(coarse, key=lambda pair: pair[0], default=None)
+
+
+def _apart(facts: _Facts, jump: float, stage: StageErrors) -> str:
+    """Tell which shifts a coarse grid can follow, and whether it does."""
+    amounts = facts.told.movement.amounts
     apart = f"{stage.name}'s values lie {jump:g} pixels apart"
     pairs = zip(amounts, stage.equivariance, strict=True)
     met = [(at, error) for at, error in pairs if error is not None]
     if not met:
-        yield f"{apart}: no shift up to {amounts[-1]:g} moves its map by whole cells"
-        return
+        return f"{apart}: no shift up to {amounts[-1]:g} moves its map by whole cells"
     at = ", ".join(f"{at:g}" for at, _ in met[:_MOST]) + (", …" if len(met) > _MOST else "")
     error = max(error for _, error in met)
-    verdict = "it moves along" if error <= ROUNDING else "it could move along"
-    yield (f"{apart}: only at multiples, {at}, {verdict} (equivariance error {_at_most(error)})")
+    verdict = "does it move along" if error <= ROUNDING else "could it move along"
+    return f"{apart}: only at shifts by {at} {verdict} (equivariance error {_at_most(error)})"
 
 
-def _sizes(facts: _Facts) -> Iterator[str]:
-    """Tell of the first stride that does not divide its map, in a picture moved round."""
+def _odd_size(facts: _Facts) -> tuple[str, str] | None:
+    """Return the first stage whose stride does not divide a map that is moved round, and that."""
     if facts.told.movement.mode != "circular":
-        return
+        return None
     for node in facts.nodes:
         row = facts.rows[node.name]
         error = facts.largest(facts.stages[node.name].equivariance)
@@ -212,11 +255,11 @@ def _sizes(facts: _Facts) -> Iterator[str]:
             length, stride = row.input_shape[1 + axis], row.stride[axis]
             if stride > 1 and length % stride:
                 side = ("rows", "columns")[axis]
-                yield (
-                    f"{length} {side} are no multiple of {node.name}'s stride {stride}: its map "
-                    f"does not close to a circle, and its equivariance error is {_at_most(error)}"
+                return node.name, (
+                    f"{length} {side} are no multiple of {node.name}'s stride {stride}, so its map "
+                    f"does not close to a circle"
                 )
-                return
+    return None
 
 
 def _softening(facts: _Facts) -> Iterator[str]:
@@ -228,22 +271,18 @@ def _softening(facts: _Facts) -> Iterator[str]:
         if not (thins or isinstance(node.layer, LocalPool)) or told == _MOST:
             continue
         first = facts.both(node.name, node.inputs[0], 0)
-        if first is None or first[0] <= ROUNDING:
+        if first is None or first[0] <= ROUNDING or not _differ(*first):
             continue
         before, after = first
         amounts = facts.told.movement
         one = amounts.told(amounts.amounts[0])
         numbers = f"from {_number(before)} to {_number(after)} at {one}"
         last = facts.both(node.name, node.inputs[0], -1)
-        if last is not None and len(amounts.amounts) > 1:
+        if last is not None and len(amounts.amounts) > 1 and _differ(*last):
             numbers += f", from {_number(last[0])} to {_number(last[1])} at {amounts.amounts[-1]:g}"
         told += 1
-        if after < 0.98 * before:
-            yield f"{node.name} softens small shifts: the invariance error goes {numbers}"
-        elif after <= 1.02 * before:
-            yield f"{node.name} softens no small shift: the invariance error goes {numbers}"
-        else:
-            yield f"{node.name} makes small shifts tell more: the invariance error goes {numbers}"
+        does = "softens small shifts" if after < before else "makes small shifts tell more"
+        yield f"{node.name} {does}: the invariance error goes {numbers}"
 
 
 def _global(facts: _Facts) -> Iterator[str]:
@@ -253,7 +292,7 @@ def _global(facts: _Facts) -> Iterator[str]:
         before = facts.largest(facts.stages[node.inputs[0]].invariance)
         if not isinstance(node.layer, GlobalPool) or error is None or before is None:
             continue
-        if before <= ROUNDING:
+        if before <= ROUNDING or not _differ(before, error):
             continue
         numbers = f"its invariance error is {_at_most(error)}, before it {_number(before)}"
         if error <= ROUNDING:
@@ -300,6 +339,8 @@ def _turning(facts: _Facts) -> Iterator[str]:
         error, change = stage.equivariance[-1], stage.invariance[-1]
         if node.layer.family != "convolution" or error is None or not change:
             continue
+        if not _differ(error, change):
+            continue
         turns = "nearly turns" if error < _NEARLY * change else "does not turn"
         yield (
             f"{node.name} {turns} with the picture: at {_last(facts)} its equivariance error is "
@@ -314,7 +355,7 @@ def _pooling_and_turns(facts: _Facts) -> Iterator[str]:
         if not isinstance(node.layer, LocalPool) or told == _MOST:
             continue
         errors = facts.both(node.name, node.inputs[0], -1)
-        if errors is None or errors[0] <= ROUNDING:
+        if errors is None or errors[0] <= ROUNDING or not _differ(*errors):
             continue
         before, after = errors
         told += 1
@@ -339,6 +380,6 @@ def _last(facts: _Facts) -> str:
 _Tell = Callable[[_Facts], Iterator[str]]
 
 _ABOUT_SHIFTS: tuple[_Tell, ...] = (
-    *(_equivariant, _edges, _strides, _sizes, _softening, _global, _gridless, _untold),
+    *(_equivariant, _edges, _strides, _softening, _global, _gridless, _untold),
 )
 _ABOUT_ROTATION: tuple[_Tell, ...] = (_turning, _pooling_and_turns, _global, _gridless, _untold)

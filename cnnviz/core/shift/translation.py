@@ -96,32 +96,50 @@ def check_shift(
     params: Params | None = None,
 ) -> None:
     """Raise what `shift_errors` would raise of its arguments, with the valid range."""
-    sides = [length for length, moves in zip(shape[1:], _DIRECTIONS[axis], strict=True) if moves]
-    largest = min(sides) - (mode == "crop")
     if by < 1:
         raise RequestError(
             f"the shift is {by} pixels", hint="give a whole number from 1: --by 8 shifts by 1 … 8"
         )
     if mode == "circular":
-        if by > largest:
+        if by > (largest := _largest(shape, axis, mode)):
             raise CnnvizError(
-                f"a shift by {by} is more than the picture's {min(sides)} {_SIDES[axis]}",
+                f"a shift by {by} is more than the picture's {largest} {_SIDES[axis]}",
                 hint=f"--by can be 1 to {largest} here",
             )
         return
     problem = _problem(pipeline, shape, by, axis, params or {})
     if problem is None:
         return
-    # The largest shift whose crops fit: smaller ones do, too.
-    fits, fails = 0, min(by, largest + 1)
-    while fails - fits > 1:
+    fits = largest_shift(pipeline, shape, by, axis, mode, params)
+    hint = f"--by can be 1 to {fits} here" if fits else "--mode circular keeps the picture's size"
+    raise CnnvizError(problem, hint=hint)
+
+
+def largest_shift(
+    pipeline: Pipeline,
+    shape: Shape,
+    most: int,
+    axis: Axis,
+    mode: Mode,
+    params: Params | None = None,
+) -> int:
+    """Return the largest shift, up to `most`, that `check_shift` lets pass; 0 if there is none."""
+    fits, fails = 0, min(most, _largest(shape, axis, mode)) + 1
+    if mode == "circular":
+        return fails - 1
+    while fails - fits > 1:  # where crops fit, those for smaller shifts do, too
         middle = (fits + fails) // 2
         if _problem(pipeline, shape, middle, axis, params or {}) is None:
             fits = middle
         else:
             fails = middle
-    hint = f"--by can be 1 to {fits} here" if fits else "--mode circular keeps the picture's size"
-    raise CnnvizError(problem, hint=hint)
+    return fits
+
+
+def _largest(shape: Shape, axis: Axis, mode: Mode) -> int:
+    """Return the largest shift that leaves something of the picture alone."""
+    sides = [length for length, moves in zip(shape[1:], _DIRECTIONS[axis], strict=True) if moves]
+    return min(sides) - (mode == "crop")
 
 
 def _problem(pipeline: Pipeline, shape: Shape, by: int, axis: Axis, params: Params) -> str | None:

@@ -1,10 +1,12 @@
 """Sentences: each is there where the numbers bear it, and only there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from cnnviz.core.shift import compared, findings, shift_errors
+from cnnviz.core.shift import compared, findings, rebuilt, rotation_errors, shift_errors
 from cnnviz.files.images import InputOptions, load_pixels
 from cnnviz.files.spec import parse
 from tests.cli.conftest import sample
@@ -41,7 +43,7 @@ def test_circular_convolution_stride_pooling_and_global_pooling(photo):
     )
     stride = only(notes, "2 pixels apart")
     assert "maxpool1" in stride
-    assert "at multiples, 2, 4, it moves along" in stride
+    assert "only at shifts by 2, 4 does it move along" in stride
     softened = only(notes, "softens small shifts")
     for place in (0, -1):
         for name in ("relu1", "maxpool1"):
@@ -143,4 +145,67 @@ def test_two_pipelines_are_compared_by_their_last_stages(photo):
     assert "A's last stage, maxpool1" in note
     assert note.endswith("B changes less at every amount")
     assert compared(soft, sharp)[0].endswith("A changes less at every amount")
-    assert compared(soft, soft)[0].endswith("neither changes less")
+    assert compared(soft, soft) == []
+
+
+def changed(told, place, factor):
+    """Return an experiment whose last stage has another invariance error at one place."""
+    *others, last = told.stages
+    errors = list(last.invariance)
+    errors[place] *= factor
+    return replace(told, stages=(*others, replace(last, invariance=tuple(errors))))
+
+
+def test_pipelines_are_compared_where_they_differ_by_a_percent(photo):
+    told = shift_errors(parse("maxpool(2)"), photo, 3)
+    assert compared(told, changed(told, 0, 1.009)) == []
+    (note,) = compared(told, changed(changed(told, 0, 1.009), 1, 0.9))
+    assert note.startswith("at 2 pixels the invariance error of A's last stage")
+    assert "changes less" not in note
+
+
+@pytest.mark.parametrize(("factor", "words"), [(0.995, ""), (0.9, "softens"), (1.1, "tell more")])
+def test_softening_is_told_from_a_percent_on(photo, factor, words):
+    pipeline = parse("maxpool(1)")
+    told = changed(shift_errors(pipeline, photo, 2), 0, factor)
+    notes = [note for note in findings(pipeline, told) if "small shifts" in note]
+    assert len(notes) == bool(words)
+    assert all(words in note and " at 2" not in note for note in notes)  # which is as before
+
+
+def test_no_finding_goes_from_0_to_0():
+    x = noise(3, 1, 6, 8)
+    notes, stages = told(x, "relu -> maxpool(2)", by=8)  # once around
+    assert stages["maxpool1"].invariance[-1] == 0
+    none(notes, "from 0 to 0")
+    only(notes, "small shifts")
+    pipeline = parse("relu -> maxpool(3)")
+    still = rotation_errors(pipeline, np.ones((1, 9, 9), np.float32), 30)
+    none(findings(pipeline, still), "goes from")
+
+
+def test_one_stage_is_told_of_once():
+    """A map whose stride does not divide it: the coarsest grid, and its size, in one sentence."""
+    x = noise(0, 1, 14, 14)
+    notes, _ = told(x, "maxpool(2) -> maxpool(2)", by=8)
+    sentence = only(notes, "maxpool2's values lie 4 pixels apart")
+    assert "only at shifts by 4, 8 could it move along (equivariance error" in sentence
+    assert sentence.endswith(
+        "; 7 columns are no multiple of maxpool2's stride 2, so its map does not close to a circle"
+    )
+    assert len([note for note in notes if "maxpool2's" in note]) == 1
+    notes, stages = told(noise(0, 1, 15, 15), "maxpool(2) -> maxpool(2)", by=8)
+    none([only(notes, "4 pixels apart")], "no multiple")
+    own = only(notes, "15 columns are no multiple of maxpool1's stride 2")
+    error = max(error for error in stages["maxpool1"].equivariance if error is not None)
+    assert own.endswith(f"and maxpool1's equivariance error is {error:.3g} at most")
+
+
+def test_a_dense_layer_of_crops_reads_less():
+    x = noise(0, 1, 9, 12)
+    pipeline = parse("conv(2) -> flatten -> dense(4) -> relu -> dense(3)")
+    (note,) = rebuilt(pipeline, x.shape, shift_errors(pipeline, x, 2, mode="crop"))
+    assert "the crops, 9×10: dense1 reads 112 values, not 140" in note
+    assert rebuilt(pipeline, x.shape, shift_errors(pipeline, x, 2)) == []
+    pooled = parse("conv(2) -> gap -> dense(3)")
+    assert rebuilt(pooled, x.shape, shift_errors(pooled, x, 2, mode="crop")) == []
