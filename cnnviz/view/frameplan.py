@@ -13,7 +13,7 @@ from cnnviz.view.grid import Zoom, choose_zoom
 from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, fitting_size, text_width
 
 RING = 4  # pixels of the outline around a window
-SIGN = 36  # pixels between two patches: for × and =
+SIGN = 28  # pixels between two patches: for × and =
 LINE = 20  # from one line of text to the next
 _GAP = 40  # between the two maps
 _LEAST = 160  # pixels for a map with its bar, where there is room
