@@ -87,10 +87,10 @@ class AnimationOptions:
         int,
         typer.Option(
             metavar="PX",
-            min=320,
+            min=360,
             max=4096,
             rich_help_panel=ANIMATION,
-            help="How wide a frame is, about: maps are scaled by whole numbers.",
+            help="How wide a frame is, about: maps are scaled by whole numbers; at least 360.",
         ),
     ] = 960
     apng: Annotated[
@@ -179,6 +179,7 @@ def animate(
         if random := subject.random_stages(row.index):
             note(random_note(random, compute.seed))
         _tell(scene, found)
+        note(f"wrote {len(files) + 1} files to {output.path}")  # the record is one, too
 
 
 def _encode(
@@ -268,19 +269,40 @@ def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bo
 
         write(json_text(answer) + "\n")
     elif not quiet:
-        from cnnviz.cli.listing import print_listing
+        _print_files(answer, sizes)
 
-        width, height = answer["size"]
-        records = [
-            {
-                "file": printable(path),
-                "frames": str(answer["frames"]),
-                "pixels": f"{width}×{height}",
-                "bytes": f"{size:,}",
-            }
-            for path, size in zip(answer["files"], sizes, strict=True)
-        ]
-        print_listing("files", records, "table", least=("pixels", "frames"))
+
+def _print_files(answer: dict[str, Any], sizes: Sequence[int]) -> None:
+    """Print the files as a table, which does without columns before it would break a path.
+
+    Where not even paths and bytes fit, each path is a line that is not wrapped.
+    """
+    from cnnviz.cli.console import PLAIN, stdout
+    from cnnviz.cli.listing import print_listing
+
+    width, height = answer["size"]
+    records = [
+        {
+            "file": printable(path),
+            "frames": str(answer["frames"]),
+            "pixels": f"{width}×{height}",
+            "bytes": f"{size:,}",
+        }
+        for path, size in zip(answer["files"], sizes, strict=True)
+    ]
+    wide = {key: max(len(key), *(len(one[key]) for one in records)) + 2 for key in records[0]}
+    for left_out in ("pixels", "frames", None):
+        if sum(wide[key] for key in records[0]) <= stdout().width:
+            print_listing("files", records, "table")
+            return
+        if left_out:
+            records = [
+                {key: text for key, text in one.items() if key != left_out} for one in records
+            ]
+    for path, size in zip(answer["files"], sizes, strict=True):
+        stdout().print(printable(path), **PLAIN)
+        about = f"  {answer['frames']} frames, {width}×{height} pixels, {size:,} bytes"
+        stdout().print(about, style="dim", **PLAIN)
 
 
 def _tell(scene: Scene, found: Survey) -> None:

@@ -9,13 +9,18 @@ from cnnviz import __version__
 from cnnviz.cli.options import TableOptions
 from cnnviz.core.attempt import Attempt, attempt
 from cnnviz.core.fixes import Fix, fixes
+from cnnviz.core.layers.graph import Merge
 from cnnviz.core.pipeline import INPUT, Pipeline
 from cnnviz.core.text import layer_text
 from cnnviz.core.types import Shape
 from cnnviz.errors import RequestError
 from cnnviz.view import records
 
+LONGEST = 400
+"""Characters of a command that are printed; of a longer one only the stages that change."""
+
 if TYPE_CHECKING:
+    from cnnviz.core.layers import Layer
     from cnnviz.files.spec import Spec
     from cnnviz.view.derivation import DerivedStage
 
@@ -28,11 +33,41 @@ class _Answer(NamedTuple):
     shape: Shape
     attempt: Attempt
     fixes: list[Fix]
+    weighted: bool  # weights come with it
 
     def command(self, fix: Fix) -> str:
         """Return the command line that shows a fix to fit; the spec as given if it is unchanged."""
-        text = self.spec if fix.pipeline == self.pipeline else str(fix.pipeline)
-        return f"cnnviz shapes {shlex.quote(text)} --input {'x'.join(map(str, fix.shape))}"
+        text = self.spec if fix.pipeline == self.pipeline else _readable(str(fix.pipeline))
+        words = [shlex.quote(text), f"--input {'x'.join(map(str, fix.shape))}"]
+        if text.startswith("-"):  # a file's name that would be taken for an option
+            words = [words[1], "--", words[0]]
+        return f"cnnviz shapes {' '.join(words)}"
+
+    def terms(self, fix: Fix) -> list[str]:
+        """Return the stages that a fix changes or adds, as they are then."""
+        before = {node.name: node.layer for node in self.pipeline.nodes}
+        return [
+            f"{node.name}: {layer_text(node.layer)}"
+            for node in fix.pipeline.nodes
+            if (layer := before.get(node.name)) is None or _own(layer) != _own(node.layer)
+        ]
+
+    def remarks(self, *, shortened: bool) -> list[str]:
+        """Return what there is to say of all commands; some are not there if `shortened`."""
+        told = ["--format json has the whole pipelines"] if shortened else []
+        if self.weighted and any(fix.pipeline != self.pipeline for fix in self.fixes):
+            told.append(f"the weights that come with {self.spec} are not in a changed pipeline")
+        return told
+
+
+def _readable(text: str) -> str:
+    """Return a pipeline's text so that the name of its last stage is not taken for a file's."""
+    return f"{text} " if text.endswith((".toml", ".onnx")) else text
+
+
+def _own(layer: Layer) -> str:
+    """Return a layer without the stages it names, which other changes may rename."""
+    return layer.name if isinstance(layer, Merge) else layer_text(layer)
 
 
 def explain_shapes(text: str, spec: Spec, shape: Shape, table: TableOptions) -> None:
@@ -56,9 +91,19 @@ def explain_shapes(text: str, spec: Spec, shape: Shape, table: TableOptions) -> 
         )
     tried = attempt(spec.pipeline, shape, spec.params)
     found = fixes(spec.pipeline, shape, spec.params) if tried.error else []
-    _PRINTERS[table.format](_Answer(text, spec.pipeline, shape, tried, found))
+    if _has_name(text):  # then that which keeps the pipeline has the shortest command
+        found.sort(key=lambda fix: fix.pipeline != spec.pipeline)
+    weighted = spec.params is not None or spec.input.weights is not None
+    _PRINTERS[table.format](_Answer(text, spec.pipeline, shape, tried, found, weighted))
     if tried.error:
         raise tried.error
+
+
+def _has_name(text: str) -> bool:
+    """Whether a spec is a file or a bundled pipeline, not the pipeline's text itself."""
+    from cnnviz.files.spec import bundled
+
+    return text.endswith((".toml", ".onnx")) or text in bundled()
 
 
 def _stages(answer: _Answer) -> list[DerivedStage]:
@@ -97,10 +142,16 @@ def _print_text(answer: _Answer) -> None:
     told = "What would fit" if answer.fixes else "No change was found that would fit"
     console.print()
     console.print(told, style="bold")
+    shortened = False
     for fix in answer.fixes:
         console.print(f"    {printable(fix.text)}", **PLAIN)
-        # Not wrapped: it is to be copied.
-        console.print(f"      {printable(answer.command(fix))}", style="dim", **PLAIN)
+        lines = [answer.command(fix)]
+        if len(lines[0]) > LONGEST:
+            lines, shortened = answer.terms(fix), True
+        for line in lines:  # not wrapped: a command is to be copied
+            console.print(f"      {printable(line)}", style="dim", **PLAIN)
+    for remark in answer.remarks(shortened=shortened):
+        console.print(f"  {printable(remark)}", style="dim", **PLAIN)
 
 
 def _print_markdown(answer: _Answer) -> None:
@@ -111,6 +162,7 @@ def _print_markdown(answer: _Answer) -> None:
     if answer.fixes:
         listed = [f"- {fix.text}\n\n      {answer.command(fix)}\n" for fix in answer.fixes]
         text += "\n### What would fit\n\n" + "\n".join(listed)
+        text += "".join(f"\n{remark}\n" for remark in answer.remarks(shortened=False))
     write(text)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,9 @@ ANIMATED = (Correlation, LocalPool, Elementwise)
 
 ABREAST = 3
 """Channels whose patches are all shown; of more only the one that contributes most."""
+
+DENSE = 8
+"""Positions in a row with which the window glides along each row by itself."""
 
 Explain = Callable[[Pair], Arithmetic]
 
@@ -86,27 +90,33 @@ def find_stage(
 def stops(size: Pair, count: int) -> list[Pair]:
     """Return `count` positions of a map of `size` in raster order, or all if they are fewer.
 
-    They lie evenly in as many evenly spaced rows as make the steps about as long as the rows are
-    apart, so that the window glides. The first and the last position are always among them.
+    The first and the last position are always among them, and what lies before a position in
+    raster order grows evenly from one to the next, by whole rows at least: each is in the row in
+    which that share of the map ends. Where a row holds few of them, the window glides over it in
+    sweeps that slant over several rows, their steps about as long as the sweeps are apart.
 
     >>> stops((2, 2), 60)
     [(0, 0), (0, 1), (1, 0), (1, 1)]
     >>> stops((101, 101), 9)
-    [(0, 0), (0, 50), (0, 100), (50, 0), (50, 50), (50, 100), (100, 0), (100, 50), (100, 100)]
+    [(0, 0), (12, 50), (25, 100), (37, 0), (50, 50), (63, 100), (75, 0), (88, 50), (100, 100)]
     """
     rows, columns = size
-    count = min(max(count, 2), rows * columns)
-    least = max(-(-count // columns), min(rows, 2))
-    most = min(rows, max(count // 2, least))
-    lines = min(max(round(math.sqrt(count * rows / columns)), least), most)
-    found = []
-    for line in range(lines):
-        row = _spread(line, lines, rows)
-        stations = (line + 1) * count // lines - line * count // lines
-        if stations == 1:  # the first row begins at the first column, the last ends at the last
-            found.append((row, columns - 1 if line or lines == 1 else 0))
-            continue
-        found += [(row, _spread(station, stations, columns)) for station in range(stations)]
+    total = rows * columns
+    count = min(max(count, 2), total)
+    even = [divmod(k * (total - 1) // max(count - 1, 1), columns) for k in range(count)]
+    if count >= DENSE * rows:
+        return even
+    sweeps = max(min(round(math.sqrt(count * rows / columns)), count // 2), 1)
+    first = dict[int, int]()  # of the positions in a row: it tells whose sweep the row is in
+    for number, (row, _) in enumerate(even):
+        first.setdefault(row, number)
+    found = list[Pair]()
+    for _, group in groupby(even, key=lambda at: first[at[0]] * sweeps // count):
+        sweep = list(group)
+        stations = len(sweep)
+        if 1 < stations <= columns:
+            sweep = [(row, _spread(i, stations, columns)) for i, (row, _) in enumerate(sweep)]
+        found += sweep
     return found
 
 

@@ -10,15 +10,16 @@ from typing import NamedTuple
 from cnnviz.core.animation import Scene, Survey
 from cnnviz.core.types import Pads, Pair
 from cnnviz.view.grid import Zoom, choose_zoom
-from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, text_width
+from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, fitting_size, text_width
 
 RING = 4  # pixels of the outline around a window
-SIGN = 36  # pixels between two patches: for × and =
+SIGN = 28  # pixels between two patches: for × and =
 LINE = 20  # from one line of text to the next
 _GAP = 40  # between the two maps
-_LEAST = 160  # pixels for a map with its bar
-_MOST_CELL = 48  # pixels of a patch's cell
-_PATCHES = 0.34  # of the frame's size: how high all patches may be
+_LEAST = 160  # pixels for a map with its bar, where there is room
+_MOST_CELL = 64  # pixels of a patch's cell
+_PATCHES = 0.34  # of the frame's size: how high the patches of a channel may be
+_ALL_PATCHES = 0.5  # those of several
 _MAPS = 0.45  # and a map
 
 
@@ -83,33 +84,52 @@ class FramePlan:
     bars: int  # their top
     telling: int  # the top of all that changes below the bars
     patches: Sequence[Sequence[Place]]  # for each channel: window, or window, kernel, products
+    heads: Sequence[str]  # over them
+    numbers: int | None  # the size of those in their cells, if they fit
+    bar: int  # how wide a colour bar is at least
     sentences: int  # the top of the last lines
     size: tuple[int, int]  # (width, height)
 
     @classmethod
-    def of(cls, scene: Scene, found: Survey, look: Look, captions: Sequence[str]) -> FramePlan:
+    def of(
+        cls,
+        scene: Scene,
+        found: Survey,
+        look: Look,
+        captions: Sequence[str],
+        texts: Sequence[str] = (),
+    ) -> FramePlan:
         """Choose the zooms, and put everything below or beside what it belongs to.
 
-        `captions` are those over the patches of each channel.
+        `captions` are those over the patches of each channel, `texts` all the numbers that are to
+        stand in cells of patches, if there is room.
         """
         inner = max(look.size - 2 * MARGIN, 320)
+        half = (inner - _GAP) // 2
+        room = (round(_MAPS * look.size), half - 2 * (RING + 1))
+        least = min(_LEAST, room[1])
         pads = scene.window.pads(scene.size)
         padded = (scene.size[0] + pads[0] + pads[2], scene.size[1] + pads[1] + pads[3])
-        zoom, made = (_map_zoom(size, look.size) for size in (padded, scene.map_size))
+        zoom, made = (_map_zoom(size, room) for size in (padded, scene.map_size))
         top, left, bottom, right = (
             math.ceil(pad / zoom.down[axis % 2]) * zoom.up[axis % 2]
             for axis, pad in enumerate(pads)
         )
         source = Place(RING + 1 + left, 24 + RING + top, zoom, scene.size)
-        height, width = top + source.shown[0] + bottom, left + source.shown[1] + right
-        column = (
-            max(width, min(text_width(drawable(look.source), TEXT_SIZE), look.size // 2), _LEAST)
-            + _GAP
-        )
+        height, wide = top + source.shown[0] + bottom, left + source.shown[1] + right
+        caption = min(text_width(drawable(look.source), TEXT_SIZE), half)
+        column = max(wide, caption, least) + _GAP
         output = Place(max(RING + 1 + column, (inner + _GAP) // 2), 24 + RING, made, scene.map_size)
         bars = output.y + max(height, output.shown[0]) + RING + 8
         telling = bars + 44
-        patches = _patches(scene, found, look, captions, inner, telling + LINE + 28)
+        names = [text_width(look.names[channel], TEXT_SIZE) for channel in found.channels]
+        first = max(names) + 12 if len(names) > 1 else 0
+        across = (inner - first - (len(captions) - 1) * SIGN) // len(captions)
+        cells, numbers = _cell_zoom(scene.window.kernel_size, len(names), across, look.size, texts)
+        width = cells.shown(scene.window.kernel_size)[1]
+        heads = _heads(captions, width, inner - first)
+        start = (first + 1, telling + LINE + 28)
+        patches = _patches(start, cells, scene.window.kernel_size, heads, len(names))
         end = patches[-1][-1]
         sentences = end.y + end.shown[0] + 10
         return cls(
@@ -121,10 +141,13 @@ class FramePlan:
             bars=bars,
             telling=telling,
             patches=patches,
+            heads=heads,
+            numbers=numbers,
+            bar=min(150, least),
             sentences=sentences,
             size=(
                 max(
-                    output.x + max(output.shown[1], _LEAST) + RING + 1,
+                    output.x + max(output.shown[1], least) + RING + 1,
                     end.x + end.shown[1] + 1,
                     inner,
                 ),
@@ -147,25 +170,44 @@ class FramePlan:
         )
 
 
-def _map_zoom(size: Pair, frame: int) -> Zoom:
-    room = (round(_MAPS * frame), frame // 2)
-    return choose_zoom(size, room, min(_LEAST, *room), most=frame // 2)
+def _map_zoom(size: Pair, room: Pair) -> Zoom:
+    return choose_zoom(size, room, 1, most=max(room))
+
+
+def _heads(captions: Sequence[str], width: int, room: int) -> Sequence[str]:
+    """Return the captions over patches so wide, without what is in brackets if room is scarce."""
+    wide = sum(max(width, text_width(caption, TEXT_SIZE)) for caption in captions)
+    if wide + (len(captions) - 1) * SIGN <= room:
+        return captions
+    return [caption.partition(" (")[0] for caption in captions]
+
+
+def _cell_zoom(
+    kernel: Pair, rows: int, across: int, frame: int, texts: Sequence[str]
+) -> tuple[Zoom, int | None]:
+    """Return how large the cells of patches are, and the size of the numbers in them.
+
+    They are squares, or wider than high where only then the numbers fit.
+    """
+    down = round((_PATCHES if rows == 1 else _ALL_PATCHES) * frame) // rows - 8
+    room = (min(down, _MOST_CELL * kernel[0]), min(across, _MOST_CELL * kernel[1]))
+    zoom = choose_zoom(kernel, room, 16, most=frame)
+    if not texts or zoom.averages:
+        return zoom, None
+    wide = Zoom(zoom.down, (zoom.up[0], max(zoom.up[1], room[1] // kernel[1])))
+    for tried in (zoom, wide):
+        if size := fitting_size(texts, tried.up):
+            return tried, size
+    return zoom, None
 
 
 def _patches(
-    scene: Scene, found: Survey, look: Look, captions: Sequence[str], inner: int, top: int
+    start: tuple[int, int], zoom: Zoom, kernel: Pair, heads: Sequence[str], rows: int
 ) -> list[list[Place]]:
     """Put the patches of each channel side by side, those of the channels below one another."""
-    kernel, rows = scene.window.kernel_size, len(found.channels)
-    names = [text_width(look.names[channel], TEXT_SIZE) for channel in found.channels]
-    first = max(names) + 12 if rows > 1 else 0
-    across = (inner - first - (len(captions) - 1) * SIGN) // len(captions)
-    down = round(_PATCHES * look.size) // rows - 8
-    room = (min(down, _MOST_CELL * kernel[0]), min(across, _MOST_CELL * kernel[1]))
-    zoom = choose_zoom(kernel, room, 16, most=look.size)
     height, width = zoom.shown(kernel)
-    xs, x = list[int](), first + 1
-    for caption in captions:
+    xs, (x, y) = list[int](), start
+    for head in heads:
         xs.append(x)
-        x += max(width, text_width(caption, TEXT_SIZE)) + SIGN
-    return [[Place(x, top + row * (height + 8), zoom, kernel) for x in xs] for row in range(rows)]
+        x += max(width, text_width(head, TEXT_SIZE)) + SIGN
+    return [[Place(x, y + row * (height + 8), zoom, kernel) for x in xs] for row in range(rows)]

@@ -36,11 +36,13 @@ from cnnviz.view.sheet import (
     font,
     readable_on,
     shorten,
+    text_width,
 )
 
 _MOST_COUNTED = 7  # cells of a window's side up to which its numbers are written
 _MOST_WRITTEN = 12  # and of a map's side
-_TELLING = 15  # size of the text that changes
+_TELLING = (15, 13, 11)  # sizes of the text that changes: the first that fits
+_TITLE = 18  # size of a sheet's title
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) pixels, the last two not counted."""
@@ -69,7 +71,7 @@ class Film:
             self._product_scale = _signed(found.reach)
             captions += [f"kernel ({_ends(self._kernel_scale)})"]
             captions += [f"products ({_ends(self._product_scale)})"]
-        plan = FramePlan.of(scene, found, look, captions)
+        plan = FramePlan.of(scene, found, look, captions, sorted(self._cell_texts()))
         means, read = self._read(plan.source.zoom)
         made = Census.of(scene.output)
         self.source_scale = choose_scale(read.low, read.high, colormap=look.colormap)
@@ -78,9 +80,9 @@ class Film:
         legend = [(EMPTY, "padding, or not computed yet" if padded else "not computed yet")]
         odd = (*read.legend, *made.legend)  # each with how many there are, which is not told
         legend += {colour: (colour, told.partition(" ")[0]) for colour, told in odd}.values()
-        sheet = Sheet(plan.size, look.title, look.notes, legend=legend)
+        sheet = Sheet(plan.size, *_heading(look, plan.size[0]), legend=legend)
         self._plan = plan.moved(sheet.left, sheet.top)
-        self._number_size = self._numbers_fit()
+        self._number_size = plan.numbers
         picture: Bytes
         if look.picture is None:
             picture = rgb(means[found.main], self.source_scale)
@@ -91,7 +93,7 @@ class Film:
         kinds = [self.source_scale.colormap, self.output_scale.colormap]
         self.palette = Palette(kinds if self._weight is None else [*kinds, "rdbu"], few)
         self._draw_maps(sheet, means, picture)
-        self._draw_kernels(sheet, captions)
+        self._draw_kernels(sheet)
         self._final = self.palette.index(np.asarray(sheet.image))
         entries = [self.palette.of(LINES), self.palette.of(EMPTY)]
         self._hatch = np.array(entries, np.uint8)[np.where(_lines(self._final.shape), 0, 1)]
@@ -156,12 +158,12 @@ class Film:
         widths = (left + width + right, output.shown[1])
         scales = (self.source_scale, self.output_scale)
         for scale, start, wide in zip(scales, (x, output.x), widths, strict=True):
-            sheet.bar(Bar.of(scale), start, plan.bars, min(max(wide, 150), 256))
+            sheet.bar(Bar.of(scale), start, plan.bars, min(max(wide, plan.bar), 256))
 
-    def _draw_kernels(self, sheet: Sheet, captions: Sequence[str]) -> None:
+    def _draw_kernels(self, sheet: Sheet) -> None:
         """Draw what stays of the patches: names, signs, frames, and the kernels."""
         lines = self._plan.patches
-        for place, caption in zip(lines[0], captions, strict=True):
+        for place, caption in zip(lines[0], self._plan.heads, strict=True):
             sheet.text(place.x, place.y - 8, caption, TEXT_SIZE, fill=SOFT)
         for row, line in enumerate(lines):
             middle = line[0].y + line[0].shown[0] / 2
@@ -185,19 +187,18 @@ class Film:
             numbers = CellNumbers(texts, place.zoom.up, self._number_size)
             sheet.numbers(numbers, colours, place.x, place.y)
 
-    def _numbers_fit(self) -> int | None:
-        """Return the size of numbers in the patches' cells, if all of all frames fit."""
-        zoom = self._plan.patches[0][0].zoom
-        if max(self._scene.window.kernel_size) > _MOST_COUNTED or zoom.averages:
-            return None
+    def _cell_texts(self) -> set[str]:
+        """Return all numbers that stand in the patches of all frames; none for large windows."""
         texts = set[str]()
+        if max(self._scene.window.kernel_size) > _MOST_COUNTED:
+            return texts
         for at in self._positions:
             shown = Patches.of(self._scene.arithmetic(at), self._found.channels)
             written = [shown.value] if shown.weight is None else [shown.value, shown.part]
             texts |= {format_cell(value) for part in written for value in part.reshape(-1)}
         if self._weight is not None:
             texts |= {format_cell(value) for value in self._weight.reshape(-1)}
-        return fitting_size(sorted(texts), zoom.up)
+        return texts
 
     # --- what changes
 
@@ -227,21 +228,25 @@ class Film:
         panel = canvas[plan.telling :]
         ink = _Ink(panel, plan.telling, self.palette.blends)
         self._draw_patches(canvas, ink, shown)
-        lines = [(plan.telling, self._progress(number, at))]
+        lines = [(plan.telling, self._progress(number, at, plan.size[0]))]
         for text in _sentences(arithmetic, shown, len(scene.reads)):
             lines.append((plan.sentences + LINE * (len(lines) - 1), text))
         for y, text in lines:
-            line = shorten(drawable(text), plan.size[0], _TELLING)
-            ink.write((plan.left, y + 14), line, _TELLING, anchor="ls")
+            told = drawable(text)
+            size = next((s for s in _TELLING if text_width(told, s) <= plan.size[0]), _TELLING[-1])
+            ink.write((plan.left, y + 14), shorten(told, plan.size[0], size), size, anchor="ls")
         ink.lay()
         return canvas
 
-    def _progress(self, number: int, at: Pair) -> str:
+    def _progress(self, number: int, at: Pair, width: int) -> str:
+        """Tell the position, its value and the frame, as far as there is room."""
         rows, columns = self._scene.map_size
-        told = f"row {at[0]}, column {at[1]}: "
-        told += f"value {at[0] * columns + at[1] + 1:,} of {rows * columns:,}"
+        place = f"row {at[0]}, column {at[1]}"
+        value = f": value {at[0] * columns + at[1] + 1:,} of {rows * columns:,}"
         count = len(self._positions)
-        return told + (f" (frame {number + 1} of {count})" if count < rows * columns else "")
+        frame = f" (frame {number + 1} of {count})" if count < rows * columns else ""
+        told = place + value + frame
+        return told if text_width(told, _TELLING[1]) <= width else place + frame
 
     def _draw_patches(self, canvas: Bytes, ink: _Ink, shown: Patches) -> None:
         for row, line in enumerate(self._plan.patches):
@@ -337,6 +342,15 @@ class _Ink:
                 left, top, right, bottom = box
                 part = self._panel[top:bottom, left:right]
                 part[...] = blend[part, shades[np.asarray(layer.crop(box))]]
+
+
+def _heading(look: Look, width: int) -> tuple[str, Sequence[str]]:
+    """Return title and notes; a long title's second half is a note, which can be wrapped."""
+    title = drawable(look.title)
+    if text_width(title, _TITLE) <= width:
+        return title, look.notes
+    name, _, rest = title.partition(": ")
+    return shorten(name, width, _TITLE), [rest or title, *look.notes]
 
 
 def _outline(canvas: Bytes, box: Box, inset: int, colour: int) -> None:

@@ -74,10 +74,9 @@ def test_two_runs_write_the_same_bytes_beside_the_pictures_of_pipeline(run):
     assert files_below("cnnviz-out") == first
     assert run("pipeline", *words).code == 0
     assert files_below("cnnviz-out").keys() == first.keys()
-    # Another stage's animation takes the place of this one's; the pictures stay.
+    # Another stage's animation comes beside this one's.
     assert run("animate", *words, "--stage", "relu1").code == 0
-    left = files_below("cnnviz-out").keys()
-    assert left - pictures.keys() == {"step/02_relu_relu1_c000.gif", "step/animate.json"}
+    assert files_below("cnnviz-out").keys() - first.keys() == {"step/02_relu_relu1_c000.gif"}
 
 
 def test_the_record_repeats_the_run(run):
@@ -112,6 +111,31 @@ def test_notes_tell_what_is_not_seen(run):
     assert "of the 6 channels it reads, channel " in result.err
     quiet = run("animate", STEP, "conv(6) -> conv(4, 2)", "--stage", "conv2", "-q")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_how_many_files_were_written(run):
+    assert "wrote 2 files to cnnviz-out/step" in run("animate", STEP, "conv(2)").err
+    assert "wrote 3 files to cnnviz-out/step" in run("animate", STEP, "conv(2)", "--apng").err
+    assert len(files_below("cnnviz-out")) == 3
+
+
+@pytest.mark.parametrize("length", [1, 12, 22, 32, 42, 90])
+def test_no_path_is_broken(run, length):
+    folder = "o" * length
+    words = ("animate", STEP, "conv(2)", "--apng", "-o", folder)
+    lines = run(*words).out.splitlines()
+    for end in ("", "_animated"):
+        path = f"{folder}/step/01_conv_conv1_c000{end}" + (".png" if end else ".gif")
+        assert sum(path in line for line in lines) == 1
+    assert max(map(len, lines)) <= max(80, len(path))
+    assert any("bytes" in line for line in lines)
+
+
+def test_the_least_size_is_told_and_kept(run):
+    refused(run("animate", STEP, "conv(2)", "--size", 359), 2, "359", "360")
+    record = run("animate", STEP, "conv(2)", "--size", 360, "--format", "json").record
+    assert record["size"][0] == 360
+    assert "at least 360" in " ".join(run("animate", "--help").out.replace("│", " ").split())
 
 
 def test_weights_from_a_file(run):

@@ -225,6 +225,57 @@ def test_a_bundled_network_keeps_its_name_in_commands(run: Run) -> None:
     assert "cnnviz shapes lenet5 --input 1x12x12" in result.out
 
 
+def test_long_commands_are_told_by_the_stages_that_change(run: Run) -> None:
+    arguments = ("shapes", "vgg16", "--input", "3x20x20", "--explain")
+    result = run(*arguments)
+    first, *others = result.out.partition("What would fit\n")[2].splitlines()
+    assert first == "    use an input of 3×32×32"  # whose command is short
+    assert others[0] == "      cnnviz shapes vgg16 --input 3x32x32"
+    assert "      features.30: maxpool(2, padding=same)" in others
+    assert others[-1] == "  --format json has the whole pipelines"
+    assert max(map(len, others)) < 120
+    for fix in run(*arguments, "--format", "json").record["fixes"]:
+        assert run(*shlex.split(fix["command"])[1:]).code == 0
+    short = run("shapes", *SMALL, "--explain").out
+    assert "--format json" not in short
+    assert short.index("set padding=same at conv1") < short.index("use an input of")
+
+
+def test_commands_for_a_model_with_weights(run: Run) -> None:
+    """Both the file's own and changed pipelines run; that weights stay behind is told."""
+    pytest.importorskip("onnx")
+    from tests.fuzz.onnx_models import model_of, weights
+
+    nodes = [("MaxPool", ["x"], ["p"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+             ("Conv", ["p", "w"], ["y"], {})]  # fmt: skip
+    model = model_of(nodes, {"w": weights(4, 2, 3, 3)}, (1, 2, 12, 12)).SerializeToString()
+    Path("a folder").mkdir()
+    for name in ("a folder/my model.onnx", "-.onnx"):
+        Path(name).write_bytes(model)
+        words = ["--input", "2x5x9", "--explain"]
+        result = run("shapes", *words, "--", name)
+        assert result.code == 1
+        assert f"the weights that come with {name} are not in a changed pipeline" in result.out
+        commands = re.findall(r"^ +(cnnviz shapes .*)$", result.out, re.MULTILINE)
+        assert any(name in command for command in commands)
+        assert any("padding=same" in command for command in commands)
+        for command in commands:
+            again = run(*shlex.split(command)[1:])
+            assert (again.code, again.err) == (0, ""), command
+    bundled = run("shapes", "digits", "--input", "1x7x7", "--explain")
+    assert "with digits are not in a changed pipeline" in bundled.out
+    assert "weights that come" not in run("shapes", *SMALL, "--explain").out
+
+
+def test_a_last_stage_named_like_a_file(run: Run) -> None:
+    Path("odd.toml").write_text('pipeline = "conv(3, 7) as a.onnx"')
+    result = run("shapes", "odd.toml", "--input", "1x5x5", "--explain")
+    commands = re.findall(r"^ +(cnnviz shapes .*)$", result.out, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        assert run(*shlex.split(command)[1:]).code == 0, command
+
+
 def test_a_request_that_is_wrong_keeps_its_code(run: Run) -> None:
     result = run("shapes", "maxpool(2, padding=2)", "--input", "1x5x5", "--explain")
     assert result.code == 2

@@ -50,18 +50,46 @@ def test_all_positions_where_they_are_fewer():
     assert stops((1, 1), 2) == [(0, 0)]
 
 
-@pytest.mark.parametrize("size", [(512, 512), (300, 451), (3000, 4000), (100, 7), (5, 900)])
-def test_the_window_glides(size):
-    """Rows are evenly apart, columns too, and a step is about as long as rows are apart."""
-    found = stops(size, 60)
-    rows = sorted({row for row, _ in found})
-    assert np.ptp(np.diff(rows)) <= 1
-    for row in rows:
-        columns = [column for at, column in found if at == row]
-        assert np.ptp(np.diff(columns)) <= 1 if len(columns) > 2 else True
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 400))
+def test_the_map_fills_evenly(rows, columns, count):
+    found = stops((rows, columns), count)
+    for number, (row, column) in enumerate(found):
+        filled = (row * columns + column + 1) / (rows * columns)
+        even = number / max(len(found) - 1, 1)
+        assert abs(filled - even) <= 1 / rows + 1 / (rows * columns) + 1e-9
+
+
+def test_few_frames_of_a_digit():
+    assert stops((28, 28), 5) == [(0, 0), (6, 14), (13, 27), (20, 0), (27, 27)]
+    assert stops((28, 28), 2) == [(0, 0), (27, 27)]
+
+
+@pytest.mark.parametrize("size", [(512, 512), (300, 451), (3000, 4000), (100, 7), (28, 28)])
+@pytest.mark.parametrize("count", [60, 150])
+def test_the_window_glides(size, count):
+    """Sweeps go from the first column to the last, in even steps, down by few rows."""
+    found = stops(size, count)
+    sweeps = [[found[0]]]
+    for at in found[1:]:
+        if at[1] <= sweeps[-1][-1][1]:
+            sweeps.append([])
+        sweeps[-1].append(at)
+    for sweep in sweeps:
+        assert (sweep[0][1], sweep[-1][1]) == (0, size[1] - 1)
+        assert np.ptp(np.diff([column for _, column in sweep])) <= 1
+    apart = np.diff([sweep[0][0] for sweep in sweeps])
+    assert np.ptp(apart) <= 2 * size[0] / count + 1
     if min(size) > 60:
-        steps = [b[1] - a[1] for a, b in itertools.pairwise(found) if a[0] == b[0]]
-        assert 0.5 < np.mean(steps) / np.mean(np.diff(rows)) < 2
+        steps = [b[1] - a[1] for sweep in sweeps for a, b in itertools.pairwise(sweep)]
+        assert 0.5 < np.mean(steps) / np.mean(apart) < 2
+
+
+def test_the_window_glides_along_each_row_of_a_flat_map():
+    found = stops((5, 900), 60)
+    for row in range(5):
+        steps = np.diff([column for at, column in found if at == row])
+        assert steps.size >= 10
+        assert np.ptp(steps) <= 1
 
 
 # --- which stage -------------------------------------------------------------------------------

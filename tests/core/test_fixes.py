@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from cnnviz.core.attempt import attempt
 from cnnviz.core.fixes import MOST, fixes
+from cnnviz.core.fixes.change import LeaveOut, PutBefore, after
+from cnnviz.core.fixes.search import STAGES
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import noise
@@ -78,9 +80,9 @@ def check(fix, params=None):
         }),
         ("maxpool(2) -> conv(8, padding=same) -> upsample(2) -> concat(input)", (3, 13, 31), {
             "use an input of 3×14×32": (3, 14, 32),
-            "put resize((2.0, 2.0), (12, 30)) between input and concat1":
+            "put resize(size=(12, 30)) between input and concat1":
                 "maxpool(2) -> conv(8, padding=same) -> upsample(2) -> from(input) -> "
-                "resize(2, (12, 30)) -> from(upsample1) -> concat(resize1)",
+                "resize(size=(12, 30)) -> from(upsample1) -> concat(resize1)",
         }),
         ("flatten -> dense(4) as d -> from(input) -> gap -> add(d)", (4, 5, 6), {
             "put reshape((4, 1, 1)) between d and add1":
@@ -207,6 +209,52 @@ def test_weights_of_another_size_ask_for_the_size_they_were_made_for():
             check(fix, params)
 
 
+def assert_minimal(pipeline, shape, fix):
+    """Without any one of its changes a fix fails, and none takes another back."""
+    state, made = after((pipeline, shape), fix.changes)
+    assert state == (fix.pipeline, fix.shape)
+    assert tuple(made) == fix.changes
+    for place in range(len(fix.changes)):
+        (left, given), rest = after(
+            (pipeline, shape), fix.changes[:place] + fix.changes[place + 1 :]
+        )
+        assert attempt(left, given).error is not None, (fix.text, [c.told for c in rest])
+    put = [change for change in fix.changes if isinstance(change, PutBefore)]
+    out = {change.stage for change in fix.changes if isinstance(change, LeaveOut)}
+    assert not out & {name for change in put for name in (change.name, change.stage)}
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("dense(5) -> maxpool(2)", (1, 4, 4)),
+        ("dense(10) -> conv(4, 3)", (1, 8, 8)),
+        ("dense(10) -> softmax(axes=(1, 2)) -> conv(2, 3)", (2, 8, 7)),
+    ],
+)
+def test_no_stage_is_put_in_and_left_out_again(text, shape):
+    suggested = found(text, shape)
+    assert suggested
+    for fix in suggested.values():
+        assert_minimal(parse(text), shape, fix)
+        check(fix)
+
+
+def test_of_several_stages_only_those_that_matter_are_changed():
+    """Convolutions with padding=1 keep sizes already, and a needs no padding where b has none."""
+    (last, *_) = (fix for fix in found("vgg16", (3, 20, 20)).values() if len(fix.changes) > 1)
+    assert last.text == "set padding=same at features.16 and features.23"
+    text = "conv(8) as a -> conv(8, padding=2) -> conv(8, padding=same) -> conv(8, 7) -> add(a)"
+    several = [told for told in found(text, (3, 28, 28)) if told.startswith("set padding=same at")]
+    assert several == ["set padding=same at conv2 and conv4"]
+
+
+def test_fixes_of_many_stages_are_told_only_where_there_are_no_others():
+    text = " -> ".join(["conv(2)"] * 9)
+    for told, fix in found(text, (1, 5, 9)).items():
+        assert len(fix.changes) <= STAGES, told
+
+
 # Drawn --------------------------------------------------------------------------------------------
 
 SMALL = st.integers(1, 5)
@@ -266,6 +314,7 @@ def test_every_suggested_fix_runs(misfit):
     assert (str(pipeline), shape) not in keys
     for fix in suggested:
         check(fix)
+        assert_minimal(pipeline, shape, fix)
     tried = attempt(pipeline, shape)
     assert tried.error is not None
     assert not tried.failed.fits

@@ -261,6 +261,41 @@ def test_text_reads_back(name, data):
     assert layer_text(read_back(layer)) == layer_text(layer)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("resize(size=22)", "resize(size=22)"),
+        ("resize(2, (22, 30))", "resize(size=(22, 30))"),
+        ("resize(2, 5, bilinear)", "resize(size=5, mode=bilinear)"),
+        ("resize(2, 5, rounding=floor)", "resize(size=5, rounding=floor)"),
+        ("resize((3, 2), 5)", "resize((3.0, 2.0), 5)"),
+        ("resize", "resize((2.0, 2.0))"),
+    ],
+)
+def test_a_resize_to_a_size_does_not_tell_the_scale_it_does_without(text, shown):
+    layer = parse(text).nodes[0].layer
+    assert layer_text(layer) == shown
+    assert read_back(layer) == layer
+
+
+@pytest.mark.parametrize(
+    ("shapes", "told", "untold"),
+    [
+        (((8, 22, 22), (8, 26, 26)), ["resize(size=…)"], "conv"),
+        (((8, 22, 26), (16, 22, 26)), ["1×1 conv", "filters"], "resize"),
+        (((8, 22, 26), (16, 22, 13)), ["1×1 conv", "resize(size=…)"], "flatten"),
+        (((8, 5, 5), (8,)), ["flatten", "reshape"], "conv"),
+        (((8,), (9,)), ["dense"], "conv"),
+        (((8, 1, 26), (8, 22, 13)), ["resize(size=…)"], "conv"),
+    ],
+)
+def test_the_hint_of_add_fits_what_is_unlike(shapes, told, untold):
+    with pytest.raises(CnnvizError) as error:
+        make_layer("add", "a").output_shape(*shapes)
+    assert all(word in error.value.hint for word in told)
+    assert untold not in error.value.hint
+
+
 @pytest.mark.parametrize("alias", ALIASES)
 def test_aliases_build_the_same(alias):
     assert make_layer(alias) == make_layer(ALIASES[alias])

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from cnnviz.core.derivation import by
+from cnnviz.core.fixes.change import (
+    Change,
+    LeaveOut,
+    PutBefore,
+    SetOption,
+    UseInput,
+    after,
+    told_together,
+    with_option,
+)
 from cnnviz.core.layers import Layer
-from cnnviz.core.layers.graph import Merge
-from cnnviz.core.options import Padding
 from cnnviz.core.pipeline import INPUT, Node, Pipeline
-from cnnviz.core.text import layer_text, value_text
 from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError
 
 
 @dataclass(frozen=True)
 class Fix:
-    """A change after which the pipeline goes through to its end."""
+    """Changes after which the pipeline goes through to its end."""
 
-    text: str  # what to do, such as: set padding=same at conv3
-    pipeline: Pipeline
+    changes: tuple[Change, ...]
+    pipeline: Pipeline  # the changed one
     shape: Shape  # the input's
+
+    @property
+    def text(self) -> str:
+        """What to do, such as: set padding=same at conv3."""
+        return told_together(self.changes)
 
 
 class Problem(NamedTuple):
     """A pipeline, and the stage at which its shapes stop."""
 
-    fix: Fix  # what was changed so far; without a text nothing
+    fix: Fix  # what was changed so far, perhaps nothing
     shapes: Mapping[str, Shape]  # of the input and of every stage before
     reason: str  # why it stops there
     params: Params | None  # weights whose shapes must be right
@@ -71,73 +82,47 @@ class Problem(NamedTuple):
 
     def with_layer(self, node: Node, setting: str, value: Any) -> Iterator[Fix]:
         """Yield the pipeline with one setting of a stage changed; nothing where that cannot be."""
-        if setting not in {field.name for field in fields(node.layer)}:
-            return
-        try:
-            layer = replace(node.layer, **{setting: value})
-        except CnnvizError:
-            return
-        if layer != node.layer:
-            told = value_text(getattr(layer, setting))
-            yield self.with_nodes(
-                f"set {setting}={told} at {node.name}",
-                [replace(n, layer=layer) if n is node else n for n in self.fix.pipeline.nodes],
-            )
+        layer = with_option(node.layer, setting, value)
+        if layer is not None:
+            yield self.changed(SetOption(node.name, setting, layer))
 
     def with_same(self, nodes: Collection[Node]) -> Iterator[Fix]:
         """Yield the pipeline with padding=same at several windows."""
-        layers = {node.name: layer for node in nodes if (layer := _with_same(node.layer))}
-        if len(layers) > 1:
-            yield self.with_nodes(
-                f"set padding=same at {_list(tuple(layers)[::-1])}",
-                [
-                    replace(node, layer=layers.get(node.name, node.layer))
-                    for node in self.fix.pipeline.nodes
-                ],
-            )
+        layers = {node.name: with_option(node.layer, "padding", "same") for node in nodes}
+        changes = [
+            SetOption(name, "padding", layer)
+            for name, layer in reversed(layers.items())
+            if layer is not None
+        ]
+        if len(changes) > 1:
+            yield self.changed(*changes)
 
     def without(self, node: Node) -> Iterator[Fix]:
         """Yield the pipeline without a stage: whoever read it reads what it read."""
         if len(node.inputs) == 1 and len(self.fix.pipeline.nodes) > 1:
-            (source,) = node.inputs
-            yield self.with_nodes(
-                f"leave out {node.name}",
-                [
-                    _reading(other, {node.name: source})
-                    for other in self.fix.pipeline.nodes
-                    if other is not node
-                ],
-            )
+            yield self.changed(LeaveOut(node.name))
 
     def with_before(self, layers: Mapping[str, Layer], name: str | None = None) -> Iterator[Fix]:
         """Yield the pipeline with layers put in before some inputs of the stage, by their name."""
-        nodes, node, told = list(self.fix.pipeline.nodes), self.node, list[str]()
-        taken = {INPUT, *(other.name for other in nodes)}
-        put, at = list[Node](), dict[str, str]()
+        taken = {INPUT, *(other.name for other in self.fix.pipeline.nodes)}
+        put, joins = list[Change](), len(self.node.inputs) > 1
         for source, layer in layers.items():
             count = 1
             while (made := f"{name or layer.name}{'' if name and count == 1 else count}") in taken:
                 count += 1
             taken.add(made)
-            put.append(Node(made, layer, (source,)))
-            at[source] = made
-            joins = len(node.inputs) > 1  # then it matters which of the inputs is meant
-            place = f"between {source} and {node.name}" if joins else f"before {node.name}"
-            told.append(f"put {layer_text(layer)} {place}")
-        nodes[self.position : self.position + 1] = [*put, _reading(node, at)]
+            put.append(PutBefore(layer, made, source, self.node.name, joins))
         if put:
-            yield self.with_nodes(" and ".join(told), nodes)
-
-    def with_nodes(self, text: str, nodes: Iterable[Node]) -> Fix:
-        """Return the pipeline of other nodes."""
-        return Fix(self._told(text), Pipeline(tuple(nodes)), self.fix.shape)
+            yield self.changed(*put)
 
     def with_input(self, shape: Shape) -> Fix:
         """Return the pipeline with another input."""
-        return Fix(self._told(f"use an input of {by(shape)}"), self.fix.pipeline, shape)
+        return self.changed(UseInput(shape))
 
-    def _told(self, text: str) -> str:
-        return f"{self.fix.text}, and {text}" if self.fix.text else text
+    def changed(self, *changes: Change) -> Fix:
+        """Return the pipeline and its input after more changes."""
+        (pipeline, shape), made = after((self.fix.pipeline, self.fix.shape), changes)
+        return Fix((*self.fix.changes, *made), pipeline, shape)
 
 
 def _behind(pipeline: Pipeline, names: Iterable[str]) -> set[str]:
@@ -147,30 +132,6 @@ def _behind(pipeline: Pipeline, names: Iterable[str]) -> set[str]:
         if node.name in found:
             found.update(node.inputs)
     return found
-
-
-def _reading(node: Node, names: Mapping[str, str]) -> Node:
-    """Return a node that reads other stages in place of some."""
-    inputs = tuple(names.get(name, name) for name in node.inputs)
-    layer = node.layer
-    if isinstance(layer, Merge):
-        layer = replace(layer, stages=inputs[1:])
-    return Node(node.name, layer, inputs)
-
-
-def _with_same(layer: Layer) -> Layer | None:
-    """Return a layer with padding=same, or None where that is no change."""
-    if getattr(layer, "padding", None) in (None, Padding("same")):
-        return None
-    try:
-        return replace(layer, padding="same")  # type: ignore[call-arg]  # of those that have it
-    except CnnvizError:
-        return None
-
-
-def _list(names: Collection[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def stop(fix: Fix, params: Params | None) -> Problem | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from cnnviz.core.fixes.change import Change, State, after, undoes
 from cnnviz.core.fixes.makers import MAKERS, Maker, left_out
 from cnnviz.core.fixes.problem import Fix, Problem, stop
 from cnnviz.core.pipeline import Pipeline
@@ -16,6 +17,7 @@ MOST = 6  # fixes that are told
 EACH = 3  # of one kind
 CHANGES = 3  # changes together, where no single one is enough
 FRONT = 4  # half-way fixes that are gone on with
+STAGES = 5  # that a fix may change, as long as there are others
 
 
 def fixes(
@@ -23,8 +25,9 @@ def fixes(
 ) -> list[Fix]:
     """Return changes that make a pipeline fit an input of `shape`, the most local ones first.
 
-    Where no single change is enough, up to three together are tried. There are none for a
-    pipeline that fits, or where none is found.
+    Where no single change is enough, up to three together are tried. Each is needed: without any
+    one of them the pipeline would not fit. There are none for a pipeline that fits, or where none
+    is found.
 
     Parameters
     ----------
@@ -37,17 +40,55 @@ def fixes(
     most : int
         How many are wanted.
     """
-    problem = stop(Fix("", pipeline, shape), params)
+    start = (pipeline, shape)
+    problem = stop(Fix((), pipeline, shape), params)
     if problem is None:
         return []
     seen = _Seen()
     groups = [
-        [fix for fix, left in _tried(problem, [maker], seen) if left is None] for maker in MAKERS
+        _needed(start, [fix for fix, left in _tried(problem, [maker], seen) if not left], params)
+        for maker in MAKERS
     ]
-    found = _spread(groups, most)
+    found = _few_stages(_distinct(_spread(groups, most)))
     for makers in (MAKERS, (*MAKERS, left_out)):
-        found = found or _combined(problem, makers, most)
+        found = found or _few_stages(_combined(problem, makers))[:most]
     return found
+
+
+def _needed(start: State, found: Iterable[Fix], params: Params | None) -> list[Fix]:
+    """Return the fixes without the changes that are not needed; none that undoes its own."""
+    kept = []
+    for fix in found:
+        changes = _minimal(start, fix.changes, params)
+        if not undoes(changes):
+            (pipeline, shape), _ = after(start, changes)
+            kept.append(Fix(tuple(changes), pipeline, shape))
+    return _distinct(kept)
+
+
+def _minimal(start: State, changes: Iterable[Change], params: Params | None) -> list[Change]:
+    """Leave out changes, and those that stand on them, as long as the rest is enough."""
+    kept = list(changes)
+    place = len(kept) - 1
+    while place >= 0 and len(kept) > 1:
+        state, rest = after(start, kept[:place] + kept[place + 1 :])
+        if rest and stop(Fix(tuple(rest), *state), params) is None:
+            kept, place = rest, len(rest)
+        place -= 1
+    return kept
+
+
+def _distinct(found: Iterable[Fix]) -> list[Fix]:
+    """Return the first of those fixes that end in the same pipeline and input."""
+    first: dict[tuple[Pipeline, Shape], Fix] = {}
+    for fix in found:
+        first.setdefault((fix.pipeline, fix.shape), fix)
+    return list(first.values())
+
+
+def _few_stages(found: list[Fix]) -> list[Fix]:
+    """Return the fixes that change few stages, or all if there is no such."""
+    return [fix for fix in found if len(fix.changes) <= STAGES] or found
 
 
 class _Seen:
@@ -99,8 +140,9 @@ def _spread(groups: list[list[Fix]], most: int) -> list[Fix]:
     return [groups[number][place] for number, place in sorted((n, p) for p, n in ranked)]
 
 
-def _combined(problem: Problem, makers: Iterable[Maker], most: int) -> list[Fix]:
+def _combined(problem: Problem, makers: Iterable[Maker]) -> list[Fix]:
     """Return fixes of several changes: those that got furthest are changed again."""
+    start = (problem.fix.pipeline, problem.fix.shape)
     front, seen = [problem], _Seen()
     for _ in range(CHANGES):
         found, further = list[Fix](), list[Problem]()
@@ -113,7 +155,7 @@ def _combined(problem: Problem, makers: Iterable[Maker], most: int) -> list[Fix]
                     left.remaining <= before.remaining
                 ):
                     further.append(left)
-        if found:
-            return found[:most]
+        if needed := _needed(start, found, problem.params):
+            return needed
         front = sorted(further, key=lambda left: left.remaining)[:FRONT]
     return []

@@ -81,6 +81,21 @@ class Merge(Layer):
         return self.stages
 
 
+def _way_to_equal(one: Shape, other: Shape) -> str:
+    """Say what makes two shapes equal: in their channels, in their sizes, or as vector and maps."""
+    if len(one) != len(other):
+        return "flatten makes maps a vector, reshape((N, 1, 1)) a vector maps that stretch"
+    if len(one) == 1:
+        return "a dense layer with the right units makes them equal"
+    apart = [a != b and 1 not in (a, b) for a, b in zip(one, other, strict=True)]
+    ways = []
+    if apart[0]:
+        ways.append("a 1×1 conv with the right filters makes the channels equal")
+    if any(apart[1:]):
+        ways.append("padding=same and equal strides keep sizes equal, resize(size=…) makes them so")
+    return "; ".join(ways)
+
+
 @settings
 class Combine(Merge):
     """Merging value by value. A side of 1 meets every position of the others, as in NumPy."""
@@ -95,7 +110,7 @@ class Combine(Merge):
             if len(common) != len(other) or any(a != b and 1 not in (a, b) for a, b in sides):
                 raise CnnvizError(
                     f"{self.name} needs equal shapes, not {by(common)} and {by(other)}",
-                    hint="a 1×1 conv with the right filters and stride makes them equal",
+                    hint=_way_to_equal(common, other),
                 )
             common = tuple(max(side) for side in sides)
         return common

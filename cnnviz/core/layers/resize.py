@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from math import floor
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,14 @@ from cnnviz.core.derivation import (
     size_lines,
 )
 from cnnviz.core.explanation import Arithmetic, Terms, summed
-from cnnviz.core.layers.base import Layer, plane, register, require_maps, settings
+from cnnviz.core.layers.base import (
+    Layer,
+    options_of,
+    plane,
+    register,
+    require_maps,
+    settings,
+)
 from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.options import Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
@@ -278,6 +285,16 @@ class Resize(Resampling):
         "x/scale, align_corners x·(n−1)/(m−1)", default="half_pixel",
     )  # fmt: skip
     rounding: str = option(choice(_ROUNDINGS), "to the nearest input", default="round_prefer_floor")
+
+    def arguments(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield what differs from its default; no scale beside a size, which does without it."""
+        given = list(super().arguments())
+        names = [field.name for field, _ in options_of(type(self))]
+        if self.size is None or self.scale != (2.0, 2.0):
+            yield from given
+            return
+        for position, (name, value) in enumerate(given[1:], start=1):
+            yield name or names[position], value
 
     def _size(self, shape: Shape) -> Pair:
         if self.size is not None:
