@@ -51,7 +51,9 @@ class AnimationOptions:
     ] = None
     channel: Annotated[
         int,
-        typer.Option(metavar="C", help="Which of its maps fills.", rich_help_panel=ANIMATION),
+        typer.Option(
+            metavar="C", min=0, help="Which of its maps fills.", rich_help_panel=ANIMATION
+        ),
     ] = 0
     frames: Annotated[
         int,
@@ -139,7 +141,10 @@ def animate(
 
     check_out(folder)
     with process.working(compute):
-        subject = read_subject(image, load_spec(spec), inputs, weights.weights)
+        loaded = load_spec(spec)
+        if animation.stage is not None:
+            loaded.pipeline.find(animation.stage)  # told before any image is read
+        subject = read_subject(image, loaded, inputs, weights.weights)
         pipeline, x, params = subject.pipeline, subject.x, subject.params
         row = find_stage(pipeline, x.shape, animation.stage, params)
         names = [animation_name(row, animation.channel)]
@@ -216,12 +221,12 @@ def _words(
     """Say what the frames show: title, note, captions, and the names of the channels read."""
     from cnnviz.core.pipeline import INPUT
 
-    row, depth, maps = scene.row, scene.source.shape[0], scene.row.output_shape[0]
+    row, depth, maps = scene.row, scene.shape[0], scene.row.output_shape[0]
     planes = _planes(subject, inputs)
     coloured = row.inputs[0] == INPUT and set(planes) == {"red", "green", "blue"}
     channels = planes if coloured else tuple(f"channel {channel}" for channel in range(depth))
     whole = coloured and len(found.channels) == 3
-    source = f"{row.inputs[0]}: {_times(scene.source.shape)}"
+    source = f"{row.inputs[0]}: {_times(scene.shape)}"
     if depth > 1 and not whole:
         source += f", {channels[found.channels[found.main]]}"
     if len(scene.reads) > len(found.channels):

@@ -19,10 +19,10 @@ from cnnviz.core.cells import Cells, Excerpt
 from cnnviz.core.engine import correlate
 from cnnviz.core.excerpts import excerpts, shapes_of
 from cnnviz.core.explanation import Arithmetic
-from cnnviz.core.layers.base import Elementwise, Layer, plane
+from cnnviz.core.layers.base import Elementwise, plane
 from cnnviz.core.layers.convolution import Correlation
 from cnnviz.core.layers.pooling import LocalPool
-from cnnviz.core.pipeline import INPUT, Pipeline, node_params
+from cnnviz.core.pipeline import INPUT, Pipeline, as_input, node_params
 from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import RequestError
@@ -135,15 +135,16 @@ class Scene:
     row: Row
     channel: int
     window: Window  # of one cell for layers that work cell by cell
-    source: Tensor | Samples  # what the stage reads, (C, H, W)
+    shape: Shape  # of what the stage reads, (C, H, W)
     reads: range  # the channels of it that a value is made of
+    source: Tensor | Samples  # those channels, (len(reads), H, W)
     output: Tensor  # (rows, columns)
     arithmetic: Explain  # of the value at a position
 
     @property
     def size(self) -> Pair:
         """(rows, columns) of what the window slides over."""
-        return plane(self.source.shape)
+        return plane(self.shape)
 
     @property
     def map_size(self) -> Pair:
@@ -151,10 +152,11 @@ class Scene:
         return (self.output.shape[0], self.output.shape[1])
 
     def planes(self, channels: Sequence[int]) -> Tensor:
-        """Return some channels of what the stage reads, (N, H, W)."""
+        """Return some of the channels that are read, (N, H, W)."""
+        places = [channel - self.reads.start for channel in channels]
         if isinstance(self.source, Samples):
-            return Samples(self.source.values[list(channels)], self.source.unit).tensor()
-        return self.source[list(channels)]
+            return Samples(self.source.values[places], self.source.unit).tensor()
+        return self.source[places]
 
     def start(self, at: Pair) -> Pair:
         """Return the first row and column of the window at a position; in padding, below 0."""
@@ -205,47 +207,53 @@ def make_scene(
         )
     node = pipeline.nodes[row.index - 1]
     layer, name = node.layer, node.inputs[0]
-    source = x if isinstance(x, Samples) else np.asarray(x, np.float32)
-    if name != INPUT:
-        whole = {name: Cells.whole(shapes_of(pipeline, x.shape)[name])}
-        source = excerpts(pipeline, x, whole, params, seed=seed)[name].values
-    shape = source.shape
-    own = node_params(node, row.index, [shape], params or {}, seed)
+    x = as_input(x)
+    shape = shapes_of(pipeline, x.shape)[name]
     (read,) = layer.reads(Cells.of((channel, 0, 0)), shape)
     reads = range(int(read.axes[0][0]), int(read.axes[0][-1]) + 1)
+    part = slice(reads.start, reads.stop)
+    source: Tensor | Samples
+    if name != INPUT:
+        own_maps = Cells((np.array(reads), np.arange(shape[1]), np.arange(shape[2])))
+        source = excerpts(pipeline, x, {name: own_maps}, params, seed=seed)[name].take(own_maps)
+    else:  # samples as they are: a photograph's are many
+        source = Samples(x.values[part], x.unit) if isinstance(x, Samples) else x[part]
+    own = node_params(node, row.index, [shape], params or {}, seed)
+
+    def excerpt(cells: Cells) -> Excerpt:
+        """Return some cells of what the stage reads."""
+        cells = cells.filled()
+        here = Cells((cells.axes[0] - reads.start, *cells.axes[1:]))
+        return Excerpt(shape, cells, Excerpt.cut(source, here).values)
 
     def arithmetic(at: Pair) -> Arithmetic:
         cell = (channel, *at)
-        (cells,) = layer.reads(Cells.of(cell), shape)
-        return layer.explain(cell, Excerpt.cut(source, cells.filled()), params=own)
+        with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+            return layer.explain(cell, excerpt(layer.reads(Cells.of(cell), shape)[0]), params=own)
 
-    with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
-        output = _one_map(layer, source, reads, channel, own)
+    with np.errstate(all="ignore"):
+        if isinstance(layer, Correlation):
+            output = _correlated(layer, source, channel, own)
+        else:
+            cells = Cells((np.array([channel]), *map(np.arange, row.output_shape[1:])))
+            output = layer.part(cells, excerpt(layer.reads(cells, shape)[0]), params=own)[0]
     return Scene(
         row=row,
         channel=channel,
         window=layer.window(shape) or Window((1, 1)),
-        source=source,
+        shape=shape,
         reads=reads,
-        output=output,
+        source=source,
+        output=np.asarray(output),
         arithmetic=arithmetic,
     )
 
 
-def _one_map(
-    layer: Layer, x: Tensor | Samples, reads: range, channel: int, params: Params
-) -> Tensor:
-    """Compute one map of a layer from the channels it reads."""
-    if not isinstance(layer, Correlation):
-        _, *size = layer.output_shape(x.shape)
-        cells = Cells((np.array([channel]), *map(np.arange, size)))
-        excerpt = Excerpt.cut(x, layer.reads(cells, x.shape)[0].filled())
-        return np.asarray(layer.part(cells, excerpt, params=params)[0])
-    part = slice(reads.start, reads.stop)  # of samples as they are: a photograph's are many
-    given = Samples(x.values[part], x.unit) if isinstance(x, Samples) else x[part]
+def _correlated(layer: Correlation, x: Tensor | Samples, channel: int, params: Params) -> Tensor:
+    """Compute one map of a convolution from the channels its filter sees."""
     bias = params.get("bias")
-    maps: Tensor = correlate(
-        given,
+    maps = correlate(
+        x,
         params["weight"][channel : channel + 1],
         layer.window(x.shape),
         bias=None if bias is None else bias[channel : channel + 1],

@@ -23,7 +23,7 @@ def film_of(text, x, count=8, channel=0, stage=None, **look):
     pipeline = load_spec(text).pipeline
     scene = make_scene(pipeline, x, find_stage(pipeline, x.shape, stage), channel)
     positions = stops(scene.map_size, count)
-    names = [f"channel {c}" for c in range(scene.source.shape[0])]
+    names = [f"channel {c}" for c in range(scene.shape[0])]
     told = {"title": "title", "notes": ["note"], "source": "input", "output": "output"}
     how = Look(**told | {"names": names, "size": 480} | look)
     return scene, positions, Film(scene, positions, survey(scene, positions), how)
