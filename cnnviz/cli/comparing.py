@@ -140,6 +140,8 @@ def _read(request: Request) -> Both:
     """Load both pipelines and the image; choose the stages to compare and the one to draw."""
     spec_a = load_spec(request.spec_a)
     spec_b = spec_a if request.spec_b is None else load_spec(request.spec_b)
+    if request.stage is not None:  # what is no stage is told before any image is read
+        _check_stage(request.stage, spec_a, spec_b)
     path = request.network.weights
     a = read_subject(request.image, spec_a, request.inputs, path)
     try:
@@ -182,19 +184,23 @@ def _as_convention(b: Subject, convention: str) -> tuple[Subject, list[str]]:
     return b._replace(spec=spec), notes
 
 
+def _check_stage(stage: str, a: Spec, b: Spec) -> None:
+    """Raise RequestError unless both pipelines have a stage of that name or number."""
+    for name, spec in (("A", a), ("B", b)):
+        nodes = spec.pipeline.nodes
+        known = [node.name for node in nodes]
+        if stage.isdecimal() and stage not in map(str, range(1, len(nodes) + 1)):
+            raise RequestError(
+                f"there is no stage of {name} {stage}", hint=f"1 to {len(nodes)} exist"
+            )
+        if not stage.isdecimal() and stage not in known:
+            raise unknown(f"stage of {name}", stage, known)
+
+
 def _chosen(stage: str, a: Sequence[Row], b: Sequence[Row]) -> tuple[Row, Row]:
     """Return the stages of both that --stage names, by a name or an index they share."""
-    found = []
-    for name, rows in (("A", a), ("B", b)):
-        keys = [str(row.index) if stage.isdecimal() else row.name for row in rows]
-        if stage not in keys:
-            kind = f"stage of {name}"
-            raise (
-                RequestError(f"there is no {kind} {stage}", hint=f"1 to {len(rows)} exist")
-                if stage.isdecimal()
-                else unknown(kind, stage, keys)
-            )
-        found.append(rows[keys.index(stage)])
+    keys = [[str(row.index) if stage.isdecimal() else row.name for row in rows] for rows in (a, b)]
+    found = [rows[own.index(stage)] for rows, own in zip((a, b), keys, strict=True)]
     one, two = found
     if one.output_shape != two.output_shape:
         shapes = ["×".join(map(str, row.output_shape)) for row in found]

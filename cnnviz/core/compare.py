@@ -70,6 +70,21 @@ def _symmetric(layer: Layer, shape: Shape) -> Mapping[str, Any]:
                 layer.output_padding, window.stride, window.extent, pads, strict=True
             )
         )
+        added = zip(settings["output_padding"], window.stride, window.dilation, strict=True)
+        if any(more >= max(steps) for more, *steps in added):
+            raise RequestError(
+                f"PyTorch would need output_padding={settings['output_padding']}, and refuses what "
+                "is not below the stride or the dilation",
+                hint="leave output_padding out, or give the padding in pixels",
+            )
+    elif any(2 * pad > size for pad, size in zip(pads, window.kernel_size, strict=True)) and (
+        isinstance(layer, LocalPool)
+    ):
+        raise RequestError(
+            f"PyTorch would need padding={pads} in pooling, and refuses more than half of the "
+            f"kernel, {window.kernel_size}",
+            hint="use no dilation there, or give the padding in pixels",
+        )
     return settings
 
 

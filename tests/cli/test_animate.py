@@ -156,7 +156,7 @@ WRONG = [
     (["conv(2) -> relu", "--stage", "rellu1"], ["rellu1", "relu1"]),
     (["conv(2) -> relu", "--stage", "3"], ["no stage 3", "1 to 2"]),
     (["conv(2) -> relu", "--channel", 2], ["no map 2", "0 to 1"]),
-    (["conv(2) -> relu", "--channel", -1], ["no map -1", "0 to 1"]),
+    (["conv(2) -> relu", "--channel", -1], ["-1", "0"]),
     (["conv(1)", "--channel", 1], ["its only map is 0"]),
     (["conv(2) -> flatten -> dense(3)", "--stage", "dense1"], ["dense1", "conv1"]),
     (["flatten -> softmax"], ["no stage of this pipeline can be animated"]),

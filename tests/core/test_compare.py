@@ -22,6 +22,7 @@ from cnnviz.core.compare import (
 from cnnviz.core.layers import make_layer
 from cnnviz.core.pipeline import Node, Pipeline
 from cnnviz.errors import CnnvizError, RequestError
+from cnnviz.files.spec import parse
 from tests.oracles import load_torch, noise
 
 SEEDS = st.integers(0, 2**31)
@@ -133,6 +134,19 @@ def test_changes_name_stages_and_pads():
         ("avgpool1", (1, 1, 1, 1), (1, 1, 1, 1), True),
     ]
     assert changes(pipeline, with_convention(pipeline, shape, "tensorflow"), shape) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("maxpool(3, 1, same, dilation=2)", "refuses more than half"),
+        ("conv_transpose(1, 3, stride=2, padding=same, output_padding=1)", "output_padding"),
+    ],
+)
+def test_what_pytorch_refuses_is_refused(text, words):
+    with pytest.raises(RequestError, match=words):
+        with_convention(parse(text), (1, 9, 8), "pytorch")
+    with_convention(parse(text), (1, 9, 8), "tensorflow")
 
 
 def test_conventions_that_cannot_be():

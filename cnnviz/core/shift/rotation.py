@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.pipeline import Pipeline
+from cnnviz.core.pipeline import Pipeline, as_input
 from cnnviz.core.shift.distance import Reference, relative
 from cnnviz.core.shift.passes import Grid, measure, nothing
 from cnnviz.core.shift.records import Movement, MovementErrors
@@ -83,6 +83,7 @@ def rotation_errors(
     """
     check_angle(degrees)
     angles = tuple(degrees * step / steps for step in range(1, steps + 1))
+    x = as_input(x)
     picture = x.tensor() if isinstance(x, Samples) else x
 
     def moved() -> Iterator[tuple[Tensor, _Turn]]:
@@ -152,8 +153,9 @@ class _Sampling:
         """Return a map's values at the source points, (N,)."""
         flat = np.ascontiguousarray(plane).reshape(-1)
         total = np.zeros(self.places[0].size, np.float32)
-        for place, weight in zip(self.places, self.weights, strict=True):
-            total += flat[place] * weight
+        with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+            for place, weight in zip(self.places, self.weights, strict=True):
+                total += flat[place] * weight
         return total
 
 

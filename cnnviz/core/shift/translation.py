@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.pipeline import Pipeline
+from cnnviz.core.pipeline import Pipeline, as_input
 from cnnviz.core.shift.distance import Part, Reference, relative
 from cnnviz.core.shift.passes import Grid, measure, nothing, values_of
 from cnnviz.core.shift.records import Axis, Mode, Movement, MovementErrors
@@ -70,6 +70,7 @@ def shift_errors(
         If the picture is smaller than `by`, a stage does not fit the crops, or as
         `Pipeline.run` does.
     """
+    x = as_input(x)
     shape = x.shape
     check_shift(pipeline, shape, by, axis, mode, params)
     movement = Movement(tuple(range(1, by + 1)), axis, mode)
@@ -110,9 +111,18 @@ def check_shift(
     problem = _problem(pipeline, shape, by, axis, params or {})
     if problem is None:
         return
-    fits = largest_shift(pipeline, shape, by, axis, mode, params)
-    hint = f"--by can be 1 to {fits} here" if fits else "--mode circular keeps the picture's size"
+    fits = largest_shift(pipeline, shape, by, axis, mode, params) or largest_shift(
+        pipeline, shape, by + TRIED, axis, mode, params
+    )
+    smaller = range(1, min(fits, TRIED + 1))
+    every = all(_problem(pipeline, shape, one, axis, params or {}) is None for one in smaller)
+    hint = f"--by can be 1 to {fits} here" if every else f"--by {fits} fits here"
+    if not fits:
+        hint = "--mode circular keeps the picture's size"
     raise CnnvizError(problem, hint=hint)
+
+
+TRIED = 64
 
 
 def largest_shift(
@@ -123,13 +133,22 @@ def largest_shift(
     mode: Mode,
     params: Params | None = None,
 ) -> int:
-    """Return the largest shift, up to `most`, that `check_shift` lets pass; 0 if there is none."""
-    fits, fails = 0, min(most, _largest(shape, axis, mode)) + 1
+    """Return the largest shift, up to `most`, that `check_shift` lets pass; 0 if none is found.
+
+    Crops of some sizes may fit a pipeline where larger ones do not (2 poolings and 2 upsamplings
+    want multiples of 4): the largest `TRIED` are tried one by one, smaller ones by halving.
+    """
+    largest = min(most, _largest(shape, axis, mode))
     if mode == "circular":
-        return fails - 1
-    while fails - fits > 1:  # where crops fit, those for smaller shifts do, too
+        return largest
+    given = params or {}
+    for by in range(largest, max(largest - TRIED, 0), -1):
+        if _problem(pipeline, shape, by, axis, given) is None:
+            return by
+    fits, fails = 0, max(largest - TRIED, 0) + 1
+    while fails - fits > 1:
         middle = (fits + fails) // 2
-        if _problem(pipeline, shape, middle, axis, params or {}) is None:
+        if _problem(pipeline, shape, middle, axis, given) is None:
             fits = middle
         else:
             fails = middle

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core import pipeline as pipelines
-from cnnviz.core.shift import AXES, MODES, shift_errors
+from cnnviz.core.shift import AXES, MODES, rotation_errors, shift_errors
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import InputOptions, load_pixels
@@ -230,6 +230,21 @@ def test_shifts_out_of_range(by, options, kind, words):
     assert type(caught.value) is kind
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(("by", "fitting"), [(5, 4), (1, 14)])
+def test_a_pipeline_that_fits_some_sizes_only_says_which(by, fitting):
+    """Halved and doubled, only even sizes are as before."""
+    pipeline = parse("maxpool(2) -> upsample(2) -> add(input)")
+    with pytest.raises(CnnvizError, match=f"--by {fitting} fits here"):
+        shift_errors(pipeline, noise(0, 1, 16, 16), by, mode="crop")
+    assert shift_errors(pipeline, noise(0, 1, 16, 16), fitting, mode="crop").stages
+
+
+def test_no_image_is_an_error():
+    for errors, amount in ((shift_errors, 2), (rotation_errors, 10.0)):
+        with pytest.raises(CnnvizError, match="has shape"):
+            errors(parse("relu"), noise(0, 7, 10), amount)
 
 
 def test_a_pipeline_that_fits_one_size_only_says_so():
