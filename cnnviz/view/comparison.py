@@ -313,7 +313,7 @@ class ComparisonTable:
             yield from _drawn(strips, console, options, say)
         yield from lines(conclusions(comparison))
         left_out = [f"{', '.join(dropped)} (as does --columns)"] if dropped else []
-        left_out += [f"of the differences {', '.join(facts)}"] if facts else []
+        left_out += [f"in the differences: {', '.join(facts)}"] if facts else []
         if left_out:
             yield from lines([f"… a wider terminal shows: {'; '.join(left_out)}"], "dim")
 

@@ -225,11 +225,11 @@ def test_what_is_promised_stays_at_80_columns(changes):
 def test_columns_that_give_way_are_named_in_one_line():
     (line,) = [line for line in drawn(TINY, 80).splitlines() if "a wider terminal" in line]
     assert line.startswith("… a wider terminal shows: ")
-    assert "(as does --columns); of the differences shape" in " ".join(drawn(TINY, 80).split())
-    assert "of the differences" not in drawn(TINY, 200)
+    assert "(as does --columns); in the differences: shape" in " ".join(drawn(TINY, 80).split())
+    assert "in the differences" not in drawn(TINY, 200)
     every = {"shape", "share", "nonfinite_a", "nonfinite_b", "mean", "b", "a", "relative", "at"}
     for width in (40, 60, 80, 100):
-        told = " ".join(drawn(TINY, width).split()).partition("of the differences ")[2]
+        told = " ".join(drawn(TINY, width).split()).partition("in the differences: ")[2]
         gone = set(told.split(", ")) if told else set()
         assert gone <= every
         assert ("Differ" in drawn(TINY, width)) == ("share" not in gone)
