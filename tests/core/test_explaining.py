@@ -17,7 +17,7 @@ from cnnviz.files.spec import parse
 from tests.core.test_layers import STAGES, inputs_for, layers_of, simplest
 from tests.oracles import noise
 
-CANDIDATES = (-40.0, -3.0, -0.6, 0.4, 2.5, 5.0, 40.0)
+CANDIDATES = (-1e6, -40.0, -3.0, -0.6, 0.4, 2.5, 5.0, 40.0, 1e6)
 """What a pixel is set to, to see whether a value depends on it."""
 
 
