@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnnviz.core.explaining import Explanation as Explanation
     from cnnviz.core.explaining import explain as explain
     from cnnviz.core.explaining import trace as trace
+    from cnnviz.core.field import Field as Field
     from cnnviz.core.kernels import KERNELS as KERNELS
     from cnnviz.core.kernels import Kernel as Kernel
     from cnnviz.core.kernels import build_kernels as build_kernels
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from cnnviz.core.types import Stage as Stage
     from cnnviz.core.types import Tensor as Tensor
     from cnnviz.core.types import Totals as Totals
-    from cnnviz.core.window import Field as Field
     from cnnviz.core.window import Window as Window
     from cnnviz.errors import CnnvizError as CnnvizError
     from cnnviz.errors import RequestError as RequestError
@@ -64,6 +64,7 @@ _HOMES = {
     "cnnviz.core.compare": ("with_convention",),
     "cnnviz.core.engine": ("computing", "correlate", "pool"),
     "cnnviz.core.explaining": ("Explanation", "explain", "trace"),
+    "cnnviz.core.field": ("Field",),
     "cnnviz.core.kernels": ("KERNELS", "Kernel", "build_kernels"),
     "cnnviz.core.layers": ("LAYERS", "Layer", "make_layer"),
     "cnnviz.core.losses": ("winners",),
@@ -71,7 +72,7 @@ _HOMES = {
     "cnnviz.core.pipeline": ("Node", "Pipeline", "Term"),
     "cnnviz.core.threads": ("set_threads",),
     "cnnviz.core.types": ("Row", "Samples", "Stage", "Tensor", "Totals"),
-    "cnnviz.core.window": ("Field", "Window"),
+    "cnnviz.core.window": ("Window",),
     "cnnviz.errors": ("CnnvizError", "RequestError"),
     "cnnviz.files.images": ("InputOptions", "load_image", "load_pixels"),
     "cnnviz.files.kernels": ("parse_kernels",),

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnviz.core.field import AxisField, Field
 from cnnviz.core.layers import Layer
 from cnnviz.core.layers.base import plane
 from cnnviz.core.layers.convolution import Convolution
@@ -22,7 +23,6 @@ from cnnviz.core.layers.transposed import ConvTranspose
 from cnnviz.core.pipeline import INPUT, Pipeline
 from cnnviz.core.statistics import BLOCK
 from cnnviz.core.types import Pads, Row, Shape, Stage, Tensor, Totals
-from cnnviz.core.window import AxisField, Field
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
 SAME = ("same", "same-lower")

@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from cnnviz.core.engine import noting
+from cnnviz.core.field import Field
 from cnnviz.core.layers import Layer, ParamSpec
 from cnnviz.core.layers.base import Elementwise, options_of
 from cnnviz.core.layers.graph import From, Merge
@@ -20,7 +21,6 @@ from cnnviz.core.options import STAGE_NAME
 from cnnviz.core.statistics import statistics_of
 from cnnviz.core.text import json_value, layer_text
 from cnnviz.core.types import Losses, Params, Row, Samples, Shape, Stage, Tensor, Totals
-from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
 INPUT = "input"

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from cnnviz.core.field import AxisField, Field
 from cnnviz.core.layers import make_layer
 from cnnviz.core.options import Padding
 from cnnviz.core.pipeline import Pipeline
-from cnnviz.core.window import AxisField, Field, Window
+from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import axis_starts, noise, pad_maps

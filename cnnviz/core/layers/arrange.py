@@ -20,10 +20,10 @@ from cnnviz.core.derivation import (
     signed,
     size_lines,
 )
+from cnnviz.core.field import Field
 from cnnviz.core.layers.base import Rearrangement, register, require_axes, require_maps, settings
 from cnnviz.core.options import LARGEST, choice, option, read_shape, several, whole
 from cnnviz.core.types import Params, Shape, Tensor
-from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError
 
 

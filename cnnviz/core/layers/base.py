@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from cnnviz.core.cells import Cells, Excerpt, Indices, take
 from cnnviz.core.derivation import Derivation, Line, product, unchanged
 from cnnviz.core.explanation import Arithmetic, cell_text, single, summed
+from cnnviz.core.field import Field
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
-from cnnviz.core.window import Field, Window
+from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
 ELEMENTS = 1 << 17

@@ -12,6 +12,7 @@ from cnnviz.core.cells import Cells, Excerpt, Indices
 from cnnviz.core.derivation import Derivation, Line, by, product
 from cnnviz.core.engine.bands import Band, cut
 from cnnviz.core.explanation import Arithmetic, block, inside, joined_sum, summed, written
+from cnnviz.core.field import Field
 from cnnviz.core.layers.base import (
     Layer,
     ParamSpec,
@@ -24,7 +25,6 @@ from cnnviz.core.layers.filters import he_normal
 from cnnviz.core.options import flag, option, optional, read_axes, whole
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Params, Seed, Shape, Tensor
-from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError
 
 BAND_BYTES = 4 << 20  # of the weights one thread reads at a time

@@ -20,10 +20,10 @@ from cnnviz.core.explanation import (
     summed,
     written,
 )
+from cnnviz.core.field import Field
 from cnnviz.core.layers.base import Layer, register, require_axes, settings
 from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
-from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError
 
 

@@ -18,10 +18,10 @@ from cnnviz.core.explanation import (
     summed,
     written,
 )
+from cnnviz.core.field import Field
 from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
 from cnnviz.core.options import number, option, optional, read_shape, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
-from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError, RequestError
 
 

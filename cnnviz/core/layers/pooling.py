@@ -25,11 +25,12 @@ from cnnviz.core.explanation import (
     summed,
     written,
 )
+from cnnviz.core.field import Field
 from cnnviz.core.layers.base import Layer, plane, register, require_axes, require_maps, settings
 from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, read_axes
 from cnnviz.core.types import Pair, Params, Shape, Tensor
-from cnnviz.core.window import Field, Window
+from cnnviz.core.window import Window
 
 
 @settings

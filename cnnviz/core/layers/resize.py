@@ -24,6 +24,7 @@ from cnnviz.core.derivation import (
     size_lines,
 )
 from cnnviz.core.explanation import Arithmetic, Terms, summed
+from cnnviz.core.field import Field
 from cnnviz.core.layers.base import (
     Layer,
     options_of,
@@ -35,7 +36,7 @@ from cnnviz.core.layers.base import (
 from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.options import Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
-from cnnviz.core.window import Field, Window
+from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError
 
 

@@ -14,11 +14,11 @@ from cnnviz.core.cells import Cells, Excerpt, Indices
 from cnnviz.core.derivation import Derivation, axis_lines, left_over, signed, size_lines
 from cnnviz.core.engine import note_algorithm
 from cnnviz.core.explanation import Arithmetic, Terms, summed
+from cnnviz.core.field import Field
 from cnnviz.core.layers.base import plane, register, require_maps, settings
 from cnnviz.core.layers.convolution import Convolution, Grouped
 from cnnviz.core.options import option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
-from cnnviz.core.window import Field
 from cnnviz.errors import CnnvizError
 
 
