@@ -303,6 +303,17 @@ def misfits(draw):
     return pipeline, shape
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 3, 3), (2, 8, 5)])
+def test_a_name_that_is_taken_is_not_given_again(shape):
+    """flatten1 left out, put back elsewhere: without the first change its name is still taken."""
+    text = "maxpool(1) -> flatten -> conv_transpose(1, 1, padding=1) -> dense(1)"
+    for fix in fixes(parse(text), shape):
+        list(fix.pipeline.rows(fix.shape))
+    flatten = parse("flatten").nodes[0].layer
+    put = PutBefore(flatten, "flatten1", "conv_transpose1", "dense1", joins=False)
+    assert put.made((parse(text), shape)) is None
+
+
 @given(misfits())
 @settings(max_examples=100, deadline=None)
 def test_every_suggested_fix_runs(misfit):

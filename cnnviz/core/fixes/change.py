@@ -77,9 +77,9 @@ class PutBefore(Change):
         return f"put {layer_text(self.layer)} {place}", self.stage
 
     def made(self, state: State) -> State | None:
-        """Return the pipeline with the new stage, None where its place is gone."""
-        node = _named(state[0], self.stage)
-        if node is None or self.source not in node.inputs:
+        """Return the pipeline with the new stage, None if its place is gone or its name taken."""
+        node, namesake = _named(state[0], self.stage), _named(state[0], self.name)
+        if node is None or namesake is not None or self.source not in node.inputs:
             return None
         nodes, at = list(state[0].nodes), state[0].nodes.index(node)
         put = Node(self.name, self.layer, (self.source,))
