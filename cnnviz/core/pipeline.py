@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -154,7 +154,11 @@ class Pipeline:
             given = tuple(shapes[name] for name in node.inputs)
             try:
                 output = layer.output_shape(*given)
-                field = layer.field(given, tuple(fields[name] for name in node.inputs))
+                seen = [
+                    fields[name].through(reads, output)
+                    for name, reads in zip(node.inputs, layer.reads(*given), strict=True)
+                ]
+                field = Field.union(seen)
                 window = layer.window(given[0])
                 specs = layer.param_shapes(*given)
                 if isinstance(params, dict):  # a file's are read one by one, when they are needed
@@ -317,6 +321,31 @@ class Pipeline:
         for row, output, *_ in self._outputs(x, params, seed, reuse=reuse, kept=kept):
             yield row, output
             del output
+
+    def computed(
+        self,
+        x: Tensor | Samples,
+        names: Collection[str],
+        params: Params | None = None,
+        *,
+        seed: int = 0,
+    ) -> dict[str, Tensor]:
+        """Return the outputs of some stages, or of ``input``, having run to the last of them.
+
+        Parameters and errors are those of `run`.
+        """
+        found = {INPUT: x.tensor() if isinstance(x, Samples) else x} if INPUT in names else {}
+        wanted = {node.name for node in self.nodes} & set(names)
+        if not wanted:
+            return found
+        kept = sum(row.memory_bytes for row in self.rows(x.shape) if row.name in wanted)
+        for row, output in self.outputs(x, params, seed=seed, kept=kept):
+            if row.name in wanted:
+                found[row.name] = output
+                wanted.remove(row.name)
+                if not wanted:
+                    break
+        return found
 
     def _outputs(
         self,

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.cells import Excerpt
+from cnnviz.core.arithmetic import Arithmetic, curve_steps, single
 from cnnviz.core.derivation import Derivation, Line, unchanged
-from cnnviz.core.explanation import Arithmetic, curve_steps, single
 from cnnviz.core.layers.base import (
     Elementwise,
     ParamSpec,
@@ -42,7 +41,7 @@ class Activation(Elementwise):
         """Apply the curve to every value."""
         return elementwise(self.curve, inputs[0], out)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the formula with the one value in it."""
         terms = single(inputs[0], at)
         x = float(terms.value[0])
@@ -188,7 +187,7 @@ class Prelu(Activation):
         out[...] = bent
         return out
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the formula with the value, and its channel's slope, in it."""
         slope = float(params["weight"][at[0] if self.num_parameters > 1 else 0])
         terms = single(inputs[0], at)

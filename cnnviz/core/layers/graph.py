@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.derivation import Derivation, Line, by, side_lines
-from cnnviz.core.explanation import (
+from cnnviz.core.arithmetic import (
     Arithmetic,
     Join,
     Terms,
@@ -17,10 +16,12 @@ from cnnviz.core.explanation import (
     chosen,
     joined_sum,
     single,
+    spans_of,
     summed,
     written,
 )
-from cnnviz.core.field import Field
+from cnnviz.core.derivation import Derivation, Line, by, side_lines
+from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import Layer, register, require_axes, settings
 from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
@@ -56,7 +57,7 @@ class From(Layer):
         """Return the named stage's output."""
         return inputs[0]
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the named stage's value."""
         return summed(single(inputs[0], at))
 
@@ -131,6 +132,17 @@ class Combine(Merge):
                 texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
         return Derivation(tuple(side_lines(texts, failing)))
 
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return each value's place; where an input's side is 1, its one position."""
+        output = self.output_shape(*shapes)
+        return tuple(
+            tuple(
+                Reach(0) if one == 1 < side else SAME
+                for one, side in zip(shape, output, strict=True)
+            )
+            for shape in shapes
+        )
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the inputs combined from first to last."""
         total: Tensor = self.ufunc(inputs[0], inputs[1])
@@ -138,15 +150,13 @@ class Combine(Merge):
             total = self.ufunc(total, other)
         return total
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return no axis: every value meets those in its place."""
-        return ()
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the inputs' values in that place, joined."""
-        met = self.reads(Cells.of(at), *(given.shape for given in inputs))
-        cells = [tuple(int(axis[0]) for axis in one.axes) for one in met]
-        value = np.array([given.value(cell) for given, cell in zip(inputs, cells, strict=True)])
+        cells = [
+            tuple(index if side > 1 else 0 for index, side in zip(at, given.shape, strict=True))
+            for given in inputs
+        ]
+        value = np.array([x[cell] for x, cell in zip(inputs, cells, strict=True)], np.float64)
         part, others = value.copy(), slice(1, None)
         with np.errstate(all="ignore"):
             if self.ufunc is np.subtract:
@@ -286,44 +296,32 @@ class Concat(Merge):
                 texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
         return Derivation(tuple(side_lines(texts, failing)))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return what covers all inputs; side by side, positions no longer stand on one grid."""
-        joined = Field.union(fields)
-        return joined if self.axis == 0 else joined.everywhere()
-
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the inputs' names one behind the other, if all have some."""
         return sum(names, ()) if all(names) and self.axis == 0 else ()
+
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return of each input the positions that stand at the output's, or none."""
+        reads, start = list[Reads](), 0
+        for shape in shapes:
+            stop = start + shape[self.axis]
+            axes: list[Reach | None] = [SAME] * len(shape)
+            axes[self.axis] = Reach(ends=partial(_between, start, stop))
+            reads.append(tuple(axes))
+            start = stop
+        return tuple(reads)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the inputs one behind the other."""
         return np.concatenate(inputs, axis=self.axis)
 
-    def _own(self, cells: Cells, shapes: Sequence[Shape]) -> list[Cells]:
-        """Return the cells of each input that some cells of the output are, perhaps none."""
-        along, start, own = cells.axes[self.axis], 0, []
-        for shape in shapes:
-            here = along[(along >= start) & (along < start + shape[self.axis])] - start
-            own.append(Cells((*cells.axes[: self.axis], here, *cells.axes[self.axis + 1 :])))
-            start += shape[self.axis]
-        return own
-
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the cells that stand at those places."""
-        return tuple(self._own(cells, shapes))
-
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Put those of each input behind one another."""
-        owned = self._own(cells, [given.shape for given in inputs])
-        parts = [g.take(own) for g, own in zip(inputs, owned, strict=True) if min(own.shape)]
-        return np.concatenate(parts, axis=self.axis)
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
-        """Tell which input the value comes from."""
-        owned = self._own(Cells.of(at), [given.shape for given in inputs])
-        source = next(number for number, own in enumerate(owned) if min(own.shape))
-        place = tuple(int(axis[0]) for axis in owned[source].axes)
-        return summed(single(inputs[source], place, source=source))
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return the value of the input it comes from."""
+        source, place = 0, list(at)
+        while place[self.axis] >= inputs[source].shape[self.axis]:
+            place[self.axis] -= inputs[source].shape[self.axis]
+            source += 1
+        return summed(single(inputs[source], tuple(place), source=source))
 
 
 @register
@@ -346,32 +344,33 @@ class Magnitude(Layer):
         texts = [f"1, the length over all {first}", *(f"{length}, unchanged" for length in rest)]
         return Derivation(tuple(side_lines(texts)))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the whole for a vector; each pixel keeps to its own channels."""
-        return fields[0].whole() if len(shapes[0]) == 1 else fields[0]
-
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return what the one map shows."""
         return ("magnitude",)
+
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return every channel of a pixel."""
+        return ((ALL, *(SAME for _ in shapes[0][1:])),)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the channels' Euclidean length."""
         # hypot neither overflows nor underflows where squares would.
         return np.hypot.reduce(inputs[0], axis=0, keepdims=True, initial=np.float32(0))
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the channels' axis."""
-        return (0,)
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the squares and the root of their sum."""
-        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
-        terms = block(inputs[0], cells, part=np.square)
+        terms = block(inputs[0], spans_of(inputs[0], at, (0,)), part=np.square)
         total = joined_sum(terms)
         result = total**0.5
         return Arithmetic(
             terms, "sum", total, result, (f"√{written(total)} = {written(result)}",), noun="squares"
         )
+
+
+def _between(start: int, stop: int, at: Indices) -> tuple[Indices, Indices]:
+    """Return which positions of an input that stands from `start` to `stop` are those at `at`."""
+    there = (at >= start) & (at < stop)
+    return np.where(there, at - start, 0), np.where(there, at - start, -1)
 
 
 def _unlike(shapes: tuple[Shape, ...]) -> Derivation:

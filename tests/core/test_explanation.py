@@ -5,12 +5,12 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.excerpts import excerpts, needed, seen
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.excerpts import excerpts, needed, seen
-from cnnviz.core.explaining import Box, explain, locate, read_place, trace
+from cnnviz.core.explanation import Box, explain, locate, read_place, trace
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import parse
