@@ -155,8 +155,8 @@ def block(
     rank : function
         Of very many terms, those whose parts it makes largest are listed.
     """
-    value = x[tuple(slice(span.start, span.stop) for span in spans)]
-    shape, value = value.shape, value.reshape(-1).astype(np.float64)
+    cells = x[tuple(slice(span.start, span.stop) for span in spans)]
+    value = cells.reshape(-1).astype(np.float64)
     weights = None if weight is None else np.asarray(weight, np.float64).reshape(-1)
     with np.errstate(all="ignore"):
         parts = value if weights is None else value * weights
@@ -167,7 +167,7 @@ def block(
             worth = np.nan_to_num(rank(parts), nan=np.inf)
             listed = np.sort(np.argpartition(worth, -MOST_TERMS)[-MOST_TERMS:])
             omitted = float(parts.sum() - parts[listed].sum())
-    within = np.unravel_index(listed, shape)
+    within = np.unravel_index(listed, cells.shape)
     return Terms(
         value[listed],
         parts[listed],

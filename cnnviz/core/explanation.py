@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnviz.core.arithmetic import Arithmetic
 from cnnviz.core.field import ALL, Indices
+from cnnviz.core.layers.base import Layer, Rearrangement
 from cnnviz.core.pipeline import INPUT, Pipeline, as_input, node_params
 from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
@@ -55,15 +56,9 @@ def box_of(pipeline: Pipeline, shape: Shape, stage: str, at: tuple[int, ...]) ->
         patches = found.pop(node.name, [])
         if not patches:
             continue
-        given = [shapes[name] for name in node.inputs]
-        for name, side, reads in zip(node.inputs, given, node.layer.reads(*given), strict=True):
-            for patch in patches:
-                own = tuple(
-                    np.arange(length)
-                    if reach is ALL
-                    else reach.pixels(patch[axis if reach.of is None else reach.of], length)
-                    for axis, (length, reach) in enumerate(zip(side, reads, strict=True))
-                )
+        for patch in patches:
+            read = read_by(node.layer, patch, *(shapes[name] for name in node.inputs))
+            for name, own in zip(node.inputs, read, strict=True):
                 if all(positions.size for positions in own):
                     found[name] = _with(found.get(name, []), own)
     patches = found.get(INPUT, [])
@@ -74,6 +69,24 @@ def box_of(pipeline: Pipeline, shape: Shape, stage: str, at: tuple[int, ...]) ->
         for axis in (1, 2)
     )
     return Box(rows, columns)
+
+
+def read_by(layer: Layer, patch: Patch, *shapes: Shape) -> list[Patch]:
+    """Return the cells of each input, of `shapes`, that some cells of a layer's output read.
+
+    Where an axis has no position nothing is read.
+    """
+    if isinstance(layer, Rearrangement):  # each value comes from one place
+        (shape,) = shapes
+        places = np.unravel_index(layer.origins(shape)[np.ix_(*patch)], shape)
+        return [tuple(map(np.unique, places))]
+    return [
+        tuple(
+            np.arange(length) if reach is ALL else reach.pixels(patch[axis], length)
+            for axis, (length, reach) in enumerate(zip(shape, reads, strict=True))
+        )
+        for shape, reads in zip(shapes, layer.reads(*shapes), strict=True)
+    ]
 
 
 def _with(patches: list[Patch], new: Patch) -> list[Patch]:

@@ -174,12 +174,23 @@ class AxisField(NamedTuple):
         one[none], two[none] = 0, -1
         return one, two
 
+    def offset(self, other: AxisField) -> int | None:
+        """Return how many pixels further on `other` sees at each position; None if not alike."""
+        if self.jump != other.jump:
+            return None
+        at = np.arange(min(lcm(self.period, other.period), self.positions))
+        (low, high), (first, last) = self.at(at), other.at(at)
+        by = int(first[0] - low[0])
+        return by if (first - low == by).all() and (last - high == by).all() else None
+
     def union(self, other: AxisField) -> AxisField:
         """Return the field of values that see what one and the other see, position by position."""
         if self.period == other.period == 1 and self.shift == other.shift:
-            first = min(self.first, other.first)
-            last = max(self.last, other.last)
-            return self._replace(first=first, last=last, after=max(self.after, other.after))
+            after = max(self.after, other.after)
+            if not self.size or not other.size:
+                return (self if self.size else other)._replace(after=after)
+            first, last = min(self.first, other.first), max(self.last, other.last)
+            return self._replace(first=first, last=last, after=after)
         positions = max(self.positions, other.positions)
         period = lcm(self.period, other.period)
         if self.shift * other.period != other.shift * self.period or period > PHASES:
@@ -278,9 +289,11 @@ class Field(NamedTuple):
         return Field(rows, columns, on_grid=self.on_grid and not lost)
 
     @staticmethod
-    def union(fields: Sequence[Field]) -> Field:
-        """Return the field of values that see what any of the fields sees."""
-        joined, *others = fields
+    def after(fields: Sequence[Field], reads: Sequence[Reads], output: Shape) -> Field:
+        """Return the field of a stage of shape `output` that reads stages of these fields."""
+        joined, *others = (
+            field.through(own, output) for field, own in zip(fields, reads, strict=True)
+        )
         for other in others:
             rows = joined.rows.union(other.rows)
             square = joined.rows is joined.columns and other.rows is other.columns

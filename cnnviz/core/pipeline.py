@@ -154,11 +154,8 @@ class Pipeline:
             given = tuple(shapes[name] for name in node.inputs)
             try:
                 output = layer.output_shape(*given)
-                seen = [
-                    fields[name].through(reads, output)
-                    for name, reads in zip(node.inputs, layer.reads(*given), strict=True)
-                ]
-                field = Field.union(seen)
+                seen = [fields[name] for name in node.inputs]
+                field = Field.after(seen, layer.reads(*given), output)
                 window = layer.window(given[0])
                 specs = layer.param_shapes(*given)
                 if isinstance(params, dict):  # a file's are read one by one, when they are needed
@@ -347,6 +344,76 @@ class Pipeline:
                     break
         return found
 
+    def backward(
+        self,
+        x: Tensor | Samples,
+        stage: str,
+        gradient: Tensor | tuple[int, ...],
+        params: Params | None = None,
+        *,
+        to: str = INPUT,
+        seed: int = 0,
+    ) -> Tensor:
+        """Carry a gradient from a stage back to an earlier one, or to the image.
+
+        Parameters
+        ----------
+        x : Tensor or Samples
+            (C, H, W).
+        stage : str
+            Where the gradient starts: a stage's name or number.
+        gradient : Tensor or tuple of int
+            How much a number changes with each value of that stage, of its output's shape; or the
+            values whose sum that number is: a cell ``(c, row, column)``, a map ``(c,)``, or all,
+            ``()``.
+        params, seed
+            As for `run`.
+        to : str
+            Where it is carried: an earlier stage's name or number, or ``input``.
+
+        Returns
+        -------
+        Tensor
+            How much the number changes with each value there: 0 where it does not depend on it.
+
+        Raises
+        ------
+        RequestError
+            If there is no such stage.
+        CnnvizError
+            If the pipeline or the gradient does not fit, or the outputs do not fit into memory.
+        """
+        x = as_input(x)
+        last = self.find(stage)
+        to = to if to == INPUT else self.nodes[self.find(to)].name
+        shapes = {INPUT: x.shape} | {row.name: row.output_shape for row in self.rows(x.shape)}
+        start = self.nodes[last].name
+        gradient = _seeded(gradient, start, shapes[start])
+        # Only stages between the two matter: those that read `to`, directly or not.
+        between = {to}
+        path = list[tuple[int, Node]]()
+        for index, node in enumerate(self.nodes[: last + 1], start=1):
+            if node.name != to and between & set(node.inputs):
+                between.add(node.name)
+                path.append((index, node))
+        found = {start: gradient}
+        if start not in between:
+            return np.zeros(shapes[to], np.float32)
+        names = {name for _, node in path for name in (node.name, *node.inputs)}
+        held = self.computed(x, names, params, seed=seed)
+        for index, node in reversed(path):
+            own = found.pop(node.name, None)
+            if own is None:
+                continue
+            inputs = [held[name] for name in node.inputs]
+            given = node_params(node, index, [one.shape for one in inputs], params or {}, seed)
+            with np.errstate(all="ignore"), noting():
+                back = node.layer.backward(own, held[node.name], *inputs, params=given)
+            for name, part in zip(node.inputs, back, strict=True):
+                if name in between:
+                    found[name] = found[name] + part if name in found else part
+        return found.get(to, np.zeros(shapes[to], np.float32))
+
     def _outputs(
         self,
         x: Tensor | Samples,
@@ -417,6 +484,20 @@ class _Live:
         self._tensors[node.name] = output
         for name in _forgotten(node, self._readers):
             del self._tensors[name]
+
+
+def _seeded(gradient: Tensor | tuple[int, ...], stage: str, shape: Shape) -> Tensor:
+    """Return a gradient of a stage's shape, or that of the sum of some of its values."""
+    if not isinstance(gradient, tuple):
+        if gradient.shape != shape:
+            raise CnnvizError(f"the gradient is {gradient.shape}, and {stage} is {shape}")
+        return np.asarray(gradient, np.float32)
+    sides = zip(gradient, shape, strict=False)
+    if len(gradient) > len(shape) or not all(0 <= at < side for at, side in sides):
+        raise CnnvizError(f"{stage} is {shape}: it has no {gradient}")
+    chosen = np.zeros(shape, np.float32)
+    chosen[gradient] = 1
+    return chosen
 
 
 def settings_of(layer: Layer) -> dict[str, object]:

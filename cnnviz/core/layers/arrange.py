@@ -20,7 +20,6 @@ from cnnviz.core.derivation import (
 from cnnviz.core.field import ALL, SAME, Reach, Reads
 from cnnviz.core.layers.base import (
     Rearrangement,
-    numbered,
     register,
     require_axes,
     require_maps,
@@ -63,7 +62,7 @@ class Reshape(Rearrangement):
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return that a vector's values keep what they saw; else rows and columns are mixed."""
-        return (numbered(shapes[0]) if len(self.shape) == 1 else (ALL,) * len(shapes[0]),)
+        return ((SAME if len(self.shape) == 1 else ALL,) * len(shapes[0]),)
 
     def move(self, x: Tensor) -> Tensor:
         """Return the values in the new shape."""

@@ -6,7 +6,6 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.arithmetic import Arithmetic, cell_text, single, summed
 from cnnviz.core.derivation import Derivation, Line, product, unchanged
-from cnnviz.core.field import SAME, Indices, Reach, Reads
+from cnnviz.core.field import SAME, Indices, Reads
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
@@ -164,6 +163,7 @@ class Layer(_Frozen, ABC):
         """
         return tuple((SAME,) * len(shape) for shape in shapes)
 
+    @abstractmethod
     def backward(
         self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
     ) -> tuple[Tensor, ...]:
@@ -333,20 +333,6 @@ class Rearrangement(Layer):
         origin = np.unravel_index(self.origins(inputs[0].shape)[at], inputs[0].shape)
         place = tuple(int(index) for index in origin)
         return summed(single(inputs[0], place), f"moved from {cell_text(place)}")
-
-
-def numbered(shape: Shape) -> Reads:
-    """Return what a vector reads of the maps, or the vector, that were laid end to end for it."""
-    reads, after = list[Reach | None](), prod(shape)
-    for side in shape:
-        after //= side
-        reads.append(Reach(ends=partial(_place, after, side), of=0))
-    return tuple(reads)
-
-
-def _place(after: int, side: int, at: Indices) -> tuple[Indices, Indices]:
-    place = at // after % side
-    return place, place
 
 
 def elementwise(

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnviz.core.arithmetic import Arithmetic, summed
+from cnnviz.core.border import fold
 from cnnviz.core.derivation import (
     Derivation,
     Line,
@@ -202,6 +203,24 @@ class Correlation(Bordered, Convolution):
         depth, group = channels // groups, k // (self.channels_out(channels) // groups)
         return range(group * depth, (group + 1) * depth)
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return what each pixel brings to the sums: the gradient painted with the filters."""
+        x, weight = inputs[0], params["weight"]
+        window, size = self.window(x.shape), plane(x.shape)
+        groups, pads = self.groups_for(x.shape[0]), window.pads(size)
+        if window.stride == (1, 1):  # windows side by side: a correlation, turned round, is quicker
+            filters, depth, kh, kw = weight.shape
+            turned = weight.reshape(groups, filters // groups, depth, kh, kw).swapaxes(1, 2)
+            turned = np.ascontiguousarray(turned[..., ::-1, ::-1]).reshape(x.shape[0], -1, kh, kw)
+            full = Window((kh, kw), padding=Padding("full"), dilation=window.dilation)
+            painted = correlate(gradient, turned, full, groups=groups)
+        else:
+            padded = (pads[0] + size[0] + pads[2], pads[1] + size[1] + pads[3])
+            painted = paint(gradient, weight, window, padded, groups)
+        return (fold(painted, pads, size, self.padding_mode),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the products of one window with its filter."""
         (x,), (k, *_) = inputs, at
@@ -308,6 +327,43 @@ class Depthwise(Correlation):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate each channel with its own filters."""
         return _correlate(self, inputs[0], params, inputs[0].shape[0])
+
+
+def paint(x: Tensor, weight: Tensor, window: Window, size: Pair, groups: int) -> Tensor:
+    """Return the sums of windows painted with weights, one for each value: `correlate` transposed.
+
+    #kyx, kcij -> c, y·s + i·d, x·s + j·d
+
+    Parameters
+    ----------
+    x : Tensor
+        (K, H, W).
+    weight : Tensor
+        (K, C / groups, kh, kw).
+    window : Window
+        Its stride and dilation count; its padding does not.
+    size : Pair
+        Rows and columns of the canvas, which holds every window.
+    groups : int
+
+    Returns
+    -------
+    Tensor
+        (C, rows, columns).
+    """
+    (filters, height, width), depth = x.shape, weight.shape[1]
+    each = filters // groups
+    (sh, sw), (dh, dw), (kh, kw) = window.stride, window.dilation, window.kernel_size
+    split = weight.reshape(groups, each, depth, kh, kw)
+    cells = x.reshape(groups, each, height * width)
+    canvas = np.zeros((groups * depth, *size), np.float32)
+    for i, j in np.ndindex(kh, kw):
+        matrix = split[..., i, j].swapaxes(1, 2)
+        product = cells * matrix if depth * each == 1 else matrix @ cells
+        rows = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
+        across = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
+        canvas[:, rows, across] += product.reshape(-1, height, width)
+    return canvas
 
 
 def grouped(channels: int, groups: int, filters: int) -> Reach | None:

@@ -24,7 +24,6 @@ from cnnviz.core.layers.base import (
     Layer,
     ParamSpec,
     Rearrangement,
-    numbered,
     register,
     require_axes,
     settings,
@@ -57,10 +56,6 @@ class Flatten(Rearrangement):
         shape = shapes[0]
         text = f"{product(shape)} = {prod(shape)}" if len(shape) > 1 else f"{shape[0]}, unchanged"
         return Derivation((Line("values", text),))
-
-    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
-        """Return the one place of each value."""
-        return (numbered(shapes[0]),)
 
     def move(self, x: Tensor) -> Tensor:
         """Return the values as one vector."""
@@ -141,6 +136,13 @@ class Dense(Layer):
             output += params["bias"]
         return output
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient times the weights."""
+        back: Tensor = gradient @ params["weight"]
+        return (back.reshape(inputs[0].shape),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the product of every input with its weight."""
         terms = block(inputs[0], spans_of(inputs[0]), weight=params["weight"][at[0]])
@@ -200,6 +202,13 @@ class Softmax(Competition):
         probabilities: Tensor = powers / powers.sum(axis=self.axes, keepdims=True)
         return probabilities
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return S·(g − Σ g·S), the sum over what competes."""
+        total = (gradient * output).sum(axis=self.axes, keepdims=True)
+        return (output * (gradient - total),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the exponentials, their sum and this one's share of it."""
         powers, own, largest = self.powers(at, inputs[0])
@@ -228,6 +237,13 @@ class LogSoftmax(Competition):
         total = np.exp(shifted).sum(axis=self.axes, keepdims=True)
         logarithms: Tensor = shifted - np.log(total)
         return logarithms
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return g − e^S · Σ g, the sum over what competes."""
+        total: Tensor = gradient.sum(axis=self.axes, keepdims=True)
+        return (np.subtract(gradient, np.exp(output) * total, dtype=np.float32),)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the exponentials, their sum and what its logarithm leaves of this value."""

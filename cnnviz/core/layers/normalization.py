@@ -67,6 +67,13 @@ class BatchNorm(Elementwise):
         scale = params["weight"] / np.sqrt(variance + self.eps)
         return scale, params["bias"] - params["running_mean"] * scale
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient times each channel's scale."""
+        scale = self._scales(params)[0].astype(np.float32)
+        return (gradient * scale.reshape(-1, *(1,) * (gradient.ndim - 1)),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value times the channel's scale, and the shift."""
         with np.errstate(all="ignore"):
@@ -119,6 +126,18 @@ class InstanceNorm(Layer):
         centred *= scale.astype(np.float32)[:, None, None]
         centred += params["bias"][:, None, None]
         return centred
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return w/σ · (g − mean g − x̂ · mean g·x̂) of each map, x̂ being the map normalised."""
+        x = inputs[0].astype(np.float64)
+        spread = np.sqrt(x.var(axis=(1, 2), keepdims=True) + self.eps)
+        normal = (x - x.mean(axis=(1, 2), keepdims=True)) / spread
+        along = (gradient * normal).mean(axis=(1, 2), keepdims=True)
+        centred = gradient - gradient.mean(axis=(1, 2), keepdims=True) - normal * along
+        scale = params["weight"][:, None, None] / spread
+        return ((scale * centred).astype(np.float32),)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value times the map's scale, and the shift, from its mean and variance."""
@@ -207,15 +226,15 @@ class Constant(Elementwise):
 
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Combine every value with the number, or the parameter's that it meets."""
-        x = inputs[0]
-        if self.value is not None:
-            other = np.asarray(self.value, np.float32)
-        else:
-            other = params[self.param]
-            if self.shape is None:
-                other = other.reshape(-1, *(1,) * (x.ndim - 1))
-        combined: Tensor = self.ufunc(x, other, out=out)
+        combined: Tensor = self.ufunc(inputs[0], self._other(inputs[0].ndim, params), out=out)
         return combined
+
+    def _other(self, axes: int, params: Params) -> Tensor:
+        """Return what values of so many axes are combined with, so that it stretches to them."""
+        if self.value is not None:
+            return np.asarray(self.value, np.float32)
+        other = params[self.param]
+        return other if self.shape is not None else other.reshape(-1, *(1,) * (axes - 1))
 
     def _constant(self, at: tuple[int, ...], params: Params) -> float:
         """Return the number that the value at a place meets."""
@@ -238,6 +257,12 @@ class Scale(Constant):
     summary: ClassVar[str] = "multiply by a number, or each channel by its own"
     formula: ClassVar[str] = "x · value, or x · weight"
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient times the constant."""
+        return (gradient * self._other(gradient.ndim, params),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the product."""
         return summed(single(inputs[0], at, weight=self._constant(at, params)))
@@ -253,6 +278,12 @@ class Shift(Constant):
     param: ClassVar[str] = "bias"
     summary: ClassVar[str] = "add a number, or to each channel its own"
     formula: ClassVar[str] = "x + value, or x + bias"
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient."""
+        return (gradient,)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value with the number as its bias."""
@@ -297,6 +328,27 @@ class Lrn(Layer):
             output[channel] = x[channel] / (self.k + self.alpha / self.size * total) ** self.beta
         return output
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return g·D^−β − 2αβ/size · x · Σ g·x·D^(−β−1), D being what each value is divided by.
+
+        The sum is over the channels whose neighbour a channel is.
+        """
+        x, channels = inputs[0].astype(np.float64), len(inputs[0])
+        before, after = self.size // 2, (self.size - 1) // 2
+        squares = np.square(x)
+        divisor = np.stack(
+            [squares[max(c - before, 0) : c + after + 1].sum(axis=0) for c in range(channels)]
+        )
+        divisor = self.k + self.alpha / self.size * divisor
+        through = gradient * x * divisor ** (-self.beta - 1)
+        shared = np.stack(
+            [through[max(c - after, 0) : c + before + 1].sum(axis=0) for c in range(channels)]
+        )
+        slope = 2 * self.alpha * self.beta / self.size
+        return ((gradient * divisor**-self.beta - slope * x * shared).astype(np.float32),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the neighbours' squares, and the value divided by what their sum makes."""
         (x,), (channel, *place) = inputs, at
@@ -337,6 +389,12 @@ class Dropout(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the input."""
         return inputs[0]
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient."""
+        return (gradient,)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value."""

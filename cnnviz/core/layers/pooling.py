@@ -22,6 +22,7 @@ from cnnviz.core.arithmetic import (
     summed,
     written,
 )
+from cnnviz.core.border import fold, padded_band
 from cnnviz.core.derivation import Derivation, Line, side_lines, size_lines
 from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
@@ -105,6 +106,44 @@ class LocalPool(Bordered, Layer):
     @property
     def _padding(self) -> float:
         return self.fill if self.padding_mode == "constant" else self._neutral
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each pixel what the windows it is in owe it."""
+        x, (rows, columns) = inputs[0], plane(output.shape)
+        window, size = self.window(x.shape), plane(x.shape)
+        pads, (sh, sw), (dh, dw) = window.pads(size), window.stride, window.dilation
+        high = max((rows - 1) * sh + window.extent[0], pads[0] + size[0] + pads[2])
+        wide = max((columns - 1) * sw + window.extent[1], pads[1] + size[1] + pads[3])
+        back = np.zeros((x.shape[0], high, wide), np.float32)
+        if self.mode == "avg":
+            down, along = window.counts(size, include_pad=self._counts_padding)
+            gradient = gradient / (down[:, None] * along).astype(np.float32)
+        padded = padded_band(
+            x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
+            hangs=wide - pads[1] - size[1] - pads[3],
+        )  # fmt: skip
+        taken = np.zeros(output.shape, np.bool_)
+        for i, j in np.ndindex(*window.kernel_size):
+            cells = (
+                slice(None),
+                slice(i * dh, i * dh + (rows - 1) * sh + 1, sh),
+                slice(j * dw, j * dw + (columns - 1) * sw + 1, sw),
+            )
+            if self.mode == "avg":
+                back[cells] += gradient
+            elif self.mode == "lp":
+                back[cells] += gradient * _norm_slope(padded[cells], output, self._norm)
+            else:  # the first of equal ones has won
+                won = (padded[cells] == output) & ~taken
+                back[cells] += np.where(won, gradient, np.float32(0))
+                taken |= won
+        return (fold(back, pads, size, self.padding_mode),)
+
+    @property
+    def _norm(self) -> float:
+        return float(self.own_options().get("norm_type", 2.0))
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return what the mode makes of one window."""
@@ -221,6 +260,13 @@ class GlobalPool(Layer):
         """Pool every map to one number."""
         return global_pool(inputs[0], self.mode)
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each pixel what its map's value owes it."""
+        norm = getattr(self, "norm_type", 2.0)
+        return (_block_gradient(self.mode, inputs[0], output, gradient, norm),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return what the mode makes of one map."""
         spans, norm = spans_of(inputs[0], at, (1, 2)), getattr(self, "norm_type", 2.0)
@@ -266,6 +312,28 @@ class GlobalLpPool(GlobalPool):
         """Pool every map through one window as large as it."""
         x = inputs[0]
         return pool(x, self.window(x.shape), "lp", norm_type=self.norm_type)
+
+
+def _norm_slope(x: Tensor, norm: Tensor, p: float) -> Tensor:
+    """Return the slope of a p-norm: sign(x) · (|x| / norm)^(p − 1), 0 where the norm is 0."""
+    share = np.divide(np.abs(x), norm, out=np.zeros_like(x), where=(norm != 0) & (x != 0))
+    slope: Tensor = np.sign(x) * np.where(share == 0, share, share ** np.float32(p - 1))
+    return slope
+
+
+def _block_gradient(
+    mode: str, x: Tensor, output: Tensor, gradient: Tensor, norm: float = 2.0
+) -> Tensor:
+    """Return the gradient of (C, h, w) blocks, each of which made one value of (C, 1, 1)."""
+    if mode == "avg":
+        return np.broadcast_to(gradient / np.float32(x[0].size), x.shape)
+    if mode == "lp":
+        return gradient * _norm_slope(x, np.broadcast_to(output, x.shape), norm)
+    cells = x.reshape(len(x), -1)
+    won = cells.argmax(axis=1) if mode == "max" else cells.argmin(axis=1)
+    back = np.zeros_like(cells)
+    back[np.arange(len(x)), won] = gradient.reshape(-1)
+    return back.reshape(x.shape)
 
 
 def pooled(
@@ -381,6 +449,17 @@ class Reduce(Layer):
             joined = joined / (x.size / joined.size)
         return np.asarray(joined, np.float32)
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each value its share: of a sum all, of an extreme what equal ones divide."""
+        x = inputs[0]
+        if self.mode in ("max", "min"):
+            won = (x == output).astype(np.float32)
+            return (gradient * won / won.sum(axis=self.axes, keepdims=True),)
+        share = np.float32(output.size / x.size if self.mode == "mean" else 1)
+        return (np.broadcast_to(gradient * share, x.shape).copy(),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return what joining makes of the values along the axes."""
         spans = spans_of(inputs[0], at, self.axes)
@@ -459,6 +538,19 @@ class AdaptivePool(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every bin."""
         return adaptive_pool(inputs[0], self.output_size, self.mode)
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each pixel what the bins it is in owe it."""
+        x, back = inputs[0], np.zeros_like(inputs[0])
+        down, along = (list(zip(*bins, strict=True)) for bins in self._bins(x.shape))
+        for row, (top, bottom) in enumerate(down):
+            for column, (left, right) in enumerate(along):
+                cells = (slice(None), slice(top, bottom), slice(left, right))
+                at = (slice(None), slice(row, row + 1), slice(column, column + 1))
+                back[cells] += _block_gradient(self.mode, x[cells], output[at], gradient[at])
+        return (back,)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return what the mode makes of one bin."""

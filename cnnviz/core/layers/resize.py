@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.arithmetic import Arithmetic, Terms, summed
-from cnnviz.core.border import padded_band
+from cnnviz.core.border import fold, padded_band
 from cnnviz.core.derivation import (
     Derivation,
     Line,
@@ -100,6 +100,12 @@ class Pad(Bordered, Layer):
         """Return the pixel that stands there."""
         return ((SAME, *self.window_reads(self.window(shapes[0]), plane(shapes[0]))),)
 
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient where there are pixels, and what was copied where it comes from."""
+        return (fold(gradient, self.pads, plane(inputs[0].shape), self.padding_mode),)
+
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the pixel that stands there, or the number."""
         window = self.window(inputs[0].shape)
@@ -122,6 +128,22 @@ class Resampling(Layer):
         for axis in (0, 1):
             x = _blend(x, 1 + axis, self.sources(shape, axis))
         return x
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each input its share of the outputs it is blended into."""
+        shape = inputs[0].shape
+        for axis in (1, 0):
+            low, high, share = self.sources(shape, axis)
+            lines = np.moveaxis(gradient, 1 + axis, 0)
+            back = np.zeros((shape[1 + axis], *lines.shape[1:]), np.float32)
+            second = share.astype(np.float32).reshape(-1, 1, 1)
+            np.add.at(back, low, lines * (1 - second))
+            if share.any():
+                np.add.at(back, high, lines * second)
+            gradient = np.moveaxis(back, 0, 1 + axis)
+        return (np.ascontiguousarray(gradient),)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the blended pixels with their shares."""

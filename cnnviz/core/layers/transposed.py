@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from cnnviz.core.arithmetic import Arithmetic, Terms, summed
 from cnnviz.core.derivation import Derivation, axis_lines, left_over, signed, size_lines
-from cnnviz.core.engine import note_algorithm
+from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.field import Indices, Reach, Reads
 from cnnviz.core.layers.base import plane, register, require_maps, settings
-from cnnviz.core.layers.convolution import Convolution, Grouped, grouped
+from cnnviz.core.layers.convolution import Convolution, Grouped, grouped, paint
 from cnnviz.core.options import option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
+from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
 
 UNMET = np.iinfo(np.intp).min
@@ -146,24 +147,26 @@ class ConvTranspose(Grouped, Convolution):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Add each window cell's product, a whole map at a time, where it belongs."""
         note_algorithm("scatter")
-        x, weight = inputs[0], params["weight"]
-        channels, height, width = x.shape
-        (rows, columns), (top, left, bottom, right) = self.crop((height, width))
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        depth, cells = channels // self.groups, x.reshape(self.groups, -1, height * width)
-        full = np.zeros(
-            (self.count, top + max(rows, 0) + bottom, left + max(columns, 0) + right), np.float32
-        )
-        for i in range(weight.shape[2]):
-            for j in range(weight.shape[3]):
-                matrix = weight[:, :, i, j].reshape(self.groups, depth, -1).swapaxes(1, 2)
-                product = (matrix @ cells).reshape(self.count, height, width)
-                across = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
-                full[:, i * dh : i * dh + (height - 1) * sh + 1 : sh, across] += product
+        x = inputs[0]
+        (rows, columns), (top, left, bottom, right) = self.crop(plane(x.shape))
+        canvas = (top + max(rows, 0) + bottom, left + max(columns, 0) + right)
+        full = paint(x, params["weight"], self.window(x.shape), canvas, self.groups)
         output = np.ascontiguousarray(full[:, top : top + rows, left : left + columns])
         if "bias" in params:
             output += params["bias"][:, None, None]
         return output
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient's windows, each weighed as it was painted."""
+        x, weight = inputs[0], params["weight"]
+        (rows, columns), (top, left, bottom, right) = self.crop(plane(x.shape))
+        canvas = np.zeros((self.count, top + rows + bottom, left + columns + right), np.float32)
+        canvas[:, top : top + rows, left : left + columns] = gradient
+        window = Window(self.size, self.stride, dilation=self.dilation)
+        back = correlate(canvas, weight, window, groups=self.groups)
+        return (np.ascontiguousarray(back[:, : x.shape[1], : x.shape[2]]),)
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return the inputs whose painted windows cover each output, in the filters' groups.
