@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -147,6 +148,22 @@ class Pipeline:
         CnnvizError
             At the first stage that does not fit, naming it.
         """
+        flow, shapes, rows = self._known.get(shape), {INPUT: shape}, list[Row]()
+        for node, row in zip(self.nodes, flow or self._flow(shape), strict=True):
+            given = [shapes[name] for name in node.inputs]
+            shapes[node.name] = row.output_shape
+            rows.append(row)
+            yield row if params is None else _with_weights(row, node, given, params)
+        self._known.clear()
+        self._known[shape] = tuple(rows)
+
+    @cached_property
+    def _known(self) -> dict[Shape, tuple[Row, ...]]:
+        """The rows of the last shape that flowed to the end: they are asked for again and again."""
+        return {}
+
+    def _flow(self, shape: Shape) -> Iterator[Row]:
+        """Work out row by row, without looking at weights."""
         shapes: dict[str, Shape] = {INPUT: shape}
         fields: dict[str, Field] = {INPUT: Field.of_input((shape[1], shape[2]))}
         for index, node in enumerate(self.nodes, start=1):
@@ -158,14 +175,9 @@ class Pipeline:
                 field = Field.after(seen, layer.reads(*given), output)
                 window = layer.window(given[0])
                 specs = layer.param_shapes(*given)
-                if isinstance(params, dict):  # a file's are read one by one, when they are needed
-                    _check_shapes(specs, _given(node, specs, params))
             except CnnvizError as error:
                 raise error.within(f"stage {index} {node.name}") from None
             shapes[node.name], fields[node.name] = output, field
-            origin = layer.weights_from if specs else None
-            if params is not None and any(f"{node.name}.{name}" in params for name in specs):
-                origin = "loaded"
             yield Row(
                 index=index,
                 name=node.name,
@@ -186,7 +198,7 @@ class Pipeline:
                 effective_stride=field.effective_stride,
                 effective_padding=field.effective_padding,
                 memory_bytes=4 * prod(output),
-                weights=origin,
+                weights=layer.weights_from if specs else None,
                 contamination=layer.contamination(given[0]),
             )
 
@@ -505,6 +517,18 @@ def settings_of(layer: Layer) -> dict[str, object]:
     return {
         field.name: json_value(getattr(layer, field.name)) for field, _ in options_of(type(layer))
     }
+
+
+def _with_weights(row: Row, node: Node, given: Sequence[Shape], params: Params) -> Row:
+    """Return a row that says whether its weights are loaded; CnnvizError if they do not fit."""
+    specs = node.layer.param_shapes(*given)
+    if isinstance(params, dict):  # a file's are read one by one, when they are needed
+        try:
+            _check_shapes(specs, _given(node, specs, params))
+        except CnnvizError as error:
+            raise error.within(f"stage {row.index} {node.name}") from None
+    loaded = any(f"{node.name}.{name}" in params for name in specs)
+    return replace(row, weights="loaded") if loaded else row
 
 
 def _check_shapes(specs: Mapping[str, ParamSpec], own: Params) -> None:

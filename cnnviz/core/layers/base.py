@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
@@ -205,13 +206,15 @@ def plane(shape: Shape) -> Pair:
     return (shape[1], shape[2])
 
 
-def options_of(layer: type[Layer]) -> list[tuple[dataclasses.Field[Any], Option]]:
+@cache
+def options_of(layer: type[Layer]) -> tuple[tuple[dataclasses.Field[Any], Option], ...]:
     """Return a layer's fields with their options, in the order of its positional arguments."""
     fields = {field.name: field for field in dataclasses.fields(layer)}
     names = [*layer.order, *(name for name in fields if name not in layer.order)]
-    return [(fields[name], fields[name].metadata["option"]) for name in names]
+    return tuple((fields[name], fields[name].metadata["option"]) for name in names)
 
 
+@cache
 def read_default(layer: type[Layer], field: dataclasses.Field[Any]) -> Any:
     """Return a field's default as its reader makes it, or MISSING."""
     if field.default is dataclasses.MISSING:

@@ -119,7 +119,7 @@ class LocalPool(Bordered, Layer):
         back = np.zeros((x.shape[0], high, wide), np.float32)
         if self.mode == "avg":
             down, along = window.counts(size, include_pad=self._counts_padding)
-            gradient = gradient / (down[:, None] * along).astype(np.float32)
+            gradient = np.divide(gradient, down[:, None] * along, dtype=np.float32)
         padded = padded_band(
             x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
             hangs=wide - pads[1] - size[1] - pads[3],
