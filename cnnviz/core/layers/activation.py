@@ -372,6 +372,15 @@ curve(
     lambda x, _y, _: 1 / (F(1) + np.abs(x)) ** 2,
 )
 curve(
+    "hardshrink",
+    "x if |x| > lambd else 0",
+    "set what is weak to 0, whatever its sign: noise of a signed map",
+    "Hard shrinkage: Donoho & Johnstone, Biometrika 1994.",
+    lambda x, o: np.where(np.abs(x) <= F(o.lambd), F(0), x),
+    lambda x, _, o: np.abs(x) > F(o.lambd),
+    lambd=option(number(least=0), "the largest magnitude that is set to 0", default=0.5),
+)
+curve(
     "abs",
     "|x|",
     "how strong, whatever the sign",
