@@ -259,7 +259,7 @@ def explain(
     CnnvizError
         If the pipeline does not fit, or the stage has no such cell.
     """
-    return next(_trace(pipeline, x, stage, at, params, seed, None, deep=False))
+    return next(trace(pipeline, x, stage, at, params, seed=seed, deep=False))
 
 
 def trace(
@@ -271,35 +271,13 @@ def trace(
     *,
     seed: int = 0,
     held: Mapping[str, Tensor] | None = None,
+    deep: bool = True,
 ) -> Iterator[Explanation]:
     """Explain a value, then the one that brings most to it, and so on back to the input.
 
-    Parameters and errors are those of `explain`; `held` are outputs that are computed already:
-    those of `read_stages`.
+    Parameters and errors are those of `explain`; `held` are the outputs of `read_stages`, where
+    they are computed already. Without `deep` only what the first explanation needs is computed.
     """
-    return _trace(pipeline, x, stage, at, params, seed, held, deep=True)
-
-
-def read_stages(pipeline: Pipeline, stage: str, *, deep: bool) -> set[str]:
-    """Return what a stage reads; with `deep` what those read, too, and so on to the input."""
-    found = {stage}
-    for node in reversed(pipeline.nodes):
-        if node.name in found and (deep or node.name == stage):
-            found.update(node.inputs)
-    return found - {stage}
-
-
-def _trace(
-    pipeline: Pipeline,
-    x: Tensor | Samples,
-    stage: str,
-    at: tuple[int, ...],
-    params: Params | None,
-    seed: int,
-    held: Mapping[str, Tensor] | None,
-    *,
-    deep: bool,
-) -> Iterator[Explanation]:
     x = as_input(x)
     rows = {row.name: row for row in pipeline.rows(x.shape, params)}
     stage = _named(pipeline, stage)
@@ -324,6 +302,15 @@ def _trace(
         if node.inputs[source] == INPUT:
             return
         node = nodes[node.inputs[source]]
+
+
+def read_stages(pipeline: Pipeline, stage: str, *, deep: bool) -> set[str]:
+    """Return what a stage reads; with `deep` what those read, too, and so on to the input."""
+    found = {stage}
+    for node in reversed(pipeline.nodes):
+        if node.name in found and (deep or node.name == stage):
+            found.update(node.inputs)
+    return found - {stage}
 
 
 def heaviest(arithmetic: Arithmetic) -> tuple[int, tuple[int, ...]] | None:

@@ -166,10 +166,11 @@ class AxisField(NamedTuple):
         first, last = reach.at(positions)
         counts = (last - first) // reach.step + 1
         most = int(counts.max())
-        taps = np.arange(most)
         if most > 2 * self.period:  # the farthest pixels are seen within a period of either end
-            taps = np.concatenate([taps[: self.period], taps[-self.period :]])
-            taps = np.where(taps < self.period, taps, taps - most + counts[:, None])
+            near = np.arange(self.period)
+            taps = np.concatenate([np.tile(near, (len(counts), 1)), counts[:, None] - 1 - near], 1)
+        else:
+            taps = np.arange(most)
         read = first[:, None] + taps * reach.step
         low, high = self.at(read)
         seen = (taps >= 0) & (taps < counts[:, None]) & (low <= high)

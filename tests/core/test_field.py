@@ -95,6 +95,8 @@ def test_a_vectors_magnitude_sees_everything():
     "text",
     [
         "upsample(1000000) -> upsample(999983) -> conv(1, 3) -> gap",
+        "upsample(1000000) -> upsample(999983) -> adaptive_avgpool(7) -> conv(1, 2)",
+        "upsample(1000000) -> upsample(999983) -> adaptive_avgpool(32) -> conv(1, 2)",
         "conv_transpose(1, 1000000, stride=999983, dilation=7) -> conv(1, 2, dilation=1000000)",
         "resize(size=(999983, 999979)) -> maxpool(4000, 1) -> resize(size=(7, 999961))",
         "resize(size=(999983, 3)) as a -> from(input) -> upsample((999983, 3)) -> maximum(a)",

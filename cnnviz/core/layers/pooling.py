@@ -120,10 +120,11 @@ class LocalPool(Bordered, Layer):
         if self.mode == "avg":
             down, along = window.counts(size, include_pad=self._counts_padding)
             gradient = np.divide(gradient, down[:, None] * along, dtype=np.float32)
-        padded = padded_band(
-            x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
-            hangs=wide - pads[1] - size[1] - pads[3],
-        )  # fmt: skip
+        else:
+            padded = padded_band(
+                x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
+                hangs=wide - pads[1] - size[1] - pads[3],
+            )  # fmt: skip
         rest = output.copy()
         for i, j in np.ndindex(*window.kernel_size):
             cells = (
