@@ -25,8 +25,11 @@ Indices = NDArray[np.intp]
 CLIPPED = "clipped"
 """In place of a padding mode: positions beyond the edge are the edge's own."""
 
-PHASES = 1 << 12
-"""Positions after which a field repeats itself, at most; else it is known position by position."""
+PHASES = 1 << 10
+"""Positions after which a field repeats itself, at most: of a longer period the first ones count.
+
+No network comes near; it keeps a table of absurd sizes instant.
+"""
 
 
 class Reach(NamedTuple):
@@ -123,7 +126,9 @@ class AxisField(NamedTuple):
     def through(self, reach: Reach | None, positions: int) -> AxisField:
         """Return the field of `positions` that read these as `reach` says."""
         if reach is ALL:
-            first, last = self.at(np.arange(self.positions))
+            count = min(self.period, self.positions)  # the farthest are seen within a period
+            ends = np.arange(count)
+            first, last = self.at(np.concatenate([ends, ends + self.positions - count]))
             seen = first <= last
             low, high = (int(first[seen].min()), int(last[seen].max())) if seen.any() else (0, -1)
             return self._replace(first=low, last=high, shift=0, period=1, positions=positions)
@@ -150,8 +155,9 @@ class AxisField(NamedTuple):
             )
         period = reach.period * (self.period // gcd(self.period, reach.shift))
         shift = self.shift * reach.shift * period // (reach.period * self.period)
-        if period > max(PHASES, positions):
-            period, shift = positions, round(shift * positions / period)
+        if period > PHASES:
+            known = min(positions, PHASES)
+            period, shift = known, round(Fraction(shift * known, period))
         first, last = self._ends(reach, np.arange(period))
         return _repeating(jump, first, last, shift, period, after, positions)
 
@@ -178,7 +184,7 @@ class AxisField(NamedTuple):
         """Return how many pixels further on `other` sees at each position; None if not alike."""
         if self.jump != other.jump:
             return None
-        at = np.arange(min(lcm(self.period, other.period), self.positions))
+        at = np.arange(min(lcm(self.period, other.period), self.positions, PHASES))
         (low, high), (first, last) = self.at(at), other.at(at)
         by = int(first[0] - low[0])
         return by if (first - low == by).all() and (last - high == by).all() else None
@@ -194,14 +200,14 @@ class AxisField(NamedTuple):
         positions = max(self.positions, other.positions)
         period = lcm(self.period, other.period)
         if self.shift * other.period != other.shift * self.period or period > PHASES:
-            period = positions  # they part: known position by position
+            period = min(positions, PHASES)  # they part: known position by position
         at = np.arange(period)
         (low, high), (first, last) = self.at(at), other.at(at)
         blind, unseen = low > high, first > last
         one = np.where(blind, first, np.where(unseen, low, np.minimum(low, first)))
         two = np.where(blind, last, np.where(unseen, high, np.maximum(high, last)))
         wide = self if self.shift else other
-        shift = round(wide.shift * period / wide.period)
+        shift = round(Fraction(wide.shift * period, wide.period))
         after = max(self.after, other.after)
         return _repeating(wide.jump, one, two, shift, period, after, positions)
 

@@ -11,12 +11,15 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache, partial
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnviz.errors import RequestError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Item = TypeVar("Item")
 Worker = Callable[[Item], object]
@@ -46,6 +49,8 @@ def thread_count() -> int:
     """Return how many threads a call with enough work uses."""
     return available_threads() if _limit is None else _limit
 
+
+MOST = 256  # helping threads of a process, however many its callers ask for
 
 MEMORY = 64 << 20
 """Bytes that the threads of one call may take together, beside its input and output."""
@@ -88,82 +93,12 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
         _share(iter(items), make_worker, helpers)
 
 
-class _Helper:
-    """A thread that waits for work: waking one takes half as long as starting one."""
-
-    def __init__(self) -> None:
-        self._called, self._finished = threading.Lock(), threading.Lock()
-        self._called.acquire()
-        self._finished.acquire()
-        self._work: Callable[[], object] = bool
-        self._thread = threading.Thread(target=self._live, daemon=True, name="cnnviz")
-        self._thread.start()
-
-    def _live(self) -> None:
-        while True:
-            self._called.acquire()
-            self._work()
-            self._work = bool  # keep nothing of it alive
-            self._finished.release()
-
-    def begin(self, work: Callable[[], object], processors: set[int]) -> None:
-        """Start on something that raises nothing, on one of some processors; if empty, any."""
-        if processors and self._thread.native_id:
-            with suppress(OSError):  # not everyone may ask for it
-                os.sched_setaffinity(self._thread.native_id, processors)
-        self._work = work
-        self._called.release()
-
-    def wait(self) -> None:
-        """Wait until it is done."""
-        self._finished.acquire()
-
-
-_idle: list[_Helper] = []
-
-
-def _hire() -> _Helper:
-    try:
-        return _idle.pop()
-    except IndexError:
-        return _Helper()
-
-
-@contextmanager
-def _apart() -> Iterator[set[int]]:
-    """Keep the calling thread on its processor and yield the others, for its helpers.
-
-    A thread that wakes another often finds it beside itself on one processor, for milliseconds
-    that are all there is to do. Yields nothing where a system cannot tell.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        yield set()
-        return
-    allowed = os.sched_getaffinity(0)
-    others = allowed - {_processor()}
-    if not others or others == allowed:
-        yield set()
-        return
-    with suppress(OSError):
-        os.sched_setaffinity(0, allowed - others)
-    try:
-        yield others
-    finally:
-        with suppress(OSError):
-            os.sched_setaffinity(0, allowed)
-
-
 @cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
+def _pool() -> ThreadPoolExecutor:
+    """Return the helpers: a thread is started when all others are busy, and waits for work then."""
+    from concurrent.futures import ThreadPoolExecutor  # logging comes with it, which takes time
 
-
-def _processor() -> int:
-    """Return the number of the processor this thread runs on; -1 if the system does not tell."""
-    try:
-        return int(_libc().sched_getcpu())
-    except AttributeError:
-        return -1
+    return ThreadPoolExecutor(MOST, "cnnviz")
 
 
 def _share(rest: Iterator[Any], make_worker: Callable[[], Worker[Any]], count: int) -> None:
@@ -172,29 +107,25 @@ def _share(rest: Iterator[Any], make_worker: Callable[[], Worker[Any]], count: i
     def work() -> None:
         try:
             worker = make_worker()
-            for item in rest:  # one iterator for all: each item goes to whoever is free
+            for item in rest:  # one iterator for all: each item goes to whichever thread is free
                 if errors:
                     return
                 worker(item)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
             errors.append(error)
 
-    helpers: list[_Helper] = []
+    helpers: list[Future[None]] = []
     try:
-        with _apart() as others:
-            for _ in range(count):
-                helper = _hire()
-                # NumPy's errstate is part of the context, which threads do not inherit.
-                helper.begin(partial(copy_context().run, work), others)
-                helpers.append(helper)  # only now: who has not begun must not be waited for
-            work()
+        # NumPy's errstate is part of the context, which threads do not inherit.
+        helpers.extend(_pool().submit(copy_context().run, work) for _ in range(count))
+        work()
     except BaseException as error:  # Ctrl-C between two lines: the others stop at their next item
         errors.append(error)
         raise
     finally:
         for helper in helpers:
-            helper.wait()
-        _idle.extend(helpers)
+            if not helper.cancel():  # one that has not begun finds nothing left to do
+                helper.result()
     if errors:
         raise errors[0]
 
@@ -234,7 +165,7 @@ def single_threaded_blas() -> Iterator[None]:
 def _start_over() -> None:
     """Forget, in a child process, the threads of its parent and what they held."""
     global _lock, _held
-    _idle.clear()
+    _pool.cache_clear()
     control, held = _blas(), _held
     _lock, _held = threading.Lock(), 0
     if held and control is not None:

@@ -1,5 +1,8 @@
 """What layers read and how far back stages see: against marking every pixel."""
 
+import tracemalloc
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
@@ -86,6 +89,27 @@ def test_a_vectors_magnitude_sees_everything():
     rows = list(parse("flatten -> magnitude").rows((2, 6, 5)))
     assert rows[1].output_shape == (1,)
     assert rows[1].receptive_field == (6, 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "upsample(1000000) -> upsample(999983) -> conv(1, 3) -> gap",
+        "conv_transpose(1, 1000000, stride=999983, dilation=7) -> conv(1, 2, dilation=1000000)",
+        "resize(size=(999983, 999979)) -> maxpool(4000, 1) -> resize(size=(7, 999961))",
+        "resize(size=(999983, 3)) as a -> from(input) -> upsample((999983, 3)) -> maximum(a)",
+    ],
+)
+def test_absurd_sizes_take_no_memory(text):
+    """Whether or not the last stage fits."""
+    tracemalloc.start()
+    try:
+        rows = parse(text).rows((1, 224, 224))
+        with suppress(CnnvizError):
+            assert all(row.receptive_field[0] >= 1 for row in rows)
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
 
 
 AXES = st.builds(

@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from cnnviz.core.engine.heap import keep_pages
 from cnnviz.core.threads import available_threads, thread_count
 from cnnviz.errors import RequestError, unknown
 
@@ -210,5 +209,4 @@ def plan_for(
         algorithm = wanted.name
     plan = choose(algorithms, problem, precision=now.precision, algorithm=algorithm)
     note_algorithm(plan.algorithm)
-    keep_pages()
     return plan

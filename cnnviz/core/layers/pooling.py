@@ -124,7 +124,7 @@ class LocalPool(Bordered, Layer):
             x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
             hangs=wide - pads[1] - size[1] - pads[3],
         )  # fmt: skip
-        taken = np.zeros(output.shape, np.bool_)
+        rest = output.copy()
         for i, j in np.ndindex(*window.kernel_size):
             cells = (
                 slice(None),
@@ -135,10 +135,10 @@ class LocalPool(Bordered, Layer):
                 back[cells] += gradient
             elif self.mode == "lp":
                 back[cells] += gradient * _norm_slope(padded[cells], output, self._norm)
-            else:  # the first of equal ones has won
-                won = (padded[cells] == output) & ~taken
-                back[cells] += np.where(won, gradient, np.float32(0))
-                taken |= won
+            else:  # the first of equal ones has won, and then none equals NaN
+                won = padded[cells] == rest
+                np.add(back[cells], gradient, out=back[cells], where=won)
+                np.copyto(rest, np.nan, where=won)
         return (fold(back, pads, size, self.padding_mode),)
 
     @property

@@ -23,7 +23,7 @@ from cnnviz.core.derivation import (
     signed,
     size_lines,
 )
-from cnnviz.core.field import CLIPPED, PHASES, SAME, Indices, Reach, Reads
+from cnnviz.core.field import CLIPPED, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import (
     Layer,
     options_of,
@@ -33,7 +33,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.layers.bordered import Bordered
-from cnnviz.core.options import Padding, choice, factors, option, optional, pair
+from cnnviz.core.options import LARGEST, Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError
@@ -335,7 +335,7 @@ class Resize(Resampling):
         axes = []
         for line in self._axes(shapes[0]):
             first, second = _COORDINATES[self.coordinates](np.arange(2.0), line)
-            jump = Fraction(float(second - first)).limit_denominator(PHASES)
+            jump = Fraction(float(second - first)).limit_denominator(LARGEST)
             ends = partial(self._ends, line)
             axes.append(Reach(jump.numerator, 0, 0, 1, jump.denominator, ends, CLIPPED))
         return ((SAME, *axes),)

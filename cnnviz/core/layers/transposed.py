@@ -20,9 +20,6 @@ from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
 
-UNMET = np.iinfo(np.intp).min
-"""In place of an input's position: none meets that cell of the kernel."""
-
 
 @register
 @settings
@@ -187,18 +184,15 @@ class ConvTranspose(Grouped, Convolution):
 
     def _met(self, axis: int, before: int, at: Indices) -> tuple[Indices, Indices]:
         """Return the first and last input that meets each output; (0, −1) where none does."""
-        found = self._inputs(axis, before, at)
-        met = found != UNMET
-        first = np.where(met, found, np.iinfo(np.intp).max).min(axis=1)
-        last = np.where(met, found, np.iinfo(np.intp).min).max(axis=1)
-        none = first > last
-        return np.where(none, 0, first), np.where(none, -1, last)
-
-    def _inputs(self, axis: int, before: int, at: Indices) -> Indices:
-        """Return the input that meets each cell of the kernel, (outputs, kernel), or UNMET."""
-        cells = np.arange(self.size[axis]) * self.dilation[axis]
-        found, rest = np.divmod((at + before)[:, None] - cells, self.stride[axis])
-        return np.where(rest == 0, found, UNMET)
+        count, stride, step = self.size[axis], self.stride[axis], self.dilation[axis]
+        repeat = stride // gcd(stride, step)  # cells of the kernel until one stands as this one
+        cells = np.arange(min(count, repeat))
+        own = np.full(stride, -1)  # the first cell that can meet an output, by its phase
+        own[cells * step % stride] = cells
+        low = own[(at + before) % stride]
+        high = low + (count - 1 - low) // repeat * repeat
+        first, last = ((at + before - cell * step) // stride for cell in (high, low))
+        return np.where(low < 0, 0, first), np.where(low < 0, -1, last)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the products of the inputs whose windows cover one output."""
@@ -207,8 +201,9 @@ class ConvTranspose(Grouped, Convolution):
         channels = np.arange(k // each * depth, (k // each + 1) * depth)
         pads, met = self.crop(plane(x.shape))[1], []
         for axis, side in enumerate(plane(x.shape)):
-            found = self._inputs(axis, pads[axis], np.array([place[axis]]))[0]
-            met.append(np.where((found >= 0) & (found < side), found, -1))
+            cells = np.arange(self.size[axis]) * self.dilation[axis]
+            found, rest = np.divmod(place[axis] + pads[axis] - cells, self.stride[axis])
+            met.append(np.where((rest == 0) & (found >= 0) & (found < side), found, -1))
         rows, columns = met
         c, i, j = (
             one.reshape(-1)
