@@ -280,21 +280,14 @@ def check_shift(
         raise RequestError(
             f"the shift is {by} pixels", hint="give a whole number from 1: --by 8 shifts by 1 … 8"
         )
-    if mode == "circular":
-        if by > (largest := _largest(shape, axis, mode)):
-            raise CnnvizError(
-                f"a shift by {by} is more than the picture's {largest} {_SIDES[axis]}",
-                hint=f"--by can be 1 to {largest} here",
-            )
-        return
-    problem = _problem(pipeline, shape, by, axis, params)
+    problem = _problem(pipeline, shape, by, axis, mode, params)
     if problem is None:
         return
     fits = largest_shift(pipeline, shape, by, axis, mode, params) or largest_shift(
         pipeline, shape, by + TRIED, axis, mode, params
     )
     smaller = range(1, min(fits, TRIED + 1))
-    every = all(_problem(pipeline, shape, one, axis, params) is None for one in smaller)
+    every = all(_problem(pipeline, shape, one, axis, mode, params) is None for one in smaller)
     hint = f"--by can be 1 to {fits} here" if every else f"--by {fits} fits here"
     raise CnnvizError(problem, hint=hint if fits else "--mode circular keeps the picture's size")
 
@@ -315,48 +308,47 @@ def largest_shift(
     Crops of some sizes may fit a pipeline where larger ones do not (2 poolings and 2 upsamplings
     want multiples of 4): the largest `TRIED` are tried one by one, smaller ones by halving.
     """
-    largest = min(most, _largest(shape, axis, mode))
-    if mode == "circular":
-        return largest
+    largest = min(most, *_moved_sides(shape, axis))
     last = max(largest - TRIED, 0)
     for by in range(largest, last, -1):
-        if _problem(pipeline, shape, by, axis, params) is None:
+        if _problem(pipeline, shape, by, axis, mode, params) is None:
             return by
     fits, fails = 0, last + 1
     while fails - fits > 1:
         middle = (fits + fails) // 2
-        if _problem(pipeline, shape, middle, axis, params) is None:
+        if _problem(pipeline, shape, middle, axis, mode, params) is None:
             fits = middle
         else:
             fails = middle
     return fits
 
 
-def _largest(shape: Shape, axis: Axis, mode: Mode) -> int:
-    """Return the largest shift that leaves something of the picture alone."""
-    sides = [length for length, moves in zip(shape[1:], _DIRECTIONS[axis], strict=True) if moves]
-    return min(sides) - (mode == "crop")
-
-
 def _problem(
-    pipeline: Pipeline, shape: Shape, by: int, axis: Axis, params: Params | None
+    pipeline: Pipeline, shape: Shape, by: int, axis: Axis, mode: Mode, params: Params | None
 ) -> str | None:
-    """Say why crops for a shift by so many pixels are too small, if they are."""
+    """Say why the picture is too small to be shifted by so many pixels, if it is."""
+    smallest = min(_moved_sides(shape, axis))
+    if mode == "circular":
+        large = f"a shift by {by} is more than the picture's {smallest} {_SIDES[axis]}"
+        return large if by > smallest else None
+    if by >= smallest:
+        return f"crops for a shift by {by} leave nothing of the {shape[1]}×{shape[2]} picture"
     down, right = _DIRECTIONS[axis]
     height, width = shape[1] - by * down, shape[2] - by * right
-    if height < 1 or width < 1:
-        return f"crops for a shift by {by} leave nothing of the {shape[1]}×{shape[2]} picture"
+    crops = f"crops for a shift by {by} are {height}×{width}"
     try:
         needed = pipeline.param_specs((shape[0], height, width))
     except CnnvizError as error:
-        return f"crops for a shift by {by} are {height}×{width}: {error.message}"
+        return f"{crops}: {error.message}"
     for key, spec in pipeline.param_specs(shape).items():
         if key in (params or {}) and spec != needed[key]:
-            return (
-                f"crops for a shift by {by} are {height}×{width}, but {key} is {spec.shape}, made "
-                f"for {shape[1]}×{shape[2]} pictures"
-            )
+            return f"{crops}, but {key} is {spec.shape}, made for {shape[1]}×{shape[2]} pictures"
     return None
+
+
+def _moved_sides(shape: Shape, axis: Axis) -> list[int]:
+    """Return the lengths of the sides along which the picture moves."""
+    return [length for length, moves in zip(shape[1:], _DIRECTIONS[axis], strict=True) if moves]
 
 
 # --- turned --------------------------------------------------------------------------------------
