@@ -323,7 +323,7 @@ def furthest_apart(a: Tensor, b: Tensor) -> list[int]:
 class Side(NamedTuple):
     """One of the two pipelines."""
 
-    name: str  # what it is called where it is told to people
+    name: str  # what people call it
     text: str
     shape: Shape  # of its input
     entries: tuple[Row | Stage, ...]

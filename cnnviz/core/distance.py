@@ -91,7 +91,8 @@ class Reference:
         low, high = _ORDINARY
         ordinary = low < self.energy.sum() / old.size < high
         blocks = list(_blocks(old.shape))
-        largest = max(new[channels, top:bottom].size for channels, top, bottom in blocks)
+        channels, first, last = blocks[0]  # no other is larger
+        largest = old[channels, first:last].size
 
         def make_worker() -> Callable[[tuple[slice, int, int]], tuple[float, float]]:
             room = np.empty(largest, np.float32 if ordinary else np.float64)
@@ -104,11 +105,9 @@ class Reference:
                     for (first, stop, down), columns in parts
                     if max(first, top) < min(stop, bottom)
                 ]
+                after, before = new[channels], old[channels]
                 own, moved = (
-                    _square_sum(
-                        [(part.of_new(new[channels]), part.of_old(old[channels])) for part in each],
-                        room,
-                    )
+                    _square_sum([(part.of_new(after), part.of_old(before)) for part in each], room)
                     for each in ([every], within)
                 )
                 return own, moved

@@ -212,7 +212,7 @@ def _names(stages: Sequence[_Stage]) -> str:
 
 
 def _edge(stage: _Stage) -> str | None:
-    """Speak of a sliding window whose maps do not move along, though what it reads does."""
+    """Describe a sliding window whose maps do not move along, though what it reads does."""
     error, row = stage.equivariance, stage.row
     if row is None or row.kernel_size is None or error is None or error <= ROUNDING:
         return None
@@ -230,7 +230,7 @@ def _edge(stage: _Stage) -> str | None:
 
 
 def _strides(stages: Sequence[_Stage]) -> list[str]:
-    """Speak of the coarsest grid, and of the first stride that does not divide its map."""
+    """Describe the coarsest grid, and the first stride that does not divide its map."""
     coarse = [stage for stage in stages if (stage.stride or 0) > 1 and stage.has_places]
     coarsest = max(coarse, key=lambda stage: stage.stride or 0, default=None)
     odd = next((stage for stage in stages if stage.odd_size), None)
@@ -288,7 +288,7 @@ def _pooled_away(stage: _Stage) -> str | None:
 
 
 def _turning(stage: _Stage) -> str | None:
-    """Speak of a convolution, which moves along with shifts but hardly with rotations."""
+    """Describe a convolution, which moves along with shifts but hardly with rotations."""
     error, change = stage.errors.equivariance[-1], stage.errors.invariance[-1]
     if stage.layer is None or stage.layer.family != "convolution" or error is None:
         return None
@@ -329,7 +329,7 @@ _Sentences = Callable[[Sequence[_Stage]], list[str]]
 
 
 def _each(say: Callable[[_Stage], str | None], most: int = 1) -> _Sentences:
-    """Speak of the first stages of which there is something to say."""
+    """Describe the first stages of which there is something to say."""
     return lambda stages: list(islice(filter(None, map(say, stages)), most))
 
 

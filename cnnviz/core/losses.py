@@ -80,7 +80,7 @@ def losses_of(layer: Layer, x: Tensor, output: Tensor) -> Losses:
 
 
 def picks_winners(layer: Layer) -> bool:
-    """Tell whether a layer hands one value of each window on, so that it has `winners`."""
+    """Return whether a layer hands one value of each window on, so that it has `winners`."""
     return isinstance(layer, (LocalPool, GlobalPool, AdaptivePool)) and layer.mode in _SIGNS
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.field import Indices
 from cnnviz.core.types import Pair, Tensor
+
+Read = Callable[[Tensor], NDArray[np.float32]]
+"""What makes of a map (H, W) its values, (N,), at points between its pixels."""
 
 
 def rotate(x: Tensor, degrees: float) -> Tensor:
@@ -29,46 +33,46 @@ def rotate(x: Tensor, degrees: float) -> Tensor:
     Tensor
         (C, H, W), float32.
     """
-    every = np.indices(x.shape[1:]).reshape(2, -1)
-    return np.stack(list(turned_values(x, degrees, every))).reshape(x.shape)
+    size = (x.shape[1], x.shape[2])
+    read = turned_values(size, degrees, np.indices(size).reshape(2, -1))
+    return np.stack([read(plane) for plane in x]).reshape(x.shape)
 
 
 def turned_values(
-    maps: Tensor, degrees: float, at: Indices, jumps: tuple[float, float] = (1.0, 1.0)
-) -> Iterator[NDArray[np.float32]]:
-    """Yield what each of (C, H, W) maps turned holds at positions, (2, N) rows and columns: (N,).
+    size: Pair, degrees: float, at: Indices, jumps: tuple[float, float] = (1.0, 1.0)
+) -> Read:
+    """Return what reads of a map (H, W) its values, (N,), where it is turned to.
+
+    They are those of the turned map at the positions `at`, (2, N) rows and columns.
 
     With y down, turning by −θ finds where a turned pixel comes from:
     ``x' = x cos θ − y sin θ, y' = x sin θ + y cos θ``, both from the centre, in pixels of the
     picture, of which `jumps` lie between rows and between columns.
     """
-    size = maps.shape[1:]
-    centre = [(length - 1) / 2 for length in size]
-    y, x = ((at[axis] - centre[axis]) * jumps[axis] for axis in (0, 1))
-    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    sources = ((x * s + y * c) / jumps[0], (x * c - y * s) / jumps[1])
-    inside = [np.clip(sources[axis] + centre[axis], 0, size[axis] - 1) for axis in (0, 1)]
-    top, left = (
-        np.minimum(place.astype(np.intp), max(length - 2, 0))
-        for place, length in zip(inside, size, strict=True)
-    )
-    down, right = inside[0] - top, inside[1] - left
-    below, beside = size[1] if size[0] > 1 else 0, 1 if size[1] > 1 else 0
-    first = top * size[1] + left
-    corners = [
-        (first, (1 - down) * (1 - right)),
-        (first + beside, (1 - down) * right),
-        (first + below, down * (1 - right)),
-        (first + below + beside, down * right),
-    ]
-    corners = [(place, weight.astype(np.float32)) for place, weight in corners]
-    for plane in maps:
+    (y, x), (c, s) = at, (math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
+    middle = [(length - 1) / 2 for length in size]
+    y, x = (y - middle[0]) * jumps[0], (x - middle[1]) * jumps[1]
+    lows, parts = [], []
+    for axis, source in enumerate((x * s + y * c, x * c - y * s)):
+        inside = np.clip(source / jumps[axis] + middle[axis], 0, size[axis] - 1)
+        lows.append(np.minimum(inside.astype(np.intp), max(size[axis] - 2, 0)))
+        parts.append(inside - lows[axis])
+    first = lows[0] * size[1] + lows[1]
+    ways = [size[1] if size[0] > 1 else 0, 1 if size[1] > 1 else 0]  # to the row and column after
+    corners = []
+    for down, right in product((0, 1), (0, 1)):
+        weight = (parts[0] if down else 1 - parts[0]) * (parts[1] if right else 1 - parts[1])
+        corners.append((first + down * ways[0] + right * ways[1], weight.astype(np.float32)))
+
+    def read(plane: Tensor) -> NDArray[np.float32]:
         flat = np.ascontiguousarray(plane).reshape(-1)
         total = np.zeros(first.size, np.float32)
         with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
             for place, weight in corners:
                 total += flat[place] * weight
-        yield total
+        return total
+
+    return read
 
 
 def disc(size: Pair, jumps: tuple[float, float] = (1.0, 1.0)) -> Indices:

@@ -11,14 +11,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from cnnviz.core.distance import Maps, Reference, moved_parts, relative
+from cnnviz.core.field import Indices
 from cnnviz.core.layers.arrange import Transpose
 from cnnviz.core.pipeline import INPUT, Pipeline, as_input
-from cnnviz.core.rotation import disc, rotate, turned_values
+from cnnviz.core.rotation import Read, disc, rotate, turned_values
 from cnnviz.core.types import Pair, Params, Samples, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
@@ -395,25 +397,27 @@ def rotation_errors(
     x = as_input(x)
     picture = x.tensor() if isinstance(x, Samples) else x
 
+    @lru_cache(maxsize=1)  # stages one after another mostly have the same grid
+    def sampled(size: Pair, angle: float, jumps: tuple[float, float]) -> tuple[Indices, Read]:
+        at = disc(size, jumps)
+        return at[0] * size[1] + at[1], turned_values(size, angle, at, jumps)
+
     def compare(angle: float, new: Maps, reference: Reference, grid: _Grid | None) -> _Pair:
         if grid is None:
             return None, relative(reference.distances(new)[0], float(reference.energy.sum()))
-        height, width = reference.energy.shape
         jumps = (abs(float(grid.jumps[0])), abs(float(grid.jumps[1])))
-        at = disc((height, width), jumps)
-        if not at.size:
-            return None, None
         # A map that shows the picture mirrored turns the other way.
         mirrored = (grid.turned + sum(jump < 0 for jump in grid.jumps)) % 2 == 1
-        expected = turned_values(reference.values, -angle if mirrored else angle, at, jumps)
-        places = at[0] * width + at[1]
+        places, read = sampled(reference.energy.shape, -angle if mirrored else angle, jumps)
+        if not places.size:
+            return None, None
         along = changed = 0.0
-        for after, before, moved in zip(
-            new.reshape(reference.values.shape), reference.values, expected, strict=True
+        for after, before in zip(
+            new.reshape(reference.values.shape), reference.values, strict=True
         ):
             values = after.reshape(-1)[places].astype(np.float64)
             with np.errstate(all="ignore"):
-                away, own = values - moved, values - before.reshape(-1)[places]
+                away, own = values - read(before), values - before.reshape(-1)[places]
                 along += float(away @ away)
                 changed += float(own @ own)
         energy = float(reference.energy.reshape(-1)[places].sum())
