@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from cnnviz.core.compare import with_convention as with_convention
+    from cnnviz.core.comparison import with_convention as with_convention
     from cnnviz.core.engine import computing as computing
     from cnnviz.core.engine import correlate as correlate
     from cnnviz.core.engine import pool as pool
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from cnnviz.view.render import draw_map as draw_map
 
 _HOMES = {
-    "cnnviz.core.compare": ("with_convention",),
+    "cnnviz.core.comparison": ("with_convention",),
     "cnnviz.core.engine": ("computing", "correlate", "pool"),
     "cnnviz.core.explanation": ("Explanation", "explain", "trace"),
     "cnnviz.core.field": ("Field",),

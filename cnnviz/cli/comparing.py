@@ -28,7 +28,7 @@ from cnnviz.cli.subject import (
     read_subject,
     repeatable,
 )
-from cnnviz.core.compare import (
+from cnnviz.core.comparison import (
     CONVENTIONS,
     Compared,
     Comparison,

@@ -108,7 +108,7 @@ class _Move(NamedTuple):
         rotate: float | None,
     ) -> _Move:
         """Fill in what is left open; RequestError for what does not go together."""
-        from cnnviz.core.shift.rotation import check_angle
+        from cnnviz.core.shift import check_angle
 
         if rotate is not None:
             flags = {"--by": by, "--axis": axis, "--mode": mode}
@@ -127,8 +127,7 @@ class _Move(NamedTuple):
 
     def settled(self, subjects: Mapping[str, Subject]) -> _Move:
         """Return it with a length; CnnvizError if a picture is too small to be shifted so far."""
-        from cnnviz.core.shift import largest_shift
-        from cnnviz.core.shift.translation import check_shift
+        from cnnviz.core.shift import check_shift, largest_shift
 
         if self.rotate is not None:
             return self
@@ -166,7 +165,7 @@ class _Move(NamedTuple):
     @property
     def passes(self) -> int:
         """How many times a pipeline runs."""
-        from cnnviz.core.shift.rotation import STEPS
+        from cnnviz.core.shift import STEPS
 
         return 1 + (self.pixels if self.rotate is None else STEPS)
 
@@ -211,7 +210,7 @@ def _tell(
     """Run the experiments; write the chart and shift.json; print."""
     from cnnviz.cli.console import counted, note
     from cnnviz.cli.subject import random_notes, repeatable
-    from cnnviz.core.shift import compared
+    from cnnviz.core.findings import compared
     from cnnviz.core.threads import thread_count
     from cnnviz.files.images.png import png_bytes
     from cnnviz.files.matrices import display_name
@@ -255,7 +254,7 @@ def _shortened(asked: _Move, move: _Move) -> list[str]:
 
 def _findings(subjects: Mapping[str, Subject], told: Mapping[str, MovementErrors]) -> list[str]:
     """Return what the experiments show, the sentences of two pipelines under their names."""
-    from cnnviz.core.shift import findings, rebuilt
+    from cnnviz.core.findings import findings, rebuilt
 
     return [
         f"{name}: {sentence}" if name else sentence

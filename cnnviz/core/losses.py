@@ -1,44 +1,27 @@
-"""What a network lets go of: which values win in pooling, which never do, and maps that are dead.
-
-Each value of a map is packed with its place into one whole number, so that the larger of two is
-the winner of both, ties and NaN included; and the largest of a window is found as its maximum is.
-"""
+"""What a network lets go of: values that win in no window of a pooling, and maps that are dead."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.border import BEYOND, NUMBER, padded_band, sources
-from cnnviz.core.engine import adaptive_bins
-from cnnviz.core.layers.base import Layer, plane, require_maps
+from cnnviz.core.border import BEYOND, NUMBER, sources
+from cnnviz.core.field import Indices, Reach
+from cnnviz.core.layers.base import Layer, require_maps
 from cnnviz.core.layers.pooling import AdaptivePool, GlobalPool, LocalPool
-from cnnviz.core.types import Losses, Pair, Tensor
-from cnnviz.core.window import Window
+from cnnviz.core.types import Losses, Tensor
 from cnnviz.errors import RequestError
 
-CELLS = 1 << 19  # packed at a time, as far as one row of windows allows: some 16 MB
+CELLS = 1 << 18  # looked at at a time, as far as one row of windows allows: some 6 MB
 
-Winners = NDArray[np.intp]
-_Packed = NDArray[np.int64]
-
-_ABSENT = np.iinfo(np.int64).min  # below every packed value, so that it never wins
-_PLACES = 1 << 32  # a packed value is its rank times so many, plus what its place is worth
-_NAN_RANK = np.iinfo(np.int32).max
+_SIGNS = {"max": np.float32(1), "min": np.float32(-1)}
 
 
-class _Part(NamedTuple):
-    """The winners of some maps' windows in some rows."""
-
-    maps: slice
-    rows: slice
-    winners: Winners  # (maps, rows, columns)
-
-
-def winners(x: Tensor, layer: Layer) -> Winners:
+def winners(x: Tensor, layer: Layer) -> Indices:
     """Return which value of its map each window of a pooling hands on.
 
     Of equal values the first in the window's order (row by row) wins, and a NaN beats everything,
@@ -66,9 +49,8 @@ def winners(x: Tensor, layer: Layer) -> Winners:
     CnnvizError
         If it does not fit the input.
     """
-    parts = _parts(x, layer)
     output = np.empty(layer.output_shape(x.shape), np.intp)
-    for part in parts:
+    for part in _parts(x, layer):
         output[part.maps, part.rows] = part.winners
     return output
 
@@ -76,21 +58,13 @@ def winners(x: Tensor, layer: Layer) -> Winners:
 def discarded(x: Tensor, layer: Layer) -> float:
     """Return the share of the input's values that win in no window of a pooling.
 
-    Parameters, ties and errors are those of `winners`; what is kept of it is one bit a value.
+    Parameters, ties and errors are those of `winners`.
     """
-    channels, height, width = x.shape
-    won, of = 0, slice(0, 0)
-    seen = np.zeros((0, 0), np.bool_)
+    maps = np.arange(len(x))[:, None]
+    won = np.zeros((len(x), x[0].size + 1), np.bool_)  # −1 is the last: no pixel's
     for part in _parts(x, layer):
-        if part.maps != of:  # all parts of some maps come one after another
-            won += int(np.count_nonzero(seen))
-            of = part.maps
-            seen = np.zeros((len(part.winners), height * width + 1), np.bool_)
-        maps = np.arange(len(part.winners))[:, None]
-        seen[maps, part.winners.reshape(len(maps), -1)] = True  # −1 is the last: no pixel's
-        seen[:, -1] = False
-    won += int(np.count_nonzero(seen))
-    return 1 - won / float(channels * height * width)
+        won[maps[part.maps], part.winners.reshape(len(part.winners), -1)] = True
+    return 1 - int(np.count_nonzero(won[:, :-1])) / float(x.size)
 
 
 def dead_maps(output: Tensor) -> int | None:
@@ -102,137 +76,120 @@ def dead_maps(output: Tensor) -> int | None:
 
 def losses_of(layer: Layer, x: Tensor, output: Tensor) -> Losses:
     """Return what a stage let go of, given the layer's (first) input and its output."""
-    return Losses(dead_maps(output), discarded(x, layer) if _mode(layer) else None)
+    return Losses(dead_maps(output), discarded(x, layer) if picks_winners(layer) else None)
 
 
 def picks_winners(layer: Layer) -> bool:
-    """Tell whether a layer hands one value of each window on, so that it has `winners`."""
-    return _mode(layer) is not None
+    """Return whether a layer hands one value of each window on, so that it has `winners`."""
+    return isinstance(layer, (LocalPool, GlobalPool, AdaptivePool)) and layer.mode in _SIGNS
 
 
-def _mode(layer: Layer) -> str | None:
-    """Return whether the largest or the smallest value wins; None if none does."""
-    mode = getattr(layer, "mode", None)
-    pools = isinstance(layer, (LocalPool, GlobalPool, AdaptivePool))
-    return mode if pools and mode in _SIGNS else None
+# --- finding them ------------------------------------------------------------------------------
+
+_PLACES = 1 << 32  # a packed value is its rank times so many, plus what its place is worth
+_NAN = np.iinfo(np.int32).max  # the rank of NaN
+_ABSENT = np.iinfo(np.int64).min  # below every packed value, so that it never wins
+
+_Packed = NDArray[np.int64]
 
 
-_SIGNS = {"max": 1, "min": -1}
+class _Part(NamedTuple):
+    """The winners of some maps' windows in some rows."""
+
+    maps: slice
+    rows: slice
+    winners: Indices  # (maps, rows, columns)
+
+
+class _Line(NamedTuple):
+    """An axis as windows read it, padding and all."""
+
+    pixels: Indices  # at each position the pixel's number; or NUMBER, or BEYOND
+    taps: Indices  # (taps, windows): the positions that each window reads, in order
+
+
+def _line(reach: Reach | None, count: int, length: int) -> _Line:
+    """Return an axis of `length` pixels as `count` windows read it.
+
+    Windows with fewer taps than others read their last one again. Zeros that pad never win, like
+    what lies beyond.
+    """
+    reach = Reach(0, 0, length - 1) if reach is None else reach
+    first, last = reach.at(np.arange(count))
+    steps = np.arange((last - first).max() // reach.step + 1)[:, None] * reach.step
+    line = np.arange(first[0], last[-1] + 1)
+    pixels = sources(line, length, (0, reach.after), reach.border)
+    if reach.border == "zeros":
+        pixels[pixels == NUMBER] = BEYOND
+    return _Line(pixels, np.minimum(first + steps, last) - first[0])
 
 
 def _parts(x: Tensor, layer: Layer) -> Iterator[_Part]:
-    """Yield the winners of all windows, a block of maps at a time, each from its first row on."""
-    mode = _mode(layer)
-    if mode is None:
+    """Yield the winners of all windows, some maps and some rows of windows at a time."""
+    if not picks_winners(layer):
         raise RequestError(
             f"{layer.name} picks no winner", hint="max and min pooling do: maxpool, minpool, …"
         )
-    layer.output_shape(require_maps(x.shape, layer.name))  # says what does not fit
-    if isinstance(layer, LocalPool):
-        return _sliding(x, layer, _SIGNS[mode])
-    size = layer.output_size if isinstance(layer, AdaptivePool) else (1, 1)
-    return _binned(x, size, _SIGNS[mode])
+    _, rows, columns = layer.output_shape(require_maps(x.shape, layer.name))
+    ((_, *reaches),) = layer.reads(x.shape)
+    down, along = map(_line, reaches, (rows, columns), x.shape[1:])
+    sign, number = _SIGNS[getattr(layer, "mode", "max")], getattr(layer, "pad_value", 0.0)
+    height, width = len(down.pixels), len(along.pixels)
+    together = max(1, CELLS // (height * width))
+    step = max(1, CELLS // width * rows // height)
+    for channel, first in product(range(0, len(x), together), range(0, rows, step)):
+        maps, windows = slice(channel, channel + together), slice(first, first + step)
+        taps = down.taps[:, windows]
+        start, stop = int(taps[0, 0]), int(taps[-1, -1]) + 1
+        of_row, of_column = down.pixels[start:stop], along.pixels
+        cells = x[maps].take(of_row, 1, mode="clip").take(of_column, 2, mode="clip")
+        cells[:, of_row == NUMBER] = number
+        cells[:, :, of_column == NUMBER] = number
+        packed = _pack(cells * sign)
+        packed[:, of_row == BEYOND] = _ABSENT
+        packed[:, :, of_column == BEYOND] = _ABSENT
+        # The largest of a window is the largest of its rows' largest: first along, then down.
+        best = _largest(_largest(packed, along.taps, 2), taps - start, 1)
+        down_at, along_at = np.divmod(_places(best), width)
+        row, column = of_row[down_at], of_column[along_at]
+        none = (row < 0) | (column < 0) | (best == _ABSENT)
+        yield _Part(maps, windows, np.where(none, NUMBER, row * x.shape[2] + column))
 
 
-def _sliding(x: Tensor, layer: LocalPool, sign: int) -> Iterator[_Part]:
-    window, size = layer.window(x.shape), plane(x.shape)
-    pads, (rows, columns) = window.pads(size), window.output_size(size)
-    down = _sources(layer.padding_mode, size[0], (pads[0], pads[2]), _reach(window, 0, rows))
-    along = _sources(layer.padding_mode, size[1], (pads[1], pads[3]), _reach(window, 1, columns))
-    hangs = max(0, len(along) - (pads[1] + size[1] + pads[3]))
-    together = max(1, CELLS // (len(down) * len(along)))
-    step = max(1, (CELLS // len(along) - window.extent[0]) // window.stride[0] + 1)
-    for channel in range(0, len(x), together):
-        maps = slice(channel, min(channel + together, len(x)))
-        for first in range(0, rows, step):
-            stop = min(first + step, rows)
-            start = first * window.stride[0]
-            end = (stop - 1) * window.stride[0] + window.extent[0]
-            band = padded_band(
-                x[maps], pads, start, end, layer.padding_mode, layer.pad_value, hangs=hangs
-            )
-            packed = _pack(band * np.float32(sign), np.arange(end - start) * len(along))
-            packed[:, down[start:end] == BEYOND] = _ABSENT
-            packed[:, :, along == BEYOND] = _ABSENT
-            best = _largest(packed, window, (stop - first, columns))
-            row, column = np.divmod(_places(best), len(along))
-            of_row, of_column = down[start:end][row], along[column]
-            found = np.where((of_row < 0) | (of_column < 0), -1, of_row * size[1] + of_column)
-            found[best == _ABSENT] = -1
-            yield _Part(maps, slice(first, stop), found)
-
-
-def _reach(window: Window, axis: int, count: int) -> int:
-    """Return how many padded cells of an axis `count` windows span."""
-    return (count - 1) * window.stride[axis] + window.extent[axis]
-
-
-def _sources(mode: str, length: int, pads: Pair, reach: int) -> Winners:
-    """Return which pixel of an axis stands at each padded coordinate, or NUMBER, or BEYOND.
-
-    Zeros that pad never win, like what lies beyond.
-    """
-    before, after = pads
-    at = np.arange(-before, max(length + after, reach - before))
-    pixels = sources(at, length, pads, mode)
-    return np.where(pixels == NUMBER, BEYOND, pixels) if mode == "zeros" else pixels
-
-
-def _binned(x: Tensor, output_size: Pair, sign: int) -> Iterator[_Part]:
-    """Yield the winners of bins, cut as adaptive pooling cuts them, a few rows at a time."""
-    channels, height, width = x.shape
-    bins = [
-        list(zip(*adaptive_bins(length, count), strict=True))
-        for length, count in zip((height, width), output_size, strict=True)
-    ]
-    tallest = max(stop - start for start, stop in bins[0])
-    together = max(1, CELLS // (tallest * width))
-    step = max(1, CELLS // width)
-    for channel in range(0, channels, together):
-        maps = slice(channel, min(channel + together, channels))
-        for i, (top, bottom) in enumerate(bins[0]):
-            best = np.full((maps.stop - maps.start, len(bins[1])), _ABSENT)
-            for start in range(top, bottom, step):
-                end = min(start + step, bottom)
-                cells = x[maps, start:end] * np.float32(sign)
-                packed = _pack(cells, np.arange(start, end) * width).max(axis=1)
-                across = [packed[:, left:right].max(axis=1) for left, right in bins[1]]
-                np.maximum(best, np.stack(across, axis=1), out=best)
-            yield _Part(maps, slice(i, i + 1), _places(best)[:, None])
-
-
-def _pack(cells: NDArray[np.float32], starts: NDArray[Any]) -> _Packed:
-    """Pack values (C, rows, columns) with their places, whose rows begin at `starts`.
+def _pack(cells: NDArray[np.float32]) -> _Packed:
+    """Pack values (C, rows, columns) with their places into whole numbers: the larger one wins.
 
     As whole numbers float32 bits are in the order of the values, if those of negative ones are
     turned round (and −0 made 0). What a place is worth falls from the first to the last, and rises
     where the value is NaN.
     """
-    odd = np.isnan(cells)
     bits = (cells + np.float32(0)).view(np.int32)
-    rank = bits ^ ((bits >> 31) & _NAN_RANK)
-    rank[odd] = _NAN_RANK
-    places = starts[:, None] + np.arange(cells.shape[2])
-    packed = rank.astype(np.int64)
+    places = np.arange(cells[0].size).reshape(cells.shape[1:])
+    packed = (bits ^ ((bits >> 31) & _NAN)).astype(np.int64)
     packed *= _PLACES
-    packed += np.where(odd, places, _PLACES - 1 - places)
+    packed += _PLACES - 1 - places
+    odd = np.isnan(cells)
+    if odd.any():
+        np.copyto(packed, _NAN * _PLACES + places, where=odd)
     return packed
 
 
-def _places(packed: _Packed) -> Winners:
+def _places(packed: _Packed) -> Indices:
     """Return the places of packed values."""
     worth = packed % _PLACES
-    return np.where(packed // _PLACES == _NAN_RANK, worth, _PLACES - 1 - worth)
+    return np.where(packed // _PLACES == _NAN, worth, _PLACES - 1 - worth)
 
 
-def _largest(packed: _Packed, window: Window, size: Pair) -> _Packed:
-    """Return the largest of each of `size` windows: along the rows, then down the columns."""
-    for axis in (1, 0):
-        step, span = window.stride[axis], (size[axis] - 1) * window.stride[axis] + 1
-        cells = np.moveaxis(packed, axis + 1, 0)
-        largest = cells[:span:step].copy()
-        for tap in range(1, window.kernel_size[axis]):
-            first = tap * window.dilation[axis]
-            np.maximum(largest, cells[first : first + span : step], out=largest)
-        packed = np.moveaxis(largest, 0, axis + 1)
-    return packed
+def _largest(packed: _Packed, taps: Indices, axis: int) -> _Packed:
+    """Return the largest cell along an axis for each column of `taps`."""
+    count, windows = taps.shape
+    if windows < count and taps.size <= 2 * packed.shape[axis]:  # a few wide bins, side by side
+        largest: _Packed = packed.take(taps.T, axis).max(axis + 1)
+        return largest
+    best: _Packed = packed.take(taps[0], axis)
+    step = max(1, int(taps[0, 1] - taps[0, 0])) if windows > 1 else 1
+    even = (np.diff(taps) == step).all()  # a slice is read faster than places one by one
+    for tap in taps[1:]:
+        span = slice(int(tap[0]), int(tap[-1]) + 1, step) if even else tap
+        np.maximum(best, packed[(slice(None),) * axis + (span,)], out=best)
+    return best

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from cnnviz.core.statistics import BLOCK, THREADED
-from cnnviz.core.threads import share, thread_count
+from cnnviz.core.statistics import BLOCK, over_blocks
 from cnnviz.core.types import Tensor
 
 
@@ -42,32 +41,29 @@ def _deviations(maps: Tensor) -> Tensor:
     """
     planes = maps.reshape(len(maps), -1)
     size = planes.shape[1]
-    deviations = np.empty(len(planes), np.float32)
     together = max(1, BLOCK // size)
     groups = [slice(start, start + together) for start in range(0, len(planes), together)]
 
-    def make_worker() -> Callable[[slice], None]:
+    def make_worker() -> Callable[[slice], Tensor]:
         room = np.empty(min(BLOCK, planes.size))
 
-        def measure(group: slice) -> None:
+        def measure(group: slice) -> Tensor:
             rows = planes[group]
             # Sums of what is left without the map's first value: exactly 0 of a constant map, and
             # no digits are lost where values differ little.
             first = rows[:, :1].astype(np.float64)
             total, squares = np.zeros(len(rows)), np.zeros(len(rows))
-            with np.errstate(all="ignore"):  # which is each thread's own
-                for start in range(0, size, BLOCK):
-                    block = rows[:, start : start + BLOCK]
-                    rest = np.subtract(block, first, out=room[: block.size].reshape(block.shape))
-                    total += rest.sum(axis=1)
-                    squares += np.einsum("cp,cp->c", rest, rest)
-                variances = (squares - total * total / size) / size
-                deviations[group] = np.sqrt(np.maximum(variances, 0))
+            for start in range(0, size, BLOCK):
+                block = rows[:, start : start + BLOCK]
+                rest = np.subtract(block, first, out=room[: block.size].reshape(block.shape))
+                total += rest.sum(axis=1)
+                squares += np.einsum("cp,cp->c", rest, rest)
+            variances = (squares - total * total / size) / size
+            return np.sqrt(np.maximum(variances, 0)).astype(np.float32)
 
         return measure
 
-    share(groups, make_worker, thread_count() if planes.size >= THREADED else 1)
-    return deviations
+    return np.concatenate(over_blocks(groups, make_worker, planes.size))
 
 
 def _maxima(maps: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """Facts about many values: cheap passes over blocks that stay in the cache, on several threads.
 
-The blocks are the same however many threads there are, and what they tell is joined in their
-order, so that the facts never depend on it.
+The blocks are the same however many threads there are, and what is found in them is joined in
+their order, so that the facts never depend on it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from cnnviz.core.types import Samples, Statistics, Tensor
 BLOCK = 1 << 18  # values worked on at a time: they and a float64 copy stay in the cache
 THREADED = 1 << 20  # fewer values are looked at sooner than a second thread is started
 
+Block = TypeVar("Block")
 Found = TypeVar("Found")
 
 Ends = tuple[float | None, float | None]
@@ -34,13 +35,60 @@ class _Facts(NamedTuple):
     finite: int
 
 
+def over_blocks(
+    blocks: Sequence[Block], make_worker: Callable[[], Callable[[Block], Found]], size: int
+) -> list[Found]:
+    """Return what workers find in each block of `size` values, in order; many share the threads.
+
+    `make_worker` is called in each thread, so that its buffers are that thread's own.
+    """
+    found = dict[int, Found]()
+
+    def make() -> Callable[[int], None]:
+        worker = make_worker()
+
+        def look(index: int) -> None:
+            with np.errstate(all="ignore"):  # which is each thread's own
+                found[index] = worker(blocks[index])
+
+        return look
+
+    share(range(len(blocks)), make, thread_count() if size >= THREADED else 1)
+    return [found[index] for index in range(len(blocks))]
+
+
+def blocks_of(size: int) -> list[slice]:
+    """Cut `size` values into blocks."""
+    return [slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
+
+
 def statistics_of(values: Tensor) -> Statistics:
     """Return facts about the values; the mean is summed in float64.
 
     >>> statistics_of(np.array([0, 1, 2, np.inf], np.float32))
     Statistics(min=0.0, max=2.0, mean=1.0, zeros=0.25, nonfinite=1)
     """
-    blocks = _look_at(values, _facts_worker)
+    flat = values.reshape(-1)
+
+    def make_worker() -> Callable[[slice], _Facts]:
+        doubles, flags = np.empty(BLOCK), np.empty(BLOCK, np.bool_)
+
+        def facts(at: slice) -> _Facts:
+            block = flat[at]
+            low, high = float(block.min()), float(block.max())  # a NaN wins both
+            zeros = 0
+            if not (low > 0 or high < 0):
+                zeros = int(np.count_nonzero(np.equal(block, 0, out=flags[: block.size])))
+            if not (math.isfinite(low) and math.isfinite(high)):
+                block = block[np.isfinite(block)]
+                low, high = _ends(block)
+            exact = doubles[: block.size]
+            exact[...] = block  # NumPy sums float64 pairwise, and faster than float32 into float64
+            return _Facts(low, high, float(exact.sum()), zeros, block.size)
+
+        return facts
+
+    blocks = over_blocks(blocks_of(flat.size), make_worker, flat.size)
     finite = sum(block.finite for block in blocks)
     return Statistics(
         min=min(block.low for block in blocks) if finite else None,
@@ -62,67 +110,17 @@ def finite_range(values: Tensor | Samples) -> Ends:
         ends = (values.values.min(), values.values.max())
         smallest, largest = (float(np.float32(end) / unit) for end in ends)
         return smallest, largest
-    blocks = _look_at(values, lambda: _ends)
-    low, high = min(low for low, _ in blocks), max(high for _, high in blocks)
+    flat = values.reshape(-1)
+    found = over_blocks(blocks_of(flat.size), lambda: lambda at: _ends(flat[at]), flat.size)
+    low, high = min(low for low, _ in found), max(high for _, high in found)
     return (low, high) if low <= high else (None, None)
 
 
-def over_blocks(size: int, make_worker: Callable[[], Callable[[slice], object]]) -> None:
-    """Have workers go over `size` values block by block, in several threads if they are many.
-
-    `make_worker` is called in each thread, so that its buffers are that thread's own.
-    """
-    blocks = [slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
-    if size >= THREADED:
-        share(blocks, make_worker, thread_count())
-        return
-    worker = make_worker()
-    for block in blocks:
-        worker(block)
-
-
-def _look_at(values: Tensor, make_worker: Callable[[], Callable[[Tensor], Found]]) -> list[Found]:
-    """Return what a worker says of each block, in order."""
-    flat = values.reshape(-1)
-    found = dict[int, Found]()
-
-    def make() -> Callable[[slice], None]:
-        worker = make_worker()
-
-        def look(block: slice) -> None:
-            with np.errstate(all="ignore"):  # which is each thread's own
-                found[block.start] = worker(flat[block])
-
-        return look
-
-    over_blocks(flat.size, make)
-    return [found[start] for start in sorted(found)]
-
-
-def _facts_worker() -> Callable[[Tensor], _Facts]:
-    doubles = np.empty(BLOCK)
-    flags = np.empty(BLOCK, np.bool_)
-
-    def facts(block: Tensor) -> _Facts:
-        low, high = float(block.min()), float(block.max())  # a NaN wins both
-        zeros = 0
-        if not (low > 0 or high < 0):
-            zeros = int(np.count_nonzero(np.equal(block, 0, out=flags[: block.size])))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            block = block[np.isfinite(block)]
-            if not block.size:
-                return _Facts(math.inf, -math.inf, 0.0, zeros, 0)
-            low, high = float(block.min()), float(block.max())
-        exact = doubles[: block.size]
-        exact[...] = block  # NumPy sums float64 pairwise, and faster than float32 into float64
-        return _Facts(low, high, float(exact.sum()), zeros, block.size)
-
-    return facts
-
-
 def _ends(block: Tensor) -> tuple[float, float]:
+    """Return the smallest and the largest finite value; inf, -inf without any."""
+    if not block.size:
+        return math.inf, -math.inf
     low, high = float(block.min()), float(block.max())
     if math.isfinite(low) and math.isfinite(high):
         return low, high
-    block = block[np.isfinite(block)]
-    return (float(block.min()), float(block.max())) if block.size else (math.inf, -math.inf)
+    return _ends(block[np.isfinite(block)])

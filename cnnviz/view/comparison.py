@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from cnnviz.core.compare import Change, Compared, Comparison, Offset, Side
+from cnnviz.core.comparison import Change, Compared, Comparison, Offset, Side
 from cnnviz.core.types import Totals
 from cnnviz.view.columns import (
     ABSENT,

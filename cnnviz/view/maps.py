@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnviz.core.statistics import BLOCK, over_blocks
+from cnnviz.core.statistics import BLOCK, blocks_of, over_blocks
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.scale import Numbers, Scale, all_finite
 
@@ -109,20 +109,19 @@ def _quantise(plane: Numbers, scale: Scale, levels: int, *, within: bool = False
         def draw(block: slice) -> None:
             given = values[block]
             work = buffer[: given.size]
-            with np.errstate(all="ignore"):  # NaN has no level; its index comes after
-                finite = within or all_finite(given)
-                if within:
-                    to_levels(given, work)
-                else:
-                    np.clip(given, dtype(scale.low), dtype(scale.high), out=work)
-                    to_levels(work, work)
-                indices[block] = work
+            finite = within or all_finite(given)
+            if within:
+                to_levels(given, work)
+            else:
+                np.clip(given, dtype(scale.low), dtype(scale.high), out=work)
+                to_levels(work, work)
+            indices[block] = work  # NaN has no level; its index comes after
             if levels == LEVELS and not finite:
                 _mark(given, indices[block])
 
         return draw
 
-    over_blocks(values.size, make_worker)
+    over_blocks(blocks_of(values.size), make_worker, values.size)
     return indices.reshape(plane.shape)
 
 

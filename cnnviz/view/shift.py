@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cnnviz.core.shift.records import Errors, Movement, MovementErrors, StageErrors
+from cnnviz.core.shift import Errors, Movement, MovementErrors, StageErrors
 from cnnviz.view.chart import MOST_LINES, Line, Panel, draw_chart
 from cnnviz.view.columns import ABSENT, COLUMNS, safe
 from cnnviz.view.tables import ASCII, GAP, shorten_middle

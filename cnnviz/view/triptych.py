@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from cnnviz.core.compare import Difference, furthest_apart
+from cnnviz.core.comparison import Difference, furthest_apart
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Tensor
 from cnnviz.view.grid import cell_numbers, choose_zoom, map_colours

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn_arrays
 
-from cnnviz.core import ranking, threads
+from cnnviz.core import ranking, statistics, threads
 from cnnviz.core.ranking import MEASURES, rank_maps
 
 BIGGEST = float(np.finfo(np.float32).max)
@@ -82,7 +82,7 @@ def test_the_largest_and_the_smallest_numbers():
 def test_deviations_of_anything(maps):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "BLOCK", 7)
-        patch.setattr(ranking, "THREADED", 20)
+        patch.setattr(statistics, "THREADED", 20)
         deviations = MEASURES["variance"](maps)
     expected = maps.astype(np.float64).std(axis=(1, 2))
     np.testing.assert_allclose(deviations, expected, rtol=1e-5, atol=1e-30)
@@ -91,7 +91,7 @@ def test_deviations_of_anything(maps):
 @pytest.mark.parametrize("shape", [(3, 700, 800), (900, 41, 43)])
 def test_threads_do_not_change_the_measures(limit, shape):
     maps = np.random.default_rng(0).normal(5, 1, shape).astype(np.float32)
-    assert maps.size >= ranking.THREADED
+    assert maps.size >= statistics.THREADED
     found = []
     for count in (1, 2, 5):
         limit(count)

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import cnnviz
-from cnnviz.core.compare import (
+from cnnviz.core.comparison import (
     Change,
     Compared,
     Comparison,

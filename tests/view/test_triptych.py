@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cnnviz.core.compare import difference
+from cnnviz.core.comparison import difference
 from cnnviz.view.maps import NAN_COLOUR, draw_map
 from cnnviz.view.scale import Scale
 from cnnviz.view.triptych import MOST_MAPS, Triptych

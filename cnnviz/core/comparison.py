@@ -1,14 +1,15 @@
 """Two pipelines held against each other: where their shapes part, and how far their values differ.
 
 Frameworks agree on how large a padded output is and not on where its windows stand. `CONVENTIONS`
-tells what each of them makes of ``same``; `shift_between` how far that moves the windows.
+holds what each of them makes of ``same``; `shift_between` how far that moves the windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import zip_longest
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -21,11 +22,9 @@ from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.layers.pooling import AvgPool, LocalPool
 from cnnviz.core.layers.transposed import ConvTranspose
 from cnnviz.core.pipeline import INPUT, Pipeline
-from cnnviz.core.statistics import BLOCK
+from cnnviz.core.statistics import blocks_of
 from cnnviz.core.types import Pads, Row, Shape, Stage, Tensor, Totals
 from cnnviz.errors import CnnvizError, RequestError, unknown
-
-SAME = ("same", "same-lower")
 
 # --- conventions of padding --------------------------------------------------------------------
 
@@ -34,82 +33,23 @@ class Convention(NamedTuple):
     """What a framework makes of ``same`` padding, and of padding in averages."""
 
     summary: str
-    settings: Callable[[Layer, Shape], Mapping[str, Any]]  # of a layer whose padding is `same`
+    rule: str | None  # the padding it writes for both; None: PyTorch's, see `_symmetric`
     counts_padding: bool | None  # in averages; None: as the layer says
-
-
-def _rule(rule: str) -> Callable[[Layer, Shape], Mapping[str, Any]]:
-    return lambda _layer, _shape: {"padding": rule}
-
-
-def _symmetric(layer: Layer, shape: Shape) -> Mapping[str, Any]:
-    """Return what PyTorch networks write: ``padding="same"`` where it is allowed, else a number.
-
-    That is (extent − 1) // 2 on every side, such as 3 for torchvision's 7×7 with stride 2. Pooling
-    has no ``padding="same"`` at any stride. A transposed convolution also gets the
-    ``output_padding`` that makes its output size · stride, where it needs one.
-    """
-    window = layer.window(shape)
-    assert window is not None  # noqa: S101 - it slides one
-    kernels = layer.kernels if isinstance(layer, Convolution) else ()
-    if len({kernel.size for kernel in kernels}) > 1 and window.stride != (1, 1):
-        raise RequestError(
-            "kernels of different sizes need padding=same, which PyTorch refuses at stride "
-            f"{','.join(map(str, window.stride))}",
-            hint="give the kernels one size, or a stage each",
-        )
-    if window.stride == (1, 1) and not isinstance(layer, (LocalPool, ConvTranspose)):
-        return {"padding": "same"}
-    pads = tuple((extent - 1) // 2 for extent in window.extent)
-    settings: dict[str, Any] = {"padding": pads}
-    if isinstance(layer, ConvTranspose):
-        # (L − 1)·stride + extent − 2·pad + output_padding = L·stride
-        settings["output_padding"] = tuple(
-            given + max(0, stride - extent + 2 * pad)
-            for given, stride, extent, pad in zip(
-                layer.output_padding, window.stride, window.extent, pads, strict=True
-            )
-        )
-        added = zip(settings["output_padding"], window.stride, window.dilation, strict=True)
-        if any(more >= max(steps) for more, *steps in added):
-            raise RequestError(
-                f"PyTorch would need output_padding={settings['output_padding']}, and refuses what "
-                "is not below the stride or the dilation",
-                hint="leave output_padding out, or give the padding in pixels",
-            )
-    elif any(2 * pad > size for pad, size in zip(pads, window.kernel_size, strict=True)) and (
-        isinstance(layer, LocalPool)
-    ):
-        raise RequestError(
-            f"PyTorch would need padding={pads} in pooling, and refuses more than half of the "
-            f"kernel, {window.kernel_size}",
-            hint="use no dilation there, or give the padding in pixels",
-        )
-    return settings
 
 
 CONVENTIONS: Mapping[str, Convention] = {
     "tensorflow": Convention(
-        "SAME: the odd pixel after; averages do not count padding", _rule("same"), False
+        "SAME: the odd pixel after; averages do not count padding", "same", False
     ),
     "pytorch": Convention(
         "padding='same' at stride 1 (the odd pixel after), (extent − 1) // 2 on every side where "
         "PyTorch has none: at other strides and in pooling; averages count padding",
-        _symmetric,
+        None,
         True,
     ),
-    "onnx-lower": Convention("SAME_LOWER: the odd pixel before", _rule("same-lower"), None),
+    "onnx-lower": Convention("SAME_LOWER: the odd pixel before", "same-lower", None),
 }
 """What frameworks do, by the word for it."""
-
-
-class Change(NamedTuple):
-    """A stage that a convention changed: its padding before and after, top, left, bottom, right."""
-
-    name: str
-    before: Pads
-    after: Pads
-    counts_padding: bool | None  # in an average, if that changed
 
 
 def with_convention(pipeline: Pipeline, shape: Shape, convention: str) -> Pipeline:
@@ -142,25 +82,70 @@ def with_convention(pipeline: Pipeline, shape: Shape, convention: str) -> Pipeli
 def _converted(layer: Layer, shape: Shape, convention: Convention) -> Layer:
     if not isinstance(layer, (Convolution, LocalPool)):
         return layer
-    if layer.padding.rule in SAME:
-        other = replace(layer, **convention.settings(layer, shape))
-        if _placing(other, shape) != _placing(layer, shape):
-            layer = other
-    counts = convention.counts_padding
+    rule, counts = convention.rule, convention.counts_padding
+    if layer.padding.rule in ("same", "same-lower"):
+        settings = _symmetric(layer, shape) if rule is None else {"padding": rule}
+        other = replace(layer, **settings)
+        places = [(one.output_shape(shape), _pads(one, shape)) for one in (layer, other)]
+        layer = layer if places[0] == places[1] else other
     if isinstance(layer, AvgPool) and counts is not None and any(_pads(layer, shape)):
         layer = replace(layer, count_include_pad=counts)
     return layer
 
 
-def _placing(layer: Convolution | LocalPool, shape: Shape) -> tuple[Any, ...]:
-    """Return what says where windows stand, and how many."""
-    return (layer.output_shape(shape), _pads(layer, shape))
+def _symmetric(layer: Convolution | LocalPool, shape: Shape) -> Mapping[str, Any]:
+    """Return what PyTorch networks write: ``padding="same"`` where it is allowed, else a number.
+
+    That is (extent − 1) // 2 on every side, such as 3 for torchvision's 7×7 with stride 2. Pooling
+    has no ``padding="same"`` at any stride. A transposed convolution also gets the
+    ``output_padding`` that makes its output size · stride, where it needs one.
+    """
+    window = layer.window(shape)
+    if isinstance(layer, Convolution) and window.stride != (1, 1):
+        if len({kernel.size for kernel in layer.kernels}) > 1:
+            raise RequestError(
+                "kernels of different sizes need padding=same, which PyTorch refuses at stride "
+                f"{','.join(map(str, window.stride))}",
+                hint="give the kernels one size, or a stage each",
+            )
+    elif not isinstance(layer, (LocalPool, ConvTranspose)):
+        return {"padding": "same"}
+    pads = tuple((extent - 1) // 2 for extent in window.extent)
+    sizes = zip(pads, window.kernel_size, strict=True)
+    if isinstance(layer, LocalPool) and any(2 * pad > size for pad, size in sizes):
+        raise RequestError(
+            f"PyTorch would need padding={pads} in pooling, and refuses more than half of the "
+            f"kernel, {window.kernel_size}",
+            hint="use no dilation there, or give the padding in pixels",
+        )
+    if not isinstance(layer, ConvTranspose):
+        return {"padding": pads}
+    # (L − 1)·stride + extent − 2·pad + output_padding = L·stride
+    sides = zip(layer.output_padding, window.stride, window.extent, pads, strict=True)
+    more = tuple(given + max(0, step - extent + 2 * pad) for given, step, extent, pad in sides)
+    steps = zip(more, window.stride, window.dilation, strict=True)
+    if any(added >= max(stride, dilation) for added, stride, dilation in steps):
+        raise RequestError(
+            f"PyTorch would need output_padding={more}, and refuses what "
+            "is not below the stride or the dilation",
+            hint="leave output_padding out, or give the padding in pixels",
+        )
+    return {"padding": pads, "output_padding": more}
 
 
 def _pads(layer: Convolution | LocalPool, shape: Shape) -> Pads:
     if isinstance(layer, ConvTranspose):
         return layer.crop(plane(shape))[1]
     return layer.window(shape).pads(plane(shape))
+
+
+class Change(NamedTuple):
+    """A stage that a convention changed: its padding before and after, top, left, bottom, right."""
+
+    name: str
+    before: Pads
+    after: Pads
+    counts_padding: bool | None  # in an average, if that changed
 
 
 def changes(before: Pipeline, after: Pipeline, shape: Shape) -> list[Change]:
@@ -173,12 +158,9 @@ def changes(before: Pipeline, after: Pipeline, shape: Shape) -> list[Change]:
         if one == two or not isinstance(one, (Convolution, LocalPool)):
             continue
         assert isinstance(two, (Convolution, LocalPool))  # noqa: S101 - of the same kind
-        counts = None
-        if isinstance(one, AvgPool) and isinstance(two, AvgPool):
-            counts = two.count_include_pad
-            counts = None if counts == one.count_include_pad else counts
+        was, counts = (getattr(layer, "count_include_pad", None) for layer in (one, two))
         pads = (_pads(one, old_row.input_shape), _pads(two, new_row.input_shape))
-        found.append(Change(new.name, *pads, counts))
+        found.append(Change(new.name, *pads, None if counts == was else counts))
     return found
 
 
@@ -192,10 +174,8 @@ def part_at(shape_a: Shape, a: Sequence[Row], shape_b: Shape, b: Sequence[Row]) 
     """
     shapes_a = [shape_a, *(row.output_shape for row in a)]
     shapes_b = [shape_b, *(row.output_shape for row in b)]
-    for index, (one, two) in enumerate(zip(shapes_a, shapes_b, strict=False)):
-        if one != two:
-            return index
-    return None if len(a) == len(b) else min(len(a), len(b)) + 1
+    pairs = enumerate(zip_longest(shapes_a, shapes_b))
+    return next((index for index, (one, two) in pairs if one != two), None)
 
 
 def pairs_of(a: Sequence[Row], b: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -289,8 +269,8 @@ def difference(a: Tensor, b: Tensor) -> Difference:
     total = squares = norm = 0.0
     pairs = differ = 0
     nonfinite = [0, 0]
-    for start in range(0, a.size, BLOCK):
-        one, two = (flat[start : start + BLOCK].astype(np.float64) for flat in (flat_a, flat_b))
+    for block in blocks_of(a.size):
+        one, two = (flat[block].astype(np.float64) for flat in (flat_a, flat_b))
         finite_one, finite_two = np.isfinite(one), np.isfinite(two)
         finite = finite_one & finite_two
         differ += int(np.count_nonzero((one != two) & ~(np.isnan(one) & np.isnan(two))))
@@ -301,7 +281,7 @@ def difference(a: Tensor, b: Tensor) -> Difference:
         gaps = np.where(finite, np.abs(one - two), -1)
         widest = int(gaps.argmax())
         if gaps[widest] > largest:
-            largest, place = float(gaps[widest]), start + widest
+            largest, place = float(gaps[widest]), block.start + widest
         gaps[~finite] = 0
         pairs += int(np.count_nonzero(finite))
         total += float(gaps.sum())
@@ -343,7 +323,7 @@ def furthest_apart(a: Tensor, b: Tensor) -> list[int]:
 class Side(NamedTuple):
     """One of the two pipelines."""
 
-    name: str  # what it is called where it is told to people
+    name: str  # what people call it
     text: str
     shape: Shape  # of its input
     entries: tuple[Row | Stage, ...]

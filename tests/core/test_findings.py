@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from cnnviz.core.shift import compared, findings, rebuilt, rotation_errors, shift_errors
+from cnnviz.core.findings import compared, findings, rebuilt
+from cnnviz.core.shift import rotation_errors, shift_errors
 from cnnviz.files.images import InputOptions, load_pixels
 from cnnviz.files.spec import parse
 from tests.cli.conftest import sample
-from tests.core.shift.networks import CIRCULAR, circular_problems
+from tests.core.circular import CIRCULAR, circular_problems
 from tests.oracles import noise
 
 

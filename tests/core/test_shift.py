@@ -14,7 +14,7 @@ from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import InputOptions, load_pixels
 from cnnviz.files.spec import parse
 from tests.cli.conftest import sample
-from tests.core.shift.networks import CIRCULAR, circular_problems, pictures
+from tests.core.circular import CIRCULAR, circular_problems, pictures
 from tests.oracles import noise
 
 ROUNDING = 2e-5

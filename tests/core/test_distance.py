@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.shift import distance
-from cnnviz.core.shift.distance import Reference, relative
-from cnnviz.core.shift.translation import overlap, rolled_parts
+from cnnviz.core import distance
+from cnnviz.core.distance import Reference, moved_parts, relative
 from cnnviz.core.threads import set_threads
 from tests.oracles import noise
 
@@ -35,11 +34,13 @@ def test_rolled_and_overlapping_parts(problem, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distance, "BLOCK", block)
         offset = (down % size[0], right % size[1])
-        own, moved = Reference.of(old).distances(new, rolled_parts(size, offset))
+        own, moved = Reference.of(old).distances(new, moved_parts(size, offset, circular=True))
         assert own == pytest.approx(squares(new, old), rel=1e-5)
         assert moved == pytest.approx(squares(new, np.roll(old, offset, (1, 2))), rel=1e-5)
         if abs(down) < size[0] and abs(right) < size[1]:
-            _, moved = Reference.of(old).distances(new, [overlap(size, (down, right))])
+            _, moved = Reference.of(old).distances(
+                new, moved_parts(size, (down, right), circular=False)
+            )
             total = sum(
                 squares(new[:, y, x], old[:, y - down, x - right])
                 for y in range(size[0])
@@ -54,7 +55,7 @@ def test_the_sum_does_not_depend_on_threads():
     sums = set()
     for threads in (1, 2, 3):
         set_threads(threads)
-        sums.add(Reference.of(old).distances(new, rolled_parts((512, 500), (3, 7))))
+        sums.add(Reference.of(old).distances(new, moved_parts((512, 500), (3, 7), circular=True)))
     set_threads(None)
     assert len(sums) == 1
 

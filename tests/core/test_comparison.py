@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cnnviz
-from cnnviz.core import compare
-from cnnviz.core.compare import (
+from cnnviz.core import statistics
+from cnnviz.core.comparison import (
     CONVENTIONS,
     changes,
     difference,
@@ -295,7 +295,7 @@ def test_differences_are_numpys(shape, seed, odd, block):
             where = random.random(shape) < 0.3
             one[where] = random.choice(values, int(where.sum()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "BLOCK", block)
+        patch.setattr(statistics, "BLOCK", block)
         found = difference(a, b)
     finite = np.isfinite(a) & np.isfinite(b)
     assert found.nonfinite == (int((~np.isfinite(a)).sum()), int((~np.isfinite(b)).sum()))

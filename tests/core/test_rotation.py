@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cnnviz.core.shift import findings, rotate, rotation_errors
-from cnnviz.core.shift.rotation import disc
+from cnnviz.core.findings import findings
+from cnnviz.core.rotation import disc, rotate
+from cnnviz.core.shift import rotation_errors
 from cnnviz.core.types import Samples
 from cnnviz.errors import RequestError
 from cnnviz.files.images import InputOptions, load_pixels
