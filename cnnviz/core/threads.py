@@ -1,4 +1,4 @@
-"""Threads from the standard library over pieces of work, with BLAS held to one thread meanwhile.
+"""Threads over pieces of work, with BLAS held to one thread meanwhile.
 
 NumPy releases the GIL in its loops and in BLAS, so threads that each compute a band of an output
 run side by side. BLAS must not start threads of its own below them: both at once is the slowest
@@ -11,12 +11,15 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache, partial
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnviz.errors import RequestError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Item = TypeVar("Item")
 Worker = Callable[[Item], object]
@@ -28,7 +31,7 @@ def available_threads() -> int:
     """Return how many processors this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows do not tell
+    except AttributeError:  # macOS and Windows have no such call
         return os.cpu_count() or 1
 
 
@@ -78,131 +81,49 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
     BaseException
         The first error of any thread, once all have stopped; no new item is begun after it.
     """
-    with single_threaded_blas():
-        helpers = min(threads, len(items)) - 1
-        if helpers < 1:
-            worker = make_worker()
-            for item in items:
-                worker(item)
-            return
-        _share(iter(items), make_worker, helpers)
-
-
-class _Helper:
-    """A thread that waits for work: waking one takes half as long as starting one."""
-
-    def __init__(self) -> None:
-        self._called, self._finished = threading.Lock(), threading.Lock()
-        self._called.acquire()
-        self._finished.acquire()
-        self._work: Callable[[], object] = bool
-        self._thread = threading.Thread(target=self._live, daemon=True, name="cnnviz")
-        self._thread.start()
-
-    def _live(self) -> None:
-        while True:
-            self._called.acquire()
-            self._work()
-            self._work = bool  # keep nothing of it alive
-            self._finished.release()
-
-    def begin(self, work: Callable[[], object], processors: set[int]) -> None:
-        """Start on something that raises nothing, on one of some processors; if empty, any."""
-        if processors and self._thread.native_id:
-            with suppress(OSError):  # not everyone may ask for it
-                os.sched_setaffinity(self._thread.native_id, processors)
-        self._work = work
-        self._called.release()
-
-    def wait(self) -> None:
-        """Wait until it is done."""
-        self._finished.acquire()
-
-
-_idle: list[_Helper] = []
-
-
-def _hire() -> _Helper:
-    try:
-        return _idle.pop()
-    except IndexError:
-        return _Helper()
-
-
-@contextmanager
-def _apart() -> Iterator[set[int]]:
-    """Keep the calling thread on its processor and yield the others, for its helpers.
-
-    A thread that wakes another often finds it beside itself on one processor, for milliseconds
-    that are all there is to do. Yields nothing where a system cannot tell.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        yield set()
-        return
-    allowed = os.sched_getaffinity(0)
-    others = allowed - {_processor()}
-    if not others or others == allowed:
-        yield set()
-        return
-    with suppress(OSError):
-        os.sched_setaffinity(0, allowed - others)
-    try:
-        yield others
-    finally:
-        with suppress(OSError):
-            os.sched_setaffinity(0, allowed)
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
-def _processor() -> int:
-    """Return the number of the processor this thread runs on; -1 if the system does not tell."""
-    try:
-        return int(_libc().sched_getcpu())
-    except AttributeError:
-        return -1
-
-
-def _share(rest: Iterator[Any], make_worker: Callable[[], Worker[Any]], count: int) -> None:
+    rest = iter(items)  # one iterator for all threads: each item goes to the one that is free
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
             worker = make_worker()
-            for item in rest:  # one iterator for all: each item goes to whoever is free
+            for item in rest:
                 if errors:
                     return
                 worker(item)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
             errors.append(error)
 
-    helpers: list[_Helper] = []
-    try:
-        with _apart() as others:
-            for _ in range(count):
-                helper = _hire()
-                # NumPy's errstate is part of the context, which threads do not inherit.
-                helper.begin(partial(copy_context().run, work), others)
-                helpers.append(helper)  # only now: who has not begun must not be waited for
+    helpers: list[Future[None]] = []
+    with single_threaded_blas():
+        try:
+            # NumPy's errstate is part of the context, which threads do not inherit.
+            helpers += (
+                _executor().submit(copy_context().run, work)
+                for _ in range(min(threads, len(items)) - 1)
+            )
             work()
-    except BaseException as error:  # Ctrl-C between two lines: the others stop at their next item
-        errors.append(error)
-        raise
-    finally:
-        for helper in helpers:
-            helper.wait()
-        _idle.extend(helpers)
+        except BaseException as error:  # Ctrl-C between two lines: others stop at their next item
+            errors.append(error)
+            raise
+        finally:
+            for helper in helpers:
+                if not helper.cancel():  # one that has not begun has nothing left to do
+                    helper.result()
     if errors:
         raise errors[0]
 
 
+@cache
+def _executor() -> ThreadPoolExecutor:
+    # Imported here: commands that need no second thread start 3 ms sooner.
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(256, "cnnviz")  # at most; it starts one when none is idle
+
+
 # --- BLAS --------------------------------------------------------------------------------------
 
-_PREFIXES = ("scipy_openblas", "openblas")
-_SUFFIXES = ("64_", "")
 _lock = threading.Lock()
 _held = 0
 _before = 1
@@ -210,9 +131,9 @@ _before = 1
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread; the number it had comes back when nobody holds it any more."""
+    """Hold BLAS to one thread; the number it had comes back when nothing holds it any more."""
     global _held, _before  # noqa: PLW0603 - BLAS's own setting is the process's too
-    control = _blas()
+    control = blas_control()
     if control is None:
         yield
         return
@@ -231,23 +152,9 @@ def single_threaded_blas() -> Iterator[None]:
                 put(_before)
 
 
-def _start_over() -> None:
-    """Forget, in a child process, the threads of its parent and what they held."""
-    global _lock, _held
-    _idle.clear()
-    control, held = _blas(), _held
-    _lock, _held = threading.Lock(), 0
-    if held and control is not None:
-        control[1](_before)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over)
-
-
 @cache
-def _blas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
-    """Find how many threads NumPy's BLAS uses, and how to change it; None if it does not tell.
+def blas_control() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
+    """Find how many threads NumPy's BLAS uses, and how to change it; None if that is not known.
 
     The functions are looked up in NumPy's own extension module, whose symbols include those of
     the libraries it is linked with: OpenBLAS as NumPy's wheels name it, a system's, or MKL.
@@ -259,12 +166,28 @@ def _blas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
         library = ctypes.CDLL(_umath_linalg.__file__)
     except OSError:
         return None
-    names = [
-        (f"{prefix}_get_num_threads{suffix}", f"{prefix}_set_num_threads{suffix}")
-        for prefix in _PREFIXES
-        for suffix in _SUFFIXES
-    ]
-    for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-        if hasattr(library, get) and hasattr(library, put):
-            return getattr(library, get), getattr(library, put)
+    for name in (
+        "scipy_openblas_{}_num_threads64_",
+        "scipy_openblas_{}_num_threads",
+        "openblas_{}_num_threads64_",
+        "openblas_{}_num_threads",
+    ):
+        if hasattr(library, name.format("get")) and hasattr(library, name.format("set")):
+            return getattr(library, name.format("get")), getattr(library, name.format("set"))
+    if hasattr(library, "MKL_Get_Max_Threads") and hasattr(library, "MKL_Set_Num_Threads"):
+        return library.MKL_Get_Max_Threads, library.MKL_Set_Num_Threads
     return None
+
+
+def _start_over() -> None:
+    """Forget, in a child process, the threads of its parent and what they held."""
+    global _lock, _held
+    _executor.cache_clear()
+    control, held = blas_control(), _held
+    _lock, _held = threading.Lock(), 0
+    if held and control is not None:
+        control[1](_before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_over)
