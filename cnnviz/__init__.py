@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cnnviz.core.engine import computing as computing
     from cnnviz.core.engine import correlate as correlate
     from cnnviz.core.engine import pool as pool
-    from cnnviz.core.explaining import Explanation as Explanation
-    from cnnviz.core.explaining import explain as explain
-    from cnnviz.core.explaining import trace as trace
+    from cnnviz.core.explanation import Explanation as Explanation
+    from cnnviz.core.explanation import explain as explain
+    from cnnviz.core.explanation import trace as trace
     from cnnviz.core.field import Field as Field
     from cnnviz.core.kernels import KERNELS as KERNELS
     from cnnviz.core.kernels import Kernel as Kernel
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "cnnviz.core.compare": ("with_convention",),
     "cnnviz.core.engine": ("computing", "correlate", "pool"),
-    "cnnviz.core.explaining": ("Explanation", "explain", "trace"),
+    "cnnviz.core.explanation": ("Explanation", "explain", "trace"),
     "cnnviz.core.field": ("Field",),
     "cnnviz.core.kernels": ("KERNELS", "Kernel", "build_kernels"),
     "cnnviz.core.layers": ("LAYERS", "Layer", "make_layer"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from cnnviz.cli.subject import Subject
-    from cnnviz.core.explaining import Explanation
+    from cnnviz.core.explanation import Explanation
     from cnnviz.core.pipeline import Pipeline
+    from cnnviz.core.types import Tensor
     from cnnviz.files.run import OutputFolder
     from cnnviz.view.field import Excerpted
 
@@ -86,14 +87,11 @@ def explain(
         Literal["table", "json"], typer.Option(help="How it is told; json has every term.")
     ] = "table",
 ) -> None:  # fmt: skip
-    """Explain one value: its arithmetic, term by term, and where on the input it looks.
-
-    Only what the value depends on is computed.
-    """
+    """Explain one value: its arithmetic, term by term, and where on the input it looks."""
     from cnnviz.cli import process
     from cnnviz.cli.console import note
     from cnnviz.cli.subject import check_out, read_subject, repeatable
-    from cnnviz.core import explaining
+    from cnnviz.core import explanation
     from cnnviz.files.run import OutputFolder
     from cnnviz.files.spec import load_spec
 
@@ -105,7 +103,7 @@ def explain(
     with process.working(compute):
         loaded = load_spec(spec)
         pipeline, seed = loaded.pipeline, compute.seed
-        place = explaining.read_place(pipeline, at[0])
+        place = explanation.read_place(pipeline, at[0])
         if winners:
             _check_winners(pipeline, place.stage)
         subject = read_subject(image, loaded, inputs, weights.weights)
@@ -114,11 +112,16 @@ def explain(
         )
         output.check()
         x, params = subject.x, subject.params
-        found = explaining.locate(pipeline, x, place, params, seed=seed)
-        steps = explaining.trace(pipeline, x, place.stage, found.cell, params, seed=seed)
+        place = explanation.check_place(pipeline, x.shape, place)
+        wanted = explanation.read_stages(pipeline, place.stage, deep=trace) | {place.stage}
+        held = pipeline.computed(x, wanted, params, seed=seed)
+        found = explanation.locate(place, held[place.stage])
+        steps = explanation.trace(
+            pipeline, x, place.stage, found.cell, params, seed=seed, held=held
+        )
         told = list(steps) if trace else [next(steps)]
         with output:
-            files = list(_write(told[0], subject, output, seed, color.colormap, winners=winners))
+            files = list(_write(told[0], subject, output, held, color.colormap, winners=winners))
             record = _record(told, subject, files)
             output.finish(repeatable(record, seed, weights.weights))
     if show:
@@ -142,18 +145,18 @@ def _write(
     told: Explanation,
     subject: Subject,
     output: OutputFolder,
-    seed: int,
+    held: Mapping[str, Tensor],
     colormap: str,
     *,
     winners: bool,
 ) -> Iterator[str]:
     """Write the pictures, and yield their paths."""
-    from cnnviz.core.explanation import cell_text
+    from cnnviz.core.arithmetic import cell_text
     from cnnviz.files.images import png_bytes
     from cnnviz.files.run import explanation_name, winners_name
     from cnnviz.view.field import draw_explanation
 
-    part = _surroundings(told, subject, seed)
+    part = _surroundings(told, held[told.row.name])
     text = {
         "cnnviz:stage": told.row.name,
         "cnnviz:at": cell_text(told.at),
@@ -163,27 +166,20 @@ def _write(
     image = draw_explanation(told, subject.x, part, colormap=colormap)
     yield output.write(explanation_name(told.row, told.at), png_bytes(image, text))
     if winners:
-        image = _draw_winners(told, subject, seed, colormap)
+        image = _draw_winners(told, subject, held, colormap)
         yield output.write(winners_name(told.row, told.at[0]), png_bytes(image, text))
 
 
-def _surroundings(told: Explanation, subject: Subject, seed: int) -> Excerpted | None:
-    """Compute the value's map, or of a large one the cells around it."""
-    import numpy as np
-
-    from cnnviz.core.cells import Cells
-    from cnnviz.core.excerpts import excerpts
+def _surroundings(told: Explanation, values: Tensor) -> Excerpted | None:
+    """Return the value's map, or of a large one the cells around it."""
     from cnnviz.view.field import Excerpted
 
-    shape = told.row.output_shape
+    shape = values.shape
     if len(shape) != 3 or shape[1:] == (1, 1):
         return None
     channel, *place = told.at
     spans = [_span(at, side) for at, side in zip(place, shape[1:], strict=True)]
-    cells = Cells((np.array([channel]), *(np.arange(*span) for span in spans)))
-    wanted = {told.row.name: cells}
-    found = excerpts(subject.pipeline, subject.x, wanted, subject.params, seed=seed)
-    plane = found[told.row.name].take(cells)[0]
+    plane = values[channel, slice(*spans[0]), slice(*spans[1])]
     return Excerpted(plane, spans[0][0], spans[1][0], (shape[1], shape[2]))
 
 
@@ -210,21 +206,19 @@ def _check_winners(pipeline: Pipeline, stage: str) -> None:
         )
 
 
-def _draw_winners(told: Explanation, subject: Subject, seed: int, colormap: str) -> Image:
+def _draw_winners(
+    told: Explanation, subject: Subject, held: Mapping[str, Tensor], colormap: str
+) -> Image:
     """Draw which values of the pooling's input won, around the window of the one explained."""
     import numpy as np
 
-    from cnnviz.core.cells import Cells
-    from cnnviz.core.excerpts import excerpts, shapes_of
     from cnnviz.core.losses import winners
     from cnnviz.view.winners import LARGEST_MAP, Won, draw_winners
 
     node = subject.pipeline.nodes[told.row.index - 1]
     name, channel = node.inputs[0], told.at[0]
-    shape = shapes_of(subject.pipeline, subject.x.shape)[name]
-    cells = Cells((np.array([channel]), np.arange(shape[1]), np.arange(shape[2])))
-    found = excerpts(subject.pipeline, subject.x, {name: cells}, subject.params, seed=seed)
-    plane = found[name].take(cells)
+    plane = held[name][channel : channel + 1]
+    shape = held[name].shape
     places = winners(plane, node.layer)
     flags = np.zeros(plane.size + 1, np.bool_)
     flags[places] = True  # -1 is the last: no value's

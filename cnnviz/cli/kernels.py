@@ -133,7 +133,7 @@ def _show_kernels(name: str, out: Path | None, form: str, *, force: bool) -> Non
 def explained(entry: KernelEntry) -> str:
     """Return what a parametric kernel's options mean: its docstring's own section."""
     text = getdoc(entry.build) or ""
-    start, stop = text.find("Parameters\n"), text.find("\n\nRaises\n")
+    start, stop = text.find("Parameters\n"), text.find("\n\nExamples\n")
     lines = text[start:stop].splitlines()[2:]
     # A name stands at the margin, its meaning below it: each becomes one line.
     joined = "\n".join(line if line.startswith(" ") else f"\0{line}:" for line in lines)

@@ -1,7 +1,7 @@
 """A window's way over a map: where it stops, and the arithmetic of the value it makes there.
 
-Only what is shown is computed: the stages before the animated one, one of its maps, and the terms
-of the positions that become frames.
+The pipeline runs to the animated stage; the terms are worked out for the positions that become
+frames.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.engine import correlate
-from cnnviz.core.excerpts import excerpts, shapes_of
-from cnnviz.core.explanation import Arithmetic
+from cnnviz.core.arithmetic import Arithmetic
+from cnnviz.core.field import ALL
 from cnnviz.core.layers.base import Elementwise, plane
 from cnnviz.core.layers.convolution import Correlation
 from cnnviz.core.layers.pooling import LocalPool
@@ -208,59 +206,34 @@ def make_scene(
     node = pipeline.nodes[row.index - 1]
     layer, name = node.layer, node.inputs[0]
     x = as_input(x)
-    shape = shapes_of(pipeline, x.shape)[name]
-    (read,) = layer.reads(Cells.of((channel, 0, 0)), shape)
-    reads = range(int(read.axes[0][0]), int(read.axes[0][-1]) + 1)
+    held = pipeline.computed(x, {name, node.name}, params, seed=seed)
+    given = held[name]
+    along = layer.reads(given.shape)[0][0]
+    if along is ALL:
+        reads = range(given.shape[0])
+    else:
+        (first,), (last,) = along.at(np.array([channel]))
+        reads = range(int(first), int(last) + 1)
     part = slice(reads.start, reads.stop)
-    source: Tensor | Samples
-    if name != INPUT:
-        own_maps = Cells((np.array(reads), np.arange(shape[1]), np.arange(shape[2])))
-        source = excerpts(pipeline, x, {name: own_maps}, params, seed=seed)[name].take(own_maps)
-    else:  # samples as they are: a photograph's are many
-        source = Samples(x.values[part], x.unit) if isinstance(x, Samples) else x[part]
-    own = node_params(node, row.index, [shape], params or {}, seed)
-
-    def excerpt(cells: Cells) -> Excerpt:
-        """Return some cells of what the stage reads."""
-        cells = cells.filled()
-        here = Cells((cells.axes[0] - reads.start, *cells.axes[1:]))
-        return Excerpt(shape, cells, Excerpt.cut(source, here).values)
+    source: Tensor | Samples = given[part]
+    if name == INPUT and isinstance(x, Samples):  # as they are: a photograph's are many
+        source = Samples(x.values[part], x.unit)
+    own = node_params(node, row.index, [given.shape], params or {}, seed)
 
     def arithmetic(at: Pair) -> Arithmetic:
-        cell = (channel, *at)
         with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
-            return layer.explain(cell, excerpt(layer.reads(Cells.of(cell), shape)[0]), params=own)
+            return layer.explain((channel, *at), given, params=own)
 
-    with np.errstate(all="ignore"):
-        if isinstance(layer, Correlation):
-            output = _correlated(layer, source, channel, own)
-        else:
-            cells = Cells((np.array([channel]), *map(np.arange, row.output_shape[1:])))
-            output = layer.part(cells, excerpt(layer.reads(cells, shape)[0]), params=own)[0]
     return Scene(
         row=row,
         channel=channel,
-        window=layer.window(shape) or Window((1, 1)),
-        shape=shape,
+        window=layer.window(given.shape) or Window((1, 1)),
+        shape=given.shape,
         reads=reads,
         source=source,
-        output=np.asarray(output),
+        output=held[node.name][channel],
         arithmetic=arithmetic,
     )
-
-
-def _correlated(layer: Correlation, x: Tensor | Samples, channel: int, params: Params) -> Tensor:
-    """Compute one map of a convolution from the channels its filter sees."""
-    bias = params.get("bias")
-    maps = correlate(
-        x,
-        params["weight"][channel : channel + 1],
-        layer.window(x.shape),
-        bias=None if bias is None else bias[channel : channel + 1],
-        padding_mode=layer.padding_mode,
-        pad_value=layer.pad_value,
-    )
-    return np.asarray(maps[0])
 
 
 # --- what is shown of it -----------------------------------------------------------------------

@@ -201,3 +201,30 @@ def _put(target: NDArray[Any], x: Tensor | Samples, rows: Index | slice) -> None
             target /= np.float32(x.unit)
     else:
         target[...] = x[:, rows]
+
+
+def fold(padded: Tensor, pads: Pads, size: Pair, mode: str = "zeros") -> Tensor:
+    """Return the gradient of an image from that of the padded one: the transpose of padding.
+
+    Parameters
+    ----------
+    padded : Tensor
+        (C, rows, columns): at least as many as the padded image has; more are left out.
+    pads : Pads
+        Top, left, bottom, right.
+    size : Pair
+        The image's rows and columns.
+    mode : str
+        One of BORDERS. What is copied into the padding adds to the pixel it is copied from.
+    """
+    source = BORDERS[mode].source
+    for axis in (0, 1):
+        before, after, length = pads[axis], pads[axis + 2], size[axis]
+        lines = np.moveaxis(padded, 1 + axis, 0)
+        folded = lines[before : before + length]
+        if source is not None and before + after:
+            folded = folded.copy()
+            for at in (*range(-before, 0), *range(length, length + after)):
+                folded[source(np.array(at), length)] += lines[before + at]
+        padded = np.moveaxis(folded, 0, 1 + axis)
+    return np.ascontiguousarray(padded)

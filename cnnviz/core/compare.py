@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnviz.core.field import AxisField, Field
+from cnnviz.core.field import Field
 from cnnviz.core.layers import Layer
 from cnnviz.core.layers.base import plane
 from cnnviz.core.layers.convolution import Convolution
@@ -243,27 +243,20 @@ def _fields(pipeline: Pipeline, shape: Shape) -> Iterator[tuple[str, Field, Fiel
     """Yield each stage's name and what it sees: of its own inputs, and of the pipeline's."""
     shapes, fields = {INPUT: shape}, {INPUT: Field.of_input(plane(shape))}
     for node, row in zip(pipeline.nodes, pipeline.rows(shape), strict=True):
-        given = tuple(shapes[name] for name in node.inputs)
-        itself = tuple(
-            Field.of_input(plane(one)) if len(one) == 3 else Field.of_input((one[0], 1)).off_grid()
-            for one in given
-        )
-        own = node.layer.field(given, itself)
-        fields[node.name] = node.layer.field(given, tuple(fields[name] for name in node.inputs))
-        shapes[node.name] = row.output_shape
-        yield node.name, own, fields[node.name]
+        given = [shapes[name] for name in node.inputs]
+        reads = node.layer.reads(*given)
+        itself = [Field.of_input(plane(one) if len(one) == 3 else (one[0], 1)) for one in given]
+        output = shapes[node.name] = row.output_shape
+        fields[node.name] = Field.after([fields[name] for name in node.inputs], reads, output)
+        yield node.name, Field.after(itself, reads, output), fields[node.name]
 
 
 def _offset(a: Field, b: Field) -> Offset | None:
     """Return how much further down and right B looks, if both look alike."""
-    alike = a.on_grid and b.on_grid and _alike(a.rows, b.rows) and _alike(a.columns, b.columns)
-    if not alike:
+    down, right = a.rows.offset(b.rows), a.columns.offset(b.columns)
+    if not (a.on_grid and b.on_grid) or down is None or right is None:
         return None
-    return (b.rows.lower - a.rows.lower, b.columns.lower - a.columns.lower)
-
-
-def _alike(a: AxisField, b: AxisField) -> bool:
-    return a.jump == b.jump and a.upper - a.lower == b.upper - b.lower
+    return Fraction(down), Fraction(right)
 
 
 # --- values ------------------------------------------------------------------------------------

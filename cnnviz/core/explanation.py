@@ -1,220 +1,342 @@
-"""Why a number is what it is: the terms of one value, how they are joined, and what that makes."""
+"""One value of a stage, explained: its arithmetic, and where on the input it looks."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.types import Pair
+from cnnviz.core.arithmetic import Arithmetic
+from cnnviz.core.field import ALL, Indices
+from cnnviz.core.layers.base import Layer, Rearrangement
+from cnnviz.core.pipeline import INPUT, Pipeline, as_input, node_params
+from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
+from cnnviz.errors import CnnvizError, RequestError
 
-Join = Literal["sum", "product", "largest", "smallest"]
+EXTREMES = ("max", "min")
 
-MOST_TERMS = 1 << 16
-"""Terms that are listed, at most: of a mean over millions only those that bring most."""
+Patch = tuple[Indices, ...]
+"""Some cells of a tensor: every combination of positions, one array an axis."""
 
-Doubles = NDArray[np.float64]
+APART = 16
+"""Patches of one stage that are kept apart; more are joined."""
 
 
-class Terms:
-    """What one value is made of, N terms side by side: entry n of every array is term n.
+@dataclass(frozen=True)
+class Box:
+    """The rows and columns of the input that a value depends on, first and last of each.
 
-    Attributes
-    ----------
-    value : array, (N,)
-        What is read.
-    part : array, (N,)
-        What that brings to the total.
-    at : array of int, (N, axes)
-        The input's cell it is read from. Where a number pads, its channel, and -1 for the row and
-        the column.
-    source : array of int, (N,)
-        Which of the layer's inputs it is read from.
-    padding : array of bool, (N,)
-        Whether it is read beyond the edge; with a mirror `at` is the pixel that is copied.
-    weight : array, (N,), optional
-        What the value is multiplied by.
-    place : array of int, (N, 2), optional
-        Its row and column in the window, where one slides.
-    omitted : int
-        How many terms are not listed, being the smallest of very many.
-    omitted_part : float
-        Their sum.
+    Only pixels of the image count: what a window reads of padding is not in it, but pixels that
+    mirrored or circular padding copies are. None where there is no pixel at all.
     """
 
-    def __init__(
-        self,
-        value: Doubles,
-        part: Doubles,
-        at: NDArray[np.intp],
-        *,
-        source: NDArray[np.intp] | None = None,
-        padding: NDArray[np.bool_] | None = None,
-        weight: Doubles | None = None,
-        place: NDArray[np.intp] | None = None,
-        omitted: int = 0,
-        omitted_part: float = 0.0,
-    ) -> None:
-        self.value, self.part, self.at = value, part, at
-        self.source = np.zeros(len(value), np.intp) if source is None else source
-        self.padding = np.zeros(len(value), np.bool_) if padding is None else padding
-        self.weight, self.place = weight, place
-        self.omitted, self.omitted_part = omitted, omitted_part
-
-    def __len__(self) -> int:
-        return len(self.value)
+    rows: Pair | None
+    columns: Pair | None
 
     @property
-    def real(self) -> NDArray[np.bool_]:
-        """(N,) whether a term is read from a cell, and is no number that pads."""
-        return np.asarray(self.at[:, -1] >= 0)
+    def size(self) -> Pair:
+        """Rows and columns of the box."""
+        if self.rows is None or self.columns is None:
+            return (0, 0)
+        return (self.rows[1] - self.rows[0] + 1, self.columns[1] - self.columns[0] + 1)
 
 
-class Arithmetic(NamedTuple):
-    """How a layer makes one value: its terms joined, a bias added, a last step taken.
+def box_of(pipeline: Pipeline, shape: Shape, stage: str, at: tuple[int, ...]) -> Box:
+    """Return the box on an input of `shape` that one value of a stage depends on.
 
-    Everything is worked out in float64 from the float32 numbers; `result` is rounded to float32
-    where it is stored.
+    Patches that different branches read stay apart on the way back: joined, one branch's rows
+    would meet channels that only another reads.
     """
-
-    terms: Terms
-    join: Join
-    total: float  # the terms' parts joined, and the bias added
-    result: float
-    steps: tuple[str, ...] = ()  # from the total to the result, in words with the numbers in them
-    bias: float | None = None
-    chosen: int | None = None  # the term that won, of a largest or smallest; or is this value's own
-    kernel_size: Pair | None = None  # of the window that slides, where one does
-    noun: str = "values"  # what the parts are called
-
-
-def joined_sum(terms: Terms, bias: float | None = None) -> float:
-    """Return the sum of the parts and the bias, in float64."""
-    with np.errstate(all="ignore"):
-        return float(terms.part.sum() + terms.omitted_part + (bias or 0.0))
-
-
-def summed(terms: Terms, *steps: str, bias: float | None = None, **more: Any) -> Arithmetic:
-    """Return the arithmetic of a value that is the sum of its terms and a bias."""
-    total = joined_sum(terms, bias)
-    noun = "values" if terms.weight is None else "products"
-    return Arithmetic(terms, "sum", total, total, steps, bias, noun=noun, **more)
-
-
-def chosen(
-    terms: Terms, join: Join, steps: Callable[[int], tuple[str, ...]], **more: Any
-) -> Arithmetic:
-    """Return the arithmetic of a value that is the largest or smallest of its terms.
-
-    The first of equal ones wins; a NaN, the last of them, wins over everything, as in PyTorch.
-    """
-    parts = terms.part
-    odd = np.flatnonzero(np.isnan(parts))
-    winner = int(odd[-1] if odd.size else (parts.argmax() if join == "largest" else parts.argmin()))
-    value = float(parts[winner])
-    return Arithmetic(terms, join, value, value, steps(winner), chosen=winner, **more)
-
-
-def single(
-    excerpt: Excerpt, at: tuple[int, ...], *, source: int = 0, weight: float | None = None
-) -> Terms:
-    """Return the one term of a value that is made of one cell, times a weight if there is one."""
-    value = np.array([excerpt.value(at)])
-    part = value if weight is None else value * weight
-    return Terms(
-        value,
-        part,
-        np.array([at]),
-        source=np.array([source]),
-        weight=None if weight is None else np.array([weight]),
+    shapes = {INPUT: shape} | {row.name: row.output_shape for row in pipeline.rows(shape)}
+    found: dict[str, list[Patch]] = {stage: [tuple(np.array([index]) for index in at)]}
+    for node in reversed(pipeline.nodes):
+        patches = found.pop(node.name, [])
+        if not patches:
+            continue
+        for patch in patches:
+            read = read_by(node.layer, patch, *(shapes[name] for name in node.inputs))
+            for name, own in zip(node.inputs, read, strict=True):
+                if all(positions.size for positions in own):
+                    found[name] = _with(found.get(name, []), own)
+    patches = found.get(INPUT, [])
+    if not patches:
+        return Box(None, None)
+    rows, columns = (
+        (min(int(p[axis][0]) for p in patches), max(int(p[axis][-1]) for p in patches))
+        for axis in (1, 2)
     )
+    return Box(rows, columns)
 
 
-def block(
-    excerpt: Excerpt,
-    cells: Cells,
+def read_by(layer: Layer, patch: Patch, *shapes: Shape) -> list[Patch]:
+    """Return the cells of each input, of `shapes`, that some cells of a layer's output read.
+
+    Where an axis has no position nothing is read.
+    """
+    if isinstance(layer, Rearrangement):  # each value comes from one place
+        (shape,) = shapes
+        places = np.unravel_index(layer.origins(shape)[np.ix_(*patch)], shape)
+        return [tuple(map(np.unique, places))]
+    return [
+        tuple(
+            np.arange(length) if reach is ALL else reach.pixels(patch[axis], length)
+            for axis, (length, reach) in enumerate(zip(shape, reads, strict=True))
+        )
+        for shape, reads in zip(shapes, layer.reads(*shapes), strict=True)
+    ]
+
+
+def _with(patches: list[Patch], new: Patch) -> list[Patch]:
+    """Return the patches and another one, without those that lie within others."""
+    if any(_holds(patch, new) for patch in patches):
+        return patches
+    kept = [patch for patch in patches if not _holds(new, patch)]
+    if len(kept) < APART:
+        return [*kept, new]
+    return [reduce(lambda one, two: tuple(map(np.union1d, one, two)), kept, new)]
+
+
+def _holds(one: Patch, other: Patch) -> bool:
+    return all(np.isin(two, own).all() for own, two in zip(one, other, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why one value of a stage is what it is."""
+
+    row: Row
+    at: tuple[int, ...]
+    inputs: tuple[str, ...]  # the names of what the stage reads, by `Terms.source`
+    arithmetic: Arithmetic
+    field: Box  # what it sees of the pipeline's input
+
+    @property
+    def result(self) -> float:
+        """The value, rounded to float32 as it is stored."""
+        with np.errstate(all="ignore"):
+            return float(np.float32(self.arithmetic.result))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value that somebody asks about: a stage, and a cell of it or its largest or smallest."""
+
+    stage: str  # its name
+    cell: tuple[int, ...] | None
+    extreme: str | None = None  # one of EXTREMES
+
+
+def read_place(pipeline: Pipeline, text: str) -> Place:
+    """Read ``STAGE:C,ROW,COL``, ``STAGE:N``, ``STAGE:max`` or ``STAGE:min``.
+
+    Raises
+    ------
+    RequestError
+        If the text is none of these, or there is no such stage.
+    """
+    stage, colon, where = text.rpartition(":")
+    names = [node.name for node in pipeline.nodes]
+    if not colon or not stage:
+        own = text if text in names else names[-1]
+        raise RequestError(
+            f"--at is {text!r}",
+            hint=f"name a stage and a value of it: --at {own}:max, {own}:min, {own}:0,2,3 "
+            f"(channel, row, column), or of a vector {own}:2",
+        )
+    name = _named(pipeline, stage)
+    if where in EXTREMES:
+        return Place(name, None, where)
+    parts = [part.strip() for part in where.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+        raise RequestError(
+            f"--at is {text!r}: {where!r} is no cell",
+            hint=f"write whole numbers from 0, or max or min: --at {name}:0,2,3, {name}:max",
+        )
+    return Place(name, tuple(map(int, parts)))
+
+
+def _named(pipeline: Pipeline, stage: str) -> str:
+    """Return the name of a stage given by name or number; RequestError if there is none."""
+    if stage == INPUT:
+        raise RequestError(
+            "input is the image: nothing computed it",
+            hint=f"name a stage, such as {pipeline.nodes[0].name}",
+        )
+    return pipeline.nodes[pipeline.find(stage)].name
+
+
+class Located(NamedTuple):
+    """The cell a place stands for."""
+
+    cell: tuple[int, ...]
+    passed_over: int = 0  # values that are NaN or infinite, of a stage whose extreme it is
+
+
+def check_place(pipeline: Pipeline, shape: Shape, place: Place) -> Place:
+    """Return a place whose cell, if it names one, has as many axes as the stage and is in it.
+
+    Raises
+    ------
+    CnnvizError
+        If the pipeline does not fit an input of `shape`, or the stage has no such cell.
+    """
+    shapes = {row.name: row.output_shape for row in pipeline.rows(shape)}
+    if place.cell is None:
+        return place
+    return replace(place, cell=_checked(place.stage, place.cell, shapes[place.stage]))
+
+
+def locate(place: Place, values: Tensor) -> Located:
+    """Return the cell a place stands for, given its stage's output.
+
+    Raises
+    ------
+    CnnvizError
+        If an extreme is asked for and no value is finite.
+    """
+    if place.cell is not None:
+        return Located(place.cell)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise CnnvizError(
+            f"{place.stage} has no finite value", hint=f"name a cell: --at {place.stage}:0,0,0"
+        )
+    largest = place.extreme == "max"
+    found = np.where(finite, values, -np.inf if largest else np.inf)
+    flat = found.argmax() if largest else found.argmin()
+    cell = tuple(int(index) for index in np.unravel_index(flat, values.shape))
+    return Located(cell, int(finite.size - np.count_nonzero(finite)))
+
+
+def _checked(stage: str, cell: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
+    """Return a cell of as many axes as the stage has, in range."""
+    if len(shape) == 3 and shape[1:] == (1, 1) and len(cell) == 1:
+        cell = (*cell, 0, 0)  # one value a map
+    axes = ("channel", "row", "column") if len(shape) == 3 else ("index",)
+    ranges = ", ".join(f"{axis} 0 to {side - 1}" for axis, side in zip(axes, shape, strict=True))
+    if len(cell) != len(shape):
+        raise CnnvizError(
+            f"{','.join(map(str, cell))} is no cell of {stage}, which is "
+            f"{'×'.join(map(str, shape))}",
+            hint=f"give {ranges}",
+        )
+    for axis, index, side in zip(axes, cell, shape, strict=True):
+        if not 0 <= index < side:
+            raise CnnvizError(f"{stage} has no {axis} {index}", hint=f"it has {ranges}")
+    return cell
+
+
+def explain(
+    pipeline: Pipeline,
+    x: Tensor | Samples,
+    stage: str,
+    at: tuple[int, ...],
+    params: Params | None = None,
     *,
-    part: Callable[[Doubles], Doubles] | None = None,
-    weight: NDArray[Any] | None = None,
-    rank: Callable[[Doubles], Doubles] = np.abs,
-) -> Terms:
-    """Return a term for every one of some cells, in their order.
+    seed: int = 0,
+) -> Explanation:
+    """Explain one value; the pipeline runs to what its stage reads.
 
     Parameters
     ----------
-    excerpt : Excerpt
-    cells : Cells
-        Cells that are in it.
-    part : function, optional
-        What a value brings to the total; by default itself, or times its weight.
-    weight : array, optional
-        A weight for each cell.
-    rank : function
-        Of very many terms, those whose parts it makes largest are listed.
+    pipeline : Pipeline
+    x : Tensor or Samples
+        (C, H, W).
+    stage : str
+        A stage, by name or number.
+    at : tuple of int
+        (channel, row, column), or (index,) of a vector.
+    params, seed
+        As for `Pipeline.run`.
+
+    Raises
+    ------
+    RequestError
+        If there is no such stage.
+    CnnvizError
+        If the pipeline does not fit, or the stage has no such cell.
     """
-    value = excerpt.take(cells).reshape(-1).astype(np.float64)
-    weights = None if weight is None else np.asarray(weight, np.float64).reshape(-1)
-    with np.errstate(all="ignore"):
-        parts = value if weights is None else value * weights
-        if part is not None:
-            parts = part(parts)
-        listed, omitted = np.arange(value.size), 0.0
-        if value.size > MOST_TERMS:
-            worth = np.nan_to_num(rank(parts), nan=np.inf)
-            listed = np.sort(np.argpartition(worth, -MOST_TERMS)[-MOST_TERMS:])
-            omitted = float(parts.sum() - parts[listed].sum())
-    within = np.unravel_index(listed, cells.shape)
-    return Terms(
-        value[listed],
-        parts[listed],
-        np.stack([axis[w] for axis, w in zip(cells.axes, within, strict=True)], axis=1),
-        weight=None if weights is None else weights[listed],
-        omitted=value.size - listed.size,
-        omitted_part=omitted,
-    )
+    return next(_trace(pipeline, x, stage, at, params, seed, None, deep=False))
 
 
-# --- in words ----------------------------------------------------------------------------------
+def trace(
+    pipeline: Pipeline,
+    x: Tensor | Samples,
+    stage: str,
+    at: tuple[int, ...],
+    params: Params | None = None,
+    *,
+    seed: int = 0,
+    held: Mapping[str, Tensor] | None = None,
+) -> Iterator[Explanation]:
+    """Explain a value, then the one that brings most to it, and so on back to the input.
 
-
-def written(value: float) -> str:
-    """Write a number with six digits, and never -0.
-
-    >>> written(-0.125), written(1 / 3), written(-0.0), written(1e20)
-    ('−0.125', '0.333333', '0', '1e+20')
+    Parameters and errors are those of `explain`; `held` are outputs that are computed already:
+    those of `read_stages`.
     """
-    return f"{float(value) + 0.0:.6g}".replace("-", "−")
+    return _trace(pipeline, x, stage, at, params, seed, held, deep=True)
 
 
-def inside(value: float) -> str:
-    """Write a number as it stands inside a formula: negative ones in brackets.
+def read_stages(pipeline: Pipeline, stage: str, *, deep: bool) -> set[str]:
+    """Return what a stage reads; with `deep` what those read, too, and so on to the input."""
+    found = {stage}
+    for node in reversed(pipeline.nodes):
+        if node.name in found and (deep or node.name == stage):
+            found.update(node.inputs)
+    return found - {stage}
 
-    >>> inside(-2), inside(3)
-    ('(−2)', '3')
+
+def _trace(
+    pipeline: Pipeline,
+    x: Tensor | Samples,
+    stage: str,
+    at: tuple[int, ...],
+    params: Params | None,
+    seed: int,
+    held: Mapping[str, Tensor] | None,
+    *,
+    deep: bool,
+) -> Iterator[Explanation]:
+    x = as_input(x)
+    rows = {row.name: row for row in pipeline.rows(x.shape, params)}
+    stage = _named(pipeline, stage)
+    at = _checked(stage, at, rows[stage].output_shape)
+    nodes = {node.name: node for node in pipeline.nodes}
+    if held is None:
+        wanted = read_stages(pipeline, stage, deep=deep)
+        held = pipeline.computed(x, wanted, params, seed=seed)
+    node = nodes[stage]
+    while True:
+        given = [held[name] for name in node.inputs]
+        shapes = [one.shape for one in given]
+        own = node_params(node, rows[node.name].index, shapes, params or {}, seed)
+        with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
+            arithmetic = node.layer.explain(at, *given, params=own)
+        box = box_of(pipeline, x.shape, node.name, at)
+        yield Explanation(rows[node.name], at, node.inputs, arithmetic, box)
+        step = heaviest(arithmetic)
+        if step is None:
+            return
+        source, at = step
+        if node.inputs[source] == INPUT:
+            return
+        node = nodes[node.inputs[source]]
+
+
+def heaviest(arithmetic: Arithmetic) -> tuple[int, tuple[int, ...]] | None:
+    """Return the input and the cell of the term that counts most; None if all are padding.
+
+    It is the one chosen, or the one whose part is farthest from 0, the first of equal ones.
     """
-    text = written(value)
-    return f"({text})" if text.startswith("−") else text
-
-
-def substituted(formula: str, numbers: Mapping[str, float]) -> str:
-    """Write numbers in place of a formula's names.
-
-    >>> substituted("x if x > 0 else slope · x", {"x": -2, "slope": 0.1})
-    '(−2) if (−2) > 0 else 0.1 · (−2)'
-    """
-    names = "|".join(sorted(map(re.escape, numbers), key=len, reverse=True))
-    return re.sub(rf"\b({names})\b", lambda found: inside(numbers[found[1]]), formula)
-
-
-def curve_steps(formula: str, numbers: Mapping[str, float], result: float) -> tuple[str, ...]:
-    """Return a formula, and the formula with numbers in place of its names."""
-    return (formula, f"{substituted(formula, numbers)} = {written(result)}")
-
-
-def cell_text(at: tuple[int, ...] | NDArray[np.intp]) -> str:
-    """Write a cell as ``--at`` takes it: ``2,0,1``."""
-    return ",".join(str(int(index)) for index in at)
+    terms = arithmetic.terms
+    real = np.flatnonzero(terms.real)
+    if not real.size:
+        return None
+    best = arithmetic.chosen
+    if best is None or not terms.real[best]:
+        weight = np.nan_to_num(np.abs(terms.part[real]), nan=np.inf)
+        best = int(real[weight.argmax()])
+    return int(terms.source[best]), tuple(int(index) for index in terms.at[best])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -147,6 +148,22 @@ class Pipeline:
         CnnvizError
             At the first stage that does not fit, naming it.
         """
+        flow, shapes, rows = self._known.get(shape), {INPUT: shape}, list[Row]()
+        for node, row in zip(self.nodes, flow or self._flow(shape), strict=True):
+            given = [shapes[name] for name in node.inputs]
+            shapes[node.name] = row.output_shape
+            rows.append(row)
+            yield row if params is None else _with_weights(row, node, given, params)
+        self._known.clear()
+        self._known[shape] = tuple(rows)
+
+    @cached_property
+    def _known(self) -> dict[Shape, tuple[Row, ...]]:
+        """The rows of the last shape that flowed to the end: they are asked for again and again."""
+        return {}
+
+    def _flow(self, shape: Shape) -> Iterator[Row]:
+        """Work out row by row, without looking at weights."""
         shapes: dict[str, Shape] = {INPUT: shape}
         fields: dict[str, Field] = {INPUT: Field.of_input((shape[1], shape[2]))}
         for index, node in enumerate(self.nodes, start=1):
@@ -154,17 +171,13 @@ class Pipeline:
             given = tuple(shapes[name] for name in node.inputs)
             try:
                 output = layer.output_shape(*given)
-                field = layer.field(given, tuple(fields[name] for name in node.inputs))
+                seen = [fields[name] for name in node.inputs]
+                field = Field.after(seen, layer.reads(*given), output)
                 window = layer.window(given[0])
                 specs = layer.param_shapes(*given)
-                if isinstance(params, dict):  # a file's are read one by one, when they are needed
-                    _check_shapes(specs, _given(node, specs, params))
             except CnnvizError as error:
                 raise error.within(f"stage {index} {node.name}") from None
             shapes[node.name], fields[node.name] = output, field
-            origin = layer.weights_from if specs else None
-            if params is not None and any(f"{node.name}.{name}" in params for name in specs):
-                origin = "loaded"
             yield Row(
                 index=index,
                 name=node.name,
@@ -185,7 +198,7 @@ class Pipeline:
                 effective_stride=field.effective_stride,
                 effective_padding=field.effective_padding,
                 memory_bytes=4 * prod(output),
-                weights=origin,
+                weights=layer.weights_from if specs else None,
                 contamination=layer.contamination(given[0]),
             )
 
@@ -318,6 +331,101 @@ class Pipeline:
             yield row, output
             del output
 
+    def computed(
+        self,
+        x: Tensor | Samples,
+        names: Collection[str],
+        params: Params | None = None,
+        *,
+        seed: int = 0,
+    ) -> dict[str, Tensor]:
+        """Return the outputs of some stages, or of ``input``, having run to the last of them.
+
+        Parameters and errors are those of `run`.
+        """
+        found = {INPUT: x.tensor() if isinstance(x, Samples) else x} if INPUT in names else {}
+        wanted = {node.name for node in self.nodes} & set(names)
+        if not wanted:
+            return found
+        kept = sum(row.memory_bytes for row in self.rows(x.shape) if row.name in wanted)
+        for row, output in self.outputs(x, params, seed=seed, kept=kept):
+            if row.name in wanted:
+                found[row.name] = output
+                wanted.remove(row.name)
+                if not wanted:
+                    break
+        return found
+
+    def backward(
+        self,
+        x: Tensor | Samples,
+        stage: str,
+        gradient: Tensor | tuple[int, ...],
+        params: Params | None = None,
+        *,
+        to: str = INPUT,
+        seed: int = 0,
+    ) -> Tensor:
+        """Carry a gradient from a stage back to an earlier one, or to the image.
+
+        Parameters
+        ----------
+        x : Tensor or Samples
+            (C, H, W).
+        stage : str
+            Where the gradient starts: a stage's name or number.
+        gradient : Tensor or tuple of int
+            How much a number changes with each value of that stage, of its output's shape; or the
+            values whose sum that number is: a cell ``(c, row, column)``, a map ``(c,)``, or all,
+            ``()``.
+        params, seed
+            As for `run`.
+        to : str
+            Where it is carried: an earlier stage's name or number, or ``input``.
+
+        Returns
+        -------
+        Tensor
+            How much the number changes with each value there: 0 where it does not depend on it.
+
+        Raises
+        ------
+        RequestError
+            If there is no such stage.
+        CnnvizError
+            If the pipeline or the gradient does not fit, or the outputs do not fit into memory.
+        """
+        x = as_input(x)
+        last = self.find(stage)
+        to = to if to == INPUT else self.nodes[self.find(to)].name
+        shapes = {INPUT: x.shape} | {row.name: row.output_shape for row in self.rows(x.shape)}
+        start = self.nodes[last].name
+        gradient = _seeded(gradient, start, shapes[start])
+        # Only stages between the two matter: those that read `to`, directly or not.
+        between = {to}
+        path = list[tuple[int, Node]]()
+        for index, node in enumerate(self.nodes[: last + 1], start=1):
+            if node.name != to and between & set(node.inputs):
+                between.add(node.name)
+                path.append((index, node))
+        found = {start: gradient}
+        if start not in between:
+            return np.zeros(shapes[to], np.float32)
+        names = {name for _, node in path for name in (node.name, *node.inputs)}
+        held = self.computed(x, names, params, seed=seed)
+        for index, node in reversed(path):
+            own = found.pop(node.name, None)
+            if own is None:
+                continue
+            inputs = [held[name] for name in node.inputs]
+            given = node_params(node, index, [one.shape for one in inputs], params or {}, seed)
+            with np.errstate(all="ignore"), noting():
+                back = node.layer.backward(own, held[node.name], *inputs, params=given)
+            for name, part in zip(node.inputs, back, strict=True):
+                if name in between:
+                    found[name] = found[name] + part if name in found else part
+        return found.get(to, np.zeros(shapes[to], np.float32))
+
     def _outputs(
         self,
         x: Tensor | Samples,
@@ -390,11 +498,37 @@ class _Live:
             del self._tensors[name]
 
 
+def _seeded(gradient: Tensor | tuple[int, ...], stage: str, shape: Shape) -> Tensor:
+    """Return a gradient of a stage's shape, or that of the sum of some of its values."""
+    if not isinstance(gradient, tuple):
+        if gradient.shape != shape:
+            raise CnnvizError(f"the gradient is {gradient.shape}, and {stage} is {shape}")
+        return np.asarray(gradient, np.float32)
+    sides = zip(gradient, shape, strict=False)
+    if len(gradient) > len(shape) or not all(0 <= at < side for at, side in sides):
+        raise CnnvizError(f"{stage} is {shape}: it has no {gradient}")
+    chosen = np.zeros(shape, np.float32)
+    chosen[gradient] = 1
+    return chosen
+
+
 def settings_of(layer: Layer) -> dict[str, object]:
     """Return every setting of a layer by name, JSON-ready."""
     return {
         field.name: json_value(getattr(layer, field.name)) for field, _ in options_of(type(layer))
     }
+
+
+def _with_weights(row: Row, node: Node, given: Sequence[Shape], params: Params) -> Row:
+    """Return a row that says whether its weights are loaded; CnnvizError if they do not fit."""
+    specs = node.layer.param_shapes(*given)
+    if isinstance(params, dict):  # a file's are read one by one, when they are needed
+        try:
+            _check_shapes(specs, _given(node, specs, params))
+        except CnnvizError as error:
+            raise error.within(f"stage {row.index} {node.name}") from None
+    loaded = any(f"{node.name}.{name}" in params for name in specs)
+    return replace(row, weights="loaded") if loaded else row
 
 
 def _check_shapes(specs: Mapping[str, ParamSpec], own: Params) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from cnnviz.core.explaining import Box, Explanation
-from cnnviz.core.explanation import Arithmetic, Terms, cell_text, written
+from cnnviz.core.arithmetic import Arithmetic, Terms, cell_text, written
+from cnnviz.core.explanation import Box, Explanation
 from cnnviz.core.types import Shape
 from cnnviz.view.columns import finite, safe
 from cnnviz.view.terminal import aligned, aligned_cells, writer_for

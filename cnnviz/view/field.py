@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cnnviz.core.explaining import Box, Explanation
-from cnnviz.core.explanation import written
+from cnnviz.core.arithmetic import written
+from cnnviz.core.explanation import Box, Explanation
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Pair, Samples, Tensor
 from cnnviz.view.explained import LARGEST_WINDOW, WindowBlocks, field_text, title

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cnnviz.core.animation import COPY, NOTHING, NUMBER, PIXEL, Patches, Scene, Survey
-from cnnviz.core.explanation import Arithmetic
+from cnnviz.core.arithmetic import Arithmetic
 from cnnviz.core.types import Pair
 from cnnviz.view.frameplan import LINE, RING, SIGN, FramePlan, Look, Place
 from cnnviz.view.grid import Zoom

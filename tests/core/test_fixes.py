@@ -5,9 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.attempt import attempt
-from cnnviz.core.fixes import MOST, fixes
-from cnnviz.core.fixes.change import LeaveOut, PutBefore, after
-from cnnviz.core.fixes.search import STAGES
+from cnnviz.core.fixes import MOST, STAGES, Fix, fixes, put_before
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec, parse
 from tests.oracles import noise
@@ -211,17 +209,15 @@ def test_weights_of_another_size_ask_for_the_size_they_were_made_for():
 
 def assert_minimal(pipeline, shape, fix):
     """Without any one of its changes a fix fails, and none takes another back."""
-    state, made = after((pipeline, shape), fix.changes)
-    assert state == (fix.pipeline, fix.shape)
-    assert tuple(made) == fix.changes
+    start = Fix((), pipeline, shape)
+    made = start.then(fix.changes)
+    assert made == fix
+    assert made.changes == fix.changes
     for place in range(len(fix.changes)):
-        (left, given), rest = after(
-            (pipeline, shape), fix.changes[:place] + fix.changes[place + 1 :]
-        )
-        assert attempt(left, given).error is not None, (fix.text, [c.told for c in rest])
-    put = [change for change in fix.changes if isinstance(change, PutBefore)]
-    out = {change.stage for change in fix.changes if isinstance(change, LeaveOut)}
-    assert not out & {name for change in put for name in (change.name, change.stage)}
+        less = start.then(fix.changes[:place] + fix.changes[place + 1 :])
+        assert attempt(less.pipeline, less.shape).error is not None, (fix.text, less.text)
+    added = {name for change in fix.changes for name in change.adds}
+    assert not added & {change.removes for change in fix.changes}
 
 
 @pytest.mark.parametrize(
@@ -309,9 +305,10 @@ def test_a_name_that_is_taken_is_not_given_again(shape):
     text = "maxpool(1) -> flatten -> conv_transpose(1, 1, padding=1) -> dense(1)"
     for fix in fixes(parse(text), shape):
         list(fix.pipeline.rows(fix.shape))
-    flatten = parse("flatten").nodes[0].layer
-    put = PutBefore(flatten, "flatten1", "conv_transpose1", "dense1", joins=False)
-    assert put.made((parse(text), shape)) is None
+    dense, flatten = parse(text).nodes[-1], parse("flatten").nodes[0].layer
+    start = Fix((), parse(text), shape)
+    assert start.then([put_before(dense, "conv_transpose1", flatten, "flatten1")]) == start
+    assert start.then([put_before(dense, "conv_transpose1", flatten, "flatten2")]) != start
 
 
 @given(misfits())

@@ -64,7 +64,7 @@ STRATEGIES = {
     "BILINEAR"]),
     "units": st.integers(1, 10**6), "size": st.integers(1, 9), "p": st.floats(0, 1),
     "eps": POSITIVE, "norm_type": POSITIVE, "celu.alpha": POSITIVE, "softplus.beta": POSITIVE,
-    "negative_slope": NUMBERS, "alpha": NUMBERS, "beta": NUMBERS, "k": NUMBERS,
+    "negative_slope": NUMBERS, "lambd": POSITIVE, "alpha": NUMBERS, "beta": NUMBERS, "k": NUMBERS,
     "pad_value": NUMBERS, "value": NUMBERS, "low": NUMBERS, "high": NUMBERS, "exponent": NUMBERS,
     "shape": st.one_of(st.integers(1, 99), st.tuples(*[st.integers(1, 9)] * 3)),
     "axis": st.integers(0, 2), "start": st.integers(0, 9), "length": st.integers(1, 9),

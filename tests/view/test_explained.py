@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnviz.core.explaining import Box, explain
+from cnnviz.core.explanation import Box, explain
 from cnnviz.files.spec import parse
 from cnnviz.view.explained import (
     WindowBlocks,

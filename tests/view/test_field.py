@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnviz.core.explaining import Box, explain
+from cnnviz.core.explanation import Box, explain
 from cnnviz.core.types import Samples
 from cnnviz.files.spec import parse
 from cnnviz.view.field import Excerpted, draw_box, draw_explanation

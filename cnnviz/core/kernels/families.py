@@ -2,7 +2,8 @@
 
 Conventions of all of them: sizes in pixels, an int or (rows, columns); angles in degrees,
 counter-clockwise as seen on the screen, 0 pointing right; sigma in pixels. Without a sigma it
-follows from the size by OpenCV's formula, 0.3 × ((size - 1)/2 - 1) + 0.8.
+follows from the size by OpenCV's formula, 0.3 × ((size - 1)/2 - 1) + 0.8. Each raises RequestError
+for a value out of its range, and where no weights but 0 would be left.
 """
 
 from __future__ import annotations
@@ -13,24 +14,16 @@ from typing import Literal
 
 import numpy as np
 
-from cnnviz.core.kernels.checks import (
-    affordable,
-    finite,
-    odd_length,
-    odd_size,
-    positive,
+from cnnviz.core.kernels.kernel import (
+    LARGEST,
+    Kernel,
+    KernelEntry,
+    Matrix,
+    check_bank,
+    read_number,
+    read_odd_length,
     read_size,
-    size_label,
-    whole,
-)
-from cnnviz.core.kernels.factors import Matrix
-from cnnviz.core.kernels.kernel import Kernel, KernelEntry
-from cnnviz.core.kernels.sampling import (
-    balanced_or_error,
-    bell_curve,
-    default_sigma,
-    grid,
-    turned_grid,
+    read_whole,
 )
 from cnnviz.core.types import Pair
 from cnnviz.errors import RequestError
@@ -56,6 +49,53 @@ def _register(
     return enter
 
 
+def _label(rows: int, columns: int) -> str:
+    """Write a size short: 7, or 3x5."""
+    return str(rows) if rows == columns else f"{rows}x{columns}"
+
+
+def _bell_curve(length: int, sigma: float) -> Matrix:
+    """Sample a Gaussian of one dimension, (length,), with the sum 1."""
+    distance = np.arange(length) - (length - 1) / 2
+    with np.errstate(over="ignore"):  # far out, exp(-inf) is 0
+        bell = np.exp(-((distance / sigma) ** 2) / 2)
+    return np.asarray(bell / bell.sum(), dtype=np.float64)
+
+
+def _sigma(family: str, sigma: float | None, length: int) -> float:
+    """Read a sigma; without one return OpenCV's for a length: most of the bell fits in."""
+    if sigma is None:
+        return 0.3 * ((length - 1) / 2 - 1) + 0.8
+    return read_number(family, "sigma", sigma, positive=True)
+
+
+def _grid(rows: int, columns: int, degrees: float = 0) -> tuple[Matrix, Matrix]:
+    """Return each pixel's distance from the centre along a direction, and 90 degrees aside of it.
+
+    Each is (rows, columns); for 0 degrees they are x, rightwards, and y, upwards.
+    """
+    x, y = np.meshgrid(np.arange(columns) - (columns - 1) / 2, (rows - 1) / 2 - np.arange(rows))
+    # cos(90°) is 6e-17 in floating point: right angles are kept exact, and zeros with them.
+    right_angles = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 180.0: (-1.0, 0.0), 270.0: (0.0, -1.0)}
+    angle = math.radians(degrees % 360)
+    cosine, sine = right_angles.get(degrees % 360, (math.cos(angle), math.sin(angle)))
+    return x * cosine + y * sine, y * cosine - x * sine
+
+
+def _check_balanced(family: str, before: Matrix, after: Matrix, sigma: float) -> None:
+    """Raise RequestError if making the weights sum to 0 left nothing of them but rounding."""
+    if not np.isfinite(after).all() or np.abs(after).max() > LARGEST:
+        raise RequestError(
+            f"{family}(): the weights overflow for sigma={sigma:g}", hint="use a larger sigma"
+        )
+    if np.abs(after).max() <= 1e-9 * np.abs(before).max():
+        raise RequestError(
+            f"{family}(): all weights come out as 0 for sigma={sigma:g} "
+            f"and size {_label(*after.shape)}",
+            hint="a larger size, or a sigma of about a sixth of it, leaves something to see",
+        )
+
+
 @_register(
     "family",
     "a soft blur",
@@ -74,26 +114,19 @@ def gaussian(size: Size = 3, sigma: float | None = None) -> tuple[Kernel, ...]:
         formula above. OpenCV also has tables for sizes 5 and 7 (9 since version 5), which
         we do not copy: pass it our sigma to get our numbers.
 
-    Raises
-    ------
-    RequestError
-        If the size is even or out of range, or sigma is not a positive number.
-
     Examples
     --------
     >>> (gaussian()[0].weights * 16).astype(int).tolist()
     [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
     """
-    rows, columns = odd_size("gaussian", size)
-    if sigma is not None:
-        sigma = positive("gaussian", "sigma", sigma)
-
-    def bell(length: int) -> Matrix:
-        if length == 3 and sigma is None:
-            return np.array([0.25, 0.5, 0.25])
-        return bell_curve(length, default_sigma(length) if sigma is None else sigma)
-
-    return (Kernel(f"gaussian_{size_label(rows, columns)}", np.outer(bell(rows), bell(columns))),)
+    rows, columns = read_size("gaussian", size, odd=True)
+    column, row = (
+        np.array([0.25, 0.5, 0.25])
+        if length == 3 and sigma is None
+        else _bell_curve(length, _sigma("gaussian", sigma, length))
+        for length in (rows, columns)
+    )
+    return (Kernel(f"gaussian_{_label(rows, columns)}", np.outer(column, row)),)
 
 
 @_register(
@@ -109,11 +142,6 @@ def binomial(size: Size = 3) -> tuple[Kernel, ...]:
     size : int or (rows, columns)
         In pixels, odd or even. It is close to a Gaussian of sigma = sqrt(size - 1) / 2.
 
-    Raises
-    ------
-    RequestError
-        If the size is out of range.
-
     Examples
     --------
     >>> (binomial(5)[0].weights[2] * 256).astype(int).tolist()
@@ -127,7 +155,7 @@ def binomial(size: Size = 3) -> tuple[Kernel, ...]:
         return np.array([math.comb(length - 1, index) / above for index in range(length)])
 
     weights = np.outer(coefficients(rows), coefficients(columns))
-    return (Kernel(f"binomial_{size_label(rows, columns)}", weights),)
+    return (Kernel(f"binomial_{_label(rows, columns)}", weights),)
 
 
 @_register("family", "a plain blur: the mean of the neighbourhood", "the moving average")
@@ -139,19 +167,13 @@ def box(size: Size = 3) -> tuple[Kernel, ...]:
     size : int or (rows, columns)
         In pixels, odd or even.
 
-    Raises
-    ------
-    RequestError
-        If the size is out of range.
-
     Examples
     --------
     >>> box((1, 4))[0].weights.tolist()
     [[0.25, 0.25, 0.25, 0.25]]
     """
     rows, columns = read_size("box", size)
-    weights = np.full((rows, columns), 1 / (rows * columns))
-    return (Kernel(f"box_{size_label(rows, columns)}", weights),)
+    return (Kernel(f"box_{_label(rows, columns)}", np.full((rows, columns), 1 / (rows * columns))),)
 
 
 @_register(
@@ -173,25 +195,20 @@ def log(size: int = 3, sigma: float | None = None) -> tuple[Kernel, ...]:
         Standard deviation in pixels, by default from the size. Spots of radius sigma × sqrt(2)
         answer most.
 
-    Raises
-    ------
-    RequestError
-        If the size is even or out of range, sigma is not a positive number, or the weights
-        vanish or overflow for this sigma.
-
     Examples
     --------
     >>> log(5, sigma=0.5)[0].weights[2].round(4).tolist()
     [0.0564, 0.7146, -4.9048, 0.7146, 0.0564]
     """
-    length = odd_length("log", size, 3)
-    sigma = default_sigma(length) if sigma is None else positive("log", "sigma", sigma)
-    across, upwards = grid(length, length)
-    bell = np.outer(bell_curve(length, sigma), bell_curve(length, sigma))
-    with np.errstate(all="ignore"):  # what overflows is reported by _balanced
+    length = read_odd_length("log", size, 3)
+    sigma = _sigma("log", sigma, length)
+    across, upwards = _grid(length, length)
+    bell = np.outer(_bell_curve(length, sigma), _bell_curve(length, sigma))
+    with np.errstate(all="ignore"):  # what overflows is an error below
         curved = bell * ((across / sigma) ** 2 + (upwards / sigma) ** 2 - 2) / sigma / sigma
         balanced = curved - curved.mean()
-    return (Kernel(f"log_{length}", balanced_or_error("log", curved, balanced, sigma)),)
+    _check_balanced("log", curved, balanced, sigma)
+    return (Kernel(f"log_{length}", balanced),)
 
 
 @_register(
@@ -211,29 +228,24 @@ def dog(size: int = 3, sigma: float | None = None, ratio: float = 1.6) -> tuple[
     ratio : float
         How many times wider the other one is, above 1.
 
-    Raises
-    ------
-    RequestError
-        If the size is even or out of range, sigma or ratio makes no sense, or the two Gaussians
-        come out the same.
-
     Examples
     --------
     >>> dog(9, sigma=1)[0].weights[4].round(3).tolist()
     [-0.003, -0.009, -0.007, 0.045, 0.096, 0.045, -0.007, -0.009, -0.003]
     """
-    length = odd_length("dog", size, 3)
-    sigma = default_sigma(length) if sigma is None else positive("dog", "sigma", sigma)
-    ratio = positive("dog", "ratio", ratio)
+    length = read_odd_length("dog", size, 3)
+    sigma = _sigma("dog", sigma, length)
+    ratio = read_number("dog", "ratio", ratio, positive=True)
     if ratio <= 1:
         raise RequestError(
             f"dog(): ratio must be above 1, got {ratio:g}",
             hint="it says how many times wider the second Gaussian is; 1.6 is usual",
         )
-    narrow, wide = bell_curve(length, sigma), bell_curve(length, sigma * ratio)
+    narrow, wide = _bell_curve(length, sigma), _bell_curve(length, sigma * ratio)
     peak = np.outer(narrow, narrow)
     weights = peak - np.outer(wide, wide)
-    return (Kernel(f"dog_{length}", balanced_or_error("dog", peak, weights, sigma)),)
+    _check_balanced("dog", peak, weights, sigma)
+    return (Kernel(f"dog_{length}", weights),)
 
 
 GABOR = "Daugman 1985, J. Opt. Soc. Am. A 2, 1160-1169, after Gabor 1946"
@@ -277,38 +289,32 @@ def gabor(
         In degrees. 0 puts a bright stripe in the centre (lines); -90 an edge, dark to bright
         in the direction theta.
 
-    Raises
-    ------
-    RequestError
-        If a value is out of its range, or all weights come out as 0.
-
     Examples
     --------
     >>> gabor(7, theta=0, wavelength=4, sigma=1.5)[0].symmetry
     ['symmetric left-right', 'symmetric top-bottom']
     """
-    rows, columns = odd_size("gabor", size)
-    degrees = finite("gabor", "theta", theta)
-    if sigma is None:
-        # (1, 15) is a one-dimensional kernel: its width is 15.
-        sigma = default_sigma(min((each for each in (rows, columns) if each > 1), default=1))
-    sigma = positive("gabor", "sigma", sigma)
+    rows, columns = read_size("gabor", size, odd=True)
+    degrees = read_number("gabor", "theta", theta)
+    # (1, 15) is a one-dimensional kernel: its width is 15.
+    sigma = _sigma("gabor", sigma, min((each for each in (rows, columns) if each > 1), default=1))
     wavelength = max(2.0, sigma / 0.56) if wavelength is None else wavelength
-    wavelength = positive("gabor", "wavelength", wavelength)
+    wavelength = read_number("gabor", "wavelength", wavelength, positive=True)
     if wavelength < 2:
         raise RequestError(
             f"gabor(): wavelength must be at least 2, got {wavelength:g}",
             hint="pixels cannot show a finer wave",
         )
-    gamma = positive("gabor", "gamma", gamma)
-    shift = math.radians(finite("gabor", "phase", phase) % 360)
+    gamma = read_number("gabor", "gamma", gamma, positive=True)
+    shift = math.radians(read_number("gabor", "phase", phase) % 360)
 
-    along, aside = turned_grid(rows, columns, degrees)
+    along, aside = _grid(rows, columns, degrees)
     with np.errstate(over="ignore"):  # far out, exp(-inf) is 0
         bell = np.exp(-((along / sigma) ** 2 + (gamma * (aside / sigma)) ** 2) / 2)
     bell /= bell.sum()
     wave = bell * np.cos(2 * np.pi * along / wavelength + shift)
-    weights = balanced_or_error("gabor", bell, wave - bell * wave.sum(), sigma)
+    weights = wave - bell * wave.sum()
+    _check_balanced("gabor", bell, weights, sigma)
     return (Kernel(f"gabor_{degrees % 360:g}", weights),)
 
 
@@ -332,18 +338,13 @@ def gabor_bank(
     size, wavelength, sigma, gamma, phase
         As in `gabor`.
 
-    Raises
-    ------
-    RequestError
-        If a value is out of its range, or the bank would be too large.
-
     Examples
     --------
     >>> [kernel.name for kernel in gabor_bank(4)]
     ['gabor_0', 'gabor_45', 'gabor_90', 'gabor_135']
     """
-    number = whole("gabor_bank", "count", count, 1, LARGEST_COUNT)
-    affordable("gabor_bank", number, odd_size("gabor_bank", size))
+    number = read_whole("gabor_bank", "count", count, 1, LARGEST_COUNT)
+    check_bank("gabor_bank", number, read_size("gabor_bank", size, odd=True))
     return tuple(
         kernel
         for index in range(number)
@@ -367,19 +368,14 @@ def motion(size: int = 3, angle: float = 0) -> tuple[Kernel, ...]:
         Direction of the line in degrees counter-clockwise on the screen: 0 is level, 90
         upright, 45 rises to the right.
 
-    Raises
-    ------
-    RequestError
-        If the size is even or out of range, or the angle is not a finite number.
-
     Examples
     --------
     >>> motion(3, angle=90)[0].weights.round(3).tolist()
     [[0.0, 0.333, 0.0], [0.0, 0.333, 0.0], [0.0, 0.333, 0.0]]
     """
-    length = odd_length("motion", size, 1)
-    degrees = finite("motion", "angle", angle)
-    along, aside = turned_grid(length, length, degrees)
+    length = read_odd_length("motion", size, 1)
+    degrees = read_number("motion", "angle", angle)
+    along, aside = _grid(length, length, degrees)
     beyond = np.maximum(np.abs(along) - (length - 1) / 2, 0)
     weights = np.maximum(1 - np.hypot(beyond, aside), 0)
     return (Kernel(f"motion_{length}_{degrees % 180:g}", weights / weights.sum()),)
@@ -402,17 +398,12 @@ def dct(size: int = 3) -> tuple[Kernel, ...]:
     size : int
         In pixels, odd or even, at most 16.
 
-    Raises
-    ------
-    RequestError
-        If the size is out of range.
-
     Examples
     --------
     >>> [kernel.name for kernel in dct(2)]
     ['dct_0_0', 'dct_0_1', 'dct_1_0', 'dct_1_1']
     """
-    length = whole("dct", "size", size, 1, LARGEST_TRANSFORM)
+    length = read_whole("dct", "size", size, 1, LARGEST_TRANSFORM)
     place = np.arange(length)
     waves = np.cos(np.pi * np.outer(place, 2 * place + 1) / (2 * length)) * np.sqrt(2 / length)
     waves[0] = np.sqrt(1 / length)
@@ -444,20 +435,15 @@ def random(count: int = 1, size: Size = 3, seed: int = 0) -> tuple[Kernel, ...]:
     seed : int
         0 or more.
 
-    Raises
-    ------
-    RequestError
-        If a value is out of its range, or the bank would be too large.
-
     Examples
     --------
     >>> [kernel.name for kernel in random(3, size=5, seed=7)]
     ['random_0', 'random_1', 'random_2']
     """
-    number = whole("random", "count", count, 1, LARGEST_COUNT)
+    number = read_whole("random", "count", count, 1, LARGEST_COUNT)
     rows, columns = read_size("random", size)
-    affordable("random", number, (rows, columns))
-    generator = np.random.default_rng(whole("random", "seed", seed, 0, None))
+    check_bank("random", number, (rows, columns))
+    generator = np.random.default_rng(read_whole("random", "seed", seed, 0, None))
     drawn = generator.normal(0, np.sqrt(2 / (rows * columns)), (number, rows, columns))
     if number == 1:
         return (Kernel("random", drawn[0]),)

@@ -2,7 +2,7 @@
 
 Weights are the published ones. Where publications differ in sign or scale, the rule is: a kernel
 named ``_x`` is positive for dark to bright from left to right, ``_y`` from top to bottom, and
-whole numbers stay whole (Sobel's derivative is 8 times the slope, and nobody writes 1/8).
+whole numbers stay whole (Sobel's derivative is 8 times the slope, and is not written with 1/8).
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cnnviz.core.kernels.factors import Matrix
-from cnnviz.core.kernels.kernel import Kernel, KernelEntry
+from cnnviz.core.kernels.kernel import Kernel, KernelEntry, Matrix
 
 SQRT_2 = float(np.sqrt(2))
 

@@ -7,16 +7,27 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.kernels.factors import TOLERANCE, Matrix, factors_of
 from cnnviz.core.types import Pair
 from cnnviz.errors import RequestError
 
+Matrix = NDArray[np.float64]
+
 LARGEST = float(np.finfo(np.float32).max)
+LARGEST_SIZE = 1001
+LARGEST_BANK = 2**24  # weights in all: 128 MB of float64
+FINITE = f"weights are finite numbers up to {LARGEST:.1e}"
+
+TOLERANCE = float(np.finfo(np.float32).eps)
+"""Relative size below which a difference means nothing: the engine computes in float32.
+
+Rounding a rank-1 matrix to float32 adds singular values of at most half of this times the
+largest one, so a Gaussian that went through a float32 file still counts as separable.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +89,7 @@ class Kernel:
     def total(self) -> float:
         """The sum of all weights: 1 keeps the brightness, 0 makes flat areas vanish.
 
-        What is left of a sum of 0 by rounding is told as 0.
+        What rounding leaves of a sum of 0 is returned as 0.
         """
         total = math.fsum(self.weights.flat)
         return total if abs(total) > 1e-12 * np.abs(self.weights).sum() else 0.0
@@ -100,29 +111,54 @@ class Kernel:
     @property
     def separable(self) -> bool:
         """Whether the kernel is one column times one row, so that `factors` exist."""
-        return self._plane is not None and self.rank <= 1
+        rows, columns = self.size
+        return self.weights.size == rows * columns and self.rank <= 1
 
     def factors(self) -> tuple[Matrix, Matrix] | None:
         """Split a separable kernel into the column and the row whose product it is.
 
-        Whole numbers stay whole numbers; otherwise the smoothing factors sum to the same
-        value (1 for a blur), and the difference takes the scale.
-
         Returns
         -------
         (column, row) : arrays of shapes (h,) and (w,), or None
-            ``np.outer(column, row)`` is the matrix; None if the kernel is not separable.
+            ``np.outer(column, row)`` is the matrix; None if the kernel is not separable. Whole
+            numbers if the matrix is made of them. Otherwise a smoothing factor sums to 1 next to
+            a difference, two smoothing factors have the same sum (1 for a blur), and of two
+            differences the column takes the scale.
 
         Examples
         --------
         >>> column, row = kernel_from_numbers([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]).factors()
         >>> column.tolist(), row.tolist()
         ([1.0, 2.0, 1.0], [-1.0, 0.0, 1.0])
+        >>> column, row = Kernel("box", np.full((3, 3), 1 / 9)).factors()
+        >>> column.round(3).tolist(), row.round(3).tolist()
+        ([0.333, 0.333, 0.333], [0.333, 0.333, 0.333])
         """
-        plane = self._plane
-        if plane is None or self.rank > 1:
+        if not self.separable:
             return None
-        return factors_of(plane)
+        plane = self.weights.reshape(self.size)
+        if not plane.any():
+            return np.zeros(plane.shape[0]), np.zeros(plane.shape[1])
+        # Through the strongest weight, so that nothing is divided by rounding noise.
+        strongest = np.unravel_index(np.abs(plane).argmax(), plane.shape)
+        column, row = _readable(plane[:, strongest[1]]), _readable(plane[strongest[0]])
+        scale = float(plane[strongest] / np.outer(column, row)[strongest])
+        if np.array_equal(plane, np.round(plane)) and scale == round(scale):
+            # Smoothing keeps its plus signs; the difference takes the minus.
+            if scale < 0 and _is_zero_sum(row):
+                row, scale = -row, -scale
+            column = column * scale
+        elif _is_zero_sum(row) and _is_zero_sum(column):
+            column = column * scale
+        elif _is_zero_sum(row):
+            column, row = column / column.sum(), row * (scale * column.sum())
+        elif _is_zero_sum(column):
+            column, row = column * (scale * row.sum()), row / row.sum()
+        else:
+            total = scale * column.sum() * row.sum()
+            share = float(np.sqrt(abs(total)))
+            column, row = column * (share / column.sum()), row * (total / share / row.sum())
+        return column + 0.0, row + 0.0  # no -0.0
 
     @property
     def symmetry(self) -> list[str]:
@@ -140,23 +176,20 @@ class Kernel:
         rows, columns = self.size
         if not weights.any():
             return []
-        words: list[str] = []
-        # A single column is its own mirror image: true, and not worth telling.
-        across = self._change(weights[..., :, ::-1]) if columns > 1 else None
-        down = self._change(weights[..., ::-1, :]) if rows > 1 else None
-        words += [f"{across} left-right"] if across else []
-        words += [f"{down} top-bottom"] if down else []
-
-        falling = rising = None
+        # A single column is its own mirror image: true, and not worth saying.
+        moved = {"left-right": weights[..., ::-1]} if columns > 1 else {}
+        if rows > 1:
+            moved["top-bottom"] = weights[..., ::-1, :]
         if rows == columns > 1:
-            transposed = np.swapaxes(weights, -1, -2)
-            falling = self._change(transposed)
-            rising = self._change(transposed[..., ::-1, ::-1])
+            moved["about the falling diagonal"] = np.swapaxes(weights, -1, -2)
+            moved["about the rising diagonal"] = np.rot90(weights, 2, (-2, -1)).swapaxes(-1, -2)
+        changes = {where: self._change(after) for where, after in moved.items()}
+        words = [f"{change} {where}" for where, change in changes.items() if change]
+        falling, rising = (
+            changes.get(f"about the {way} diagonal") for way in ("falling", "rising")
+        )
         if falling and falling == rising:
-            words.append(f"{falling} about both diagonals")
-        else:
-            words += [f"{falling} about the falling diagonal"] if falling else []
-            words += [f"{rising} about the rising diagonal"] if rising else []
+            words[-2:] = [f"{falling} about both diagonals"]
 
         if words or rows * columns == 1:
             return words
@@ -174,12 +207,6 @@ class Kernel:
         [[1.0, 0.0, -1.0]]
         """
         return Kernel(self.name, self.weights[..., ::-1, ::-1])
-
-    @property
-    def _plane(self) -> Matrix | None:
-        """The only plane, (h, w), or None if there are several."""
-        rows, columns = self.size
-        return self.weights.reshape(rows, columns) if self.weights.size == rows * columns else None
 
     def _change(self, moved: Matrix) -> str | None:
         """Say what moving the weights did: nothing, negated them, or something else (None)."""
@@ -248,18 +275,25 @@ def kernel_from_numbers(rows: Sequence[Sequence[float]], name: str = "custom") -
     if len(rows) == 0:
         raise RequestError(f"kernel {name!r} has no numbers", hint="write e.g. 1,0,-1; 2,0,-2")
     for number, row in enumerate(rows, start=1):
+        where = f"row {number} of kernel {name!r}"
         if len(row) == 0:
             raise RequestError(
-                f"row {number} of kernel {name!r} is empty",
+                f"{where} is empty",
                 hint="remove the extra row separator, or fill the row",
             )
         if len(row) != len(rows[0]):
+            numbers = "1 number" if len(row) == 1 else f"{len(row)} numbers"
             raise RequestError(
-                f"row {number} of kernel {name!r} has {_numbers(row)}, row 1 has {len(rows[0])}",
+                f"{where} has {numbers}, row 1 has {len(rows[0])}",
                 hint="all rows need the same length",
             )
         for value in row:
-            _check_number(value, f"row {number} of kernel {name!r}")
+            if not isinstance(value, (int, float, np.integer, np.floating)):
+                raise RequestError(f"{where} holds {value!r}", hint="write numbers only")
+            if not abs(value) <= LARGEST:  # NaN is wrong, too
+                # Python refuses to print the largest whole numbers.
+                shown = "too large a number" if isinstance(value, int) else value
+                raise RequestError(f"{where} holds {shown}", hint=FINITE)
     return Kernel(name, np.array(rows, dtype=np.float64))
 
 
@@ -313,21 +347,95 @@ def _check_values(values: NDArray[Any], what: str) -> None:
         position = tuple(int(index) for index in np.argwhere(wrong)[0])
         raise RequestError(
             f"{what} holds {values[position]} at index {position}",
-            hint=f"weights are finite numbers up to {LARGEST:.1e}",
+            hint=FINITE,
         )
 
 
-def _check_number(value: object, where: str) -> None:
-    """Raise RequestError unless the value is a finite real number that fits float32."""
-    if not isinstance(value, (int, float, np.integer, np.floating)):
-        raise RequestError(f"{where} holds {value!r}", hint="write numbers only")
-    if not abs(cast("float", value)) <= LARGEST:
-        # Python refuses to print the largest whole numbers.
-        shown = "too large a number" if isinstance(value, int) else value
+def _readable(part: Matrix) -> Matrix:
+    """Scale a factor as a person would write it: small whole numbers where that can be.
+
+    Smoothing sums to more than 0, as 1 2 1 does; a difference ends above 0, as -1 0 1 does.
+    """
+    strength = np.abs(part)
+    # Weights that are zero but for rounding would make a nonsensical unit.
+    part = part / strength[strength > TOLERANCE * strength.max()].min()
+    for factor in range(1, 10):  # 1, 1.5, 1 becomes 2, 3, 2
+        whole = np.round(part * factor)
+        if np.allclose(part * factor, whole, rtol=1e-12, atol=1e-12):
+            part = whole / float(np.gcd.reduce(whole.astype(np.int64)))
+            break
+    total = part[np.flatnonzero(part)[-1]] if _is_zero_sum(part) else part.sum()
+    return part if total > 0 else -part
+
+
+def _is_zero_sum(part: Matrix) -> bool:
+    return bool(abs(part.sum()) <= TOLERANCE * np.abs(part).sum())
+
+
+def read_whole(
+    family: str, option: str, value: object, lowest: int, highest: int | None = None
+) -> int:
+    """Read a whole number in a range as an option of a family, or raise RequestError."""
+    example, wanted, shown = max(lowest, 3), "a whole number", repr(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        if lowest <= value and (highest is None or value <= highest):
+            return int(value)
+        wanted, shown = f"from {lowest} to {highest}", str(value)
+        if highest is None:
+            example, wanted = lowest, f"{lowest} or more"
+    raise RequestError(
+        f"{family}(): {option} must be {wanted}, got {shown}", hint=f"write e.g. {option}={example}"
+    )
+
+
+def read_number(family: str, option: str, value: object, *, positive: bool = False) -> float:
+    """Read a finite number, above 0 if `positive`, as an option of a family."""
+    example, wanted, shown = "3", "a number", repr(value)
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # an int of more than 308 digits
+            number = math.inf
+        if math.isfinite(number) and (number > 0 or not positive):
+            return number
+        wanted, shown = "a finite number", str(number)
+        if math.isfinite(number):
+            example, wanted, shown = "1.5", "above 0", f"{number:g}"
+    raise RequestError(
+        f"{family}(): {option} must be {wanted}, got {shown}", hint=f"write e.g. {option}={example}"
+    )
+
+
+def read_size(family: str, value: object, *, odd: bool = False) -> Pair:
+    """Read the size of a family's kernels as (rows, columns), 1 to 1001 each."""
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
         raise RequestError(
-            f"{where} holds {shown}", hint=f"weights are finite numbers up to {LARGEST:.1e}"
+            f"{family}(): size has {len(pair)} numbers, {tuple(pair)}",
+            hint="write one number, or (rows, columns)",
         )
+    rows, columns = (read_whole(family, "size", length, 1, LARGEST_SIZE) for length in pair)
+    for length in (rows, columns):
+        if odd and length % 2 == 0:
+            raise RequestError(
+                f"{family}(): size must be odd, got {length}",
+                hint=f"it needs a centre pixel: use {length - 1} or {length + 1}",
+            )
+    return rows, columns
 
 
-def _numbers(row: Sequence[float]) -> str:
-    return "1 number" if len(row) == 1 else f"{len(row)} numbers"
+def read_odd_length(family: str, value: object, lowest: int) -> int:
+    """Read an odd size that is the same both ways."""
+    length = read_whole(family, "size", value, lowest, LARGEST_SIZE)
+    return read_size(family, length, odd=True)[0]
+
+
+def check_bank(family: str, count: int, size: Pair) -> None:
+    """Raise RequestError if a bank of so many kernels would fill the memory."""
+    weights = count * size[0] * size[1]
+    if weights > LARGEST_BANK:
+        raise RequestError(
+            f"{family}(): {count} kernels of {size[0]}x{size[1]} are {weights} weights, "
+            f"more than {LARGEST_BANK}",
+            hint="ask for fewer or smaller kernels",
+        )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from fractions import Fraction
 from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.cells import Indices
 from cnnviz.core.derivation import (
     SIDES,
     Derivation,
@@ -20,10 +17,16 @@ from cnnviz.core.derivation import (
     signed,
     size_lines,
 )
-from cnnviz.core.field import Field
-from cnnviz.core.layers.base import Rearrangement, register, require_axes, require_maps, settings
+from cnnviz.core.field import ALL, SAME, Reach, Reads
+from cnnviz.core.layers.base import (
+    Rearrangement,
+    register,
+    require_axes,
+    require_maps,
+    settings,
+)
 from cnnviz.core.options import LARGEST, choice, option, read_shape, several, whole
-from cnnviz.core.types import Params, Shape, Tensor
+from cnnviz.core.types import Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
 
@@ -57,17 +60,13 @@ class Reshape(Rearrangement):
         lines = side_lines([f"{length}, as asked" for length in self.shape])
         return Derivation((Line("count", text, given != asked), *lines))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the input's field for a vector, whose values see what they saw; else all of it."""
-        return fields[0].off_grid() if len(self.shape) == 1 else fields[0].everywhere()
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return that a vector's values keep what they saw; else rows and columns are mixed."""
+        return ((SAME if len(self.shape) == 1 else ALL,) * len(shapes[0]),)
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def move(self, x: Tensor) -> Tensor:
         """Return the values in the new shape."""
-        return inputs[0].reshape(self.shape)
-
-    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
-        """Return the place with the same number, counting in C, H, W order."""
-        return np.unravel_index(np.ravel_multi_index(at, self.shape), shape)
+        return x.reshape(self.shape)
 
 
 def _count(shape: Shape) -> str:
@@ -106,22 +105,13 @@ class Transpose(Rearrangement):
             tuple(side_lines([f"{shape[axis]}, the input's {SIDES[axis]}" for axis in self.axes]))
         )
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field turned where channels stay first; else all of it."""
-        match self.axes:
-            case (0, 1, 2):
-                return fields[0]
-            case (0, 2, 1):
-                return replace(fields[0], rows=fields[0].columns, columns=fields[0].rows)
-        return fields[0].everywhere()
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return which axis of the output each of the input's has become."""
+        return (tuple(Reach(of=self.axes.index(axis)) for axis in range(3)),)
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def move(self, x: Tensor) -> Tensor:
         """Return the values in the new order."""
-        return np.ascontiguousarray(inputs[0].transpose(self.axes))
-
-    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
-        """Return the coordinates in the input's order."""
-        return tuple(at[self.axes.index(axis)] for axis in range(3))
+        return np.ascontiguousarray(x.transpose(self.axes))
 
 
 def read_step(value: Any, name: str) -> int:
@@ -180,32 +170,23 @@ class Slice(Rearrangement):
             gone[self.axis - 1] = side - self.length
         return Derivation(tuple(lines), untouched=(gone[0], gone[1]) if fits else None)
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field of the positions kept."""
-        field = fields[0]
-        if self.axis == 0:
-            return field
-        axis = field.rows if self.axis == 1 else field.columns
-        start = Fraction(self.start)
-        kept = axis.through(Fraction(self.step), start, start, 0, self.length)
-        return replace(field, rows=kept) if self.axis == 1 else replace(field, columns=kept)
-
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the maps kept."""
         if self.axis or not names[0]:
             return names[0]
         return tuple(names[0][self.start + i * self.step] for i in range(self.length))
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the positions kept along the axis, every one along the others."""
+        reads = [SAME] * len(shapes[0])
+        reads[self.axis] = Reach(self.step, self.start, self.start)
+        return (tuple(reads),)
+
+    def move(self, x: Tensor) -> Tensor:
         """Return a copy of the part."""
         stop = self.start + self.length * self.step
         part = slice(self.start, None if stop < 0 else stop, self.step)
-        return np.ascontiguousarray(inputs[0][(slice(None),) * self.axis + (part,)])
-
-    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
-        """Return the coordinates, along the axis counted from the start by the step."""
-        along = self.start + at[self.axis] * self.step
-        return (*at[: self.axis], along, *at[self.axis + 1 :])
+        return np.ascontiguousarray(x[(slice(None),) * self.axis + (part,)])
 
 
 @register
@@ -246,30 +227,19 @@ class DepthToSpace(Rearrangement):
         sizes = size_lines((f"{height}·{b} = {height * b}", f"{width}·{b} = {width * b}"))
         return Derivation((Line("channels", text, bool(rest)), *sizes))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field: output p reads input ⌊p/b⌋, up to (b − 1)/b before p/b."""
-        _, rows, columns = self.output_shape(*shapes)
-        step, lower = Fraction(1, self.block), Fraction(1 - self.block, self.block)
-        return replace(
-            fields[0],
-            rows=fields[0].rows.through(step, lower, Fraction(0), 0, rows),
-            columns=fields[0].columns.through(step, lower, Fraction(0), 0, columns),
-        )
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return that a pixel reads the block it stands in, of the channels woven into its map."""
+        b = self.block
+        own = Reach(b * b, 0, b * b - 1) if self.channels == "outer" else ALL
+        block = Reach(1, period=b, ends=lambda at: (at // b, at // b))
+        return ((own, block, block),)
 
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def move(self, x: Tensor) -> Tensor:
         """Return the maps woven together."""
-        x, b = inputs[0], self.block
+        b = self.block
         _, height, width = x.shape
         if self.channels == "outer":  # #cijyx -> cyixj
             woven = x.reshape(-1, b, b, height, width).transpose(0, 3, 1, 4, 2)
         else:  # #ijcyx -> cyixj
             woven = x.reshape(b, b, -1, height, width).transpose(2, 3, 0, 4, 1)
         return np.ascontiguousarray(woven).reshape(self.output_shape(x.shape))
-
-    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
-        """Return the channel that holds a pixel's place in its block, and the block."""
-        (c, y, x), b = at, self.block
-        (row, i), (column, j) = np.divmod(y, b), np.divmod(x, b)
-        place = i * b + j
-        outer = self.channels == "outer"
-        return (c * b * b + place if outer else place * (shape[0] // (b * b)) + c, row, column)

@@ -6,16 +6,16 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.cells import Cells, Excerpt, Indices, take
+from cnnviz.core.arithmetic import Arithmetic, cell_text, single, summed
 from cnnviz.core.derivation import Derivation, Line, product, unchanged
-from cnnviz.core.explanation import Arithmetic, cell_text, single, summed
-from cnnviz.core.field import Field
+from cnnviz.core.field import SAME, Indices, Reads
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
@@ -153,62 +153,34 @@ class Layer(_Frozen, ABC):
         window = self.window(shape)
         return None if window is None else window.contamination(plane(shape))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return what each output value sees of the pipeline's input."""
-        window = self.window(shapes[0])
-        if window is None:
-            return Field.union(fields)
-        return fields[0].through(window, plane(shapes[0]))
-
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the output maps' names, given the inputs'; none where they have none."""
         return names[0] if self.keeps_maps else ()
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the axes along which a value depends on every position, not on its own alone.
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return what each position of the output reads of each input, of `shapes`, axis by axis.
 
-        What `reads` and `part` need to know of layers that keep to the inputs' positions.
+        Here: every value reads those in its place.
         """
-        return tuple(range(len(shapes[0])))
-
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the cells of each input, of `shapes`, that some cells of the output depend on."""
-        joined = self.joins(*shapes)
-
-        def along(axis: int, side: int) -> Indices:
-            if axis in joined:
-                return np.arange(side)
-            own = cells.axes[axis]
-            return own[:1] * 0 if side == 1 else own  # a side of 1 meets every position
-
-        return tuple(
-            Cells(tuple(along(axis, side) for axis, side in enumerate(shape))) for shape in shapes
-        )
-
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Compute some cells of the output from those of the inputs that `reads` tells of."""
-        shapes = [given.shape for given in inputs]
-        joined = self.joins(*shapes)
-        own = {}
-        for name, param in params.items():
-            for axis, side in enumerate(param.shape):
-                if axis not in joined and side == shapes[0][axis] > 1:
-                    param = np.take(param, cells.axes[axis], axis)  # noqa: PLW2901
-            own[name] = param
-        wanted = self.reads(cells, *shapes)
-        given = [one.take(own_cells) for one, own_cells in zip(inputs, wanted, strict=True)]
-        output = self.apply(*given, params=own)
-        return take(
-            output,
-            [
-                cells.axes[axis] if axis in joined else np.arange(side)
-                for axis, side in enumerate(output.shape)
-            ],
-        )
+        return tuple((SAME,) * len(shape) for shape in shapes)
 
     @abstractmethod
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
-        """Tell how the output's value at `at` is made of cells of the inputs, which hold them."""
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient of each input: the vector-Jacobian product.
+
+        Parameters
+        ----------
+        gradient : Tensor
+            How much some number changes with each value of the output, of its shape.
+        output : Tensor
+            What `apply` made of `inputs` and `params`.
+        """
+
+    @abstractmethod
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return how the output's value at `at` is made of values of the inputs."""
 
     def arguments(self) -> Iterator[tuple[str | None, Any]]:
         """Yield (name, value) of each setting that differs from its default, as text needs it.
@@ -234,13 +206,15 @@ def plane(shape: Shape) -> Pair:
     return (shape[1], shape[2])
 
 
-def options_of(layer: type[Layer]) -> list[tuple[dataclasses.Field[Any], Option]]:
+@cache
+def options_of(layer: type[Layer]) -> tuple[tuple[dataclasses.Field[Any], Option], ...]:
     """Return a layer's fields with their options, in the order of its positional arguments."""
     fields = {field.name: field for field in dataclasses.fields(layer)}
     names = [*layer.order, *(name for name in fields if name not in layer.order)]
-    return [(fields[name], fields[name].metadata["option"]) for name in names]
+    return tuple((fields[name], fields[name].metadata["option"]) for name in names)
 
 
+@cache
 def read_default(layer: type[Layer], field: dataclasses.Field[Any]) -> Any:
     """Return a field's default as its reader makes it, or MISSING."""
     if field.default is dataclasses.MISSING:
@@ -333,34 +307,33 @@ class Elementwise(Layer):
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Compute the output into `out`, contiguous and perhaps the input itself, or a new one."""
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return no axis: every value keeps to its place."""
-        return ()
-
 
 class Rearrangement(Layer):
     """A layer that moves values without changing one: each comes from one place."""
 
     @abstractmethod
-    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
-        """Return where, in an input of `shape`, the values at some coordinates come from.
+    def move(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the values of `x`, of any type, in their new places."""
 
-        Coordinates are one array an axis, and those arrays broadcast.
-        """
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the values in their new places."""
+        return self.move(inputs[0])
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the rows, columns and channels that hold the origins."""
-        origin = self.origin(tuple(np.ix_(*cells.axes)), shapes[0])
-        return (Cells(tuple(np.unique(axis) for axis in origin)),)
+    def origins(self, shape: Shape) -> Indices:
+        """Return where each value of the output comes from, as its number in the input."""
+        return self.move(np.arange(prod(shape)).reshape(shape))
 
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Fetch the values from their places."""
-        origin = self.origin(tuple(np.ix_(*cells.axes)), inputs[0].shape)
-        return np.broadcast_to(inputs[0].gather(*origin), cells.shape).copy()
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return each gradient where its value came from, 0 where none was taken."""
+        back = np.zeros(inputs[0].size, np.float32)
+        back[self.origins(inputs[0].shape).reshape(-1)] = gradient.reshape(-1)
+        return (back.reshape(inputs[0].shape),)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
-        """Tell where the value comes from."""
-        origin = self.origin(tuple(np.array(index) for index in at), inputs[0].shape)
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return the one value, and where it comes from."""
+        origin = np.unravel_index(self.origins(inputs[0].shape)[at], inputs[0].shape)
         place = tuple(int(index) for index in origin)
         return summed(single(inputs[0], place), f"moved from {cell_text(place)}")
 

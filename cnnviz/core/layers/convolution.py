@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.cells import Cells, Excerpt, Indices
+from cnnviz.core.arithmetic import Arithmetic, summed
+from cnnviz.core.border import fold
 from cnnviz.core.derivation import (
     Derivation,
     Line,
 )
 from cnnviz.core.engine import correlate
-from cnnviz.core.explanation import Arithmetic, summed
+from cnnviz.core.field import ALL, Reach, Reads
 from cnnviz.core.kernels import Kernel
 from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps, settings
 from cnnviz.core.layers.bordered import Bordered
@@ -190,45 +191,40 @@ class Convolution(Layer):
 class Correlation(Bordered, Convolution):
     """What conv and depthwise share: the sums of one window."""
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the windows' pixels, of the channels that the filters' groups see."""
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the windows' pixels, of the channels that a filter's group sees."""
         (shape,) = shapes
-        channels, _ = self._groups_of(cells.axes[0], shape[0])
-        return (self.window_cells(self.window(shape), plane(shape), cells, channels),)
+        channels = grouped(shape[0], self.groups_for(shape[0]), self.channels_out(shape[0]))
+        return ((channels, *self.window_reads(self.window(shape), plane(shape))),)
 
-    def _groups_of(self, filters: Indices, channels: int) -> tuple[Indices, Indices]:
-        """Return the channels, and all the filters, of the groups some filters are in."""
+    def _channels(self, k: int, channels: int) -> range:
+        """Return the channels that filter `k` sees."""
         groups = self.groups_for(channels)
-        depth, each = channels // groups, self.channels_out(channels) // groups
-        found = np.unique(filters // each)[:, None]
-        seen = (found * depth + np.arange(depth)).reshape(-1)
-        return seen, (found * each + np.arange(each)).reshape(-1)
+        depth, group = channels // groups, k // (self.channels_out(channels) // groups)
+        return range(group * depth, (group + 1) * depth)
 
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Correlate pieces of the maps: with these filters, or all those of their groups."""
-        (x,) = inputs
-        groups, filters = self.groups_for(x.shape[0]), cells.axes[0]
-        channels, together = self._groups_of(filters, x.shape[0])
-        made = filters if groups == 1 else together
-        window = self.window(x.shape)
-        bias = params.get("bias")
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return what each pixel brings to the sums: the gradient painted with the filters."""
+        x, weight = inputs[0], params["weight"]
+        window, size = self.window(x.shape), plane(x.shape)
+        groups, pads = self.groups_for(x.shape[0]), window.pads(size)
+        if window.stride == (1, 1):  # windows side by side: a correlation, turned round, is quicker
+            filters, depth, kh, kw = weight.shape
+            turned = weight.reshape(groups, filters // groups, depth, kh, kw).swapaxes(1, 2)
+            turned = np.ascontiguousarray(turned[..., ::-1, ::-1]).reshape(x.shape[0], -1, kh, kw)
+            full = Window((kh, kw), padding=Padding("full"), dilation=window.dilation)
+            painted = correlate(gradient, turned, full, groups=groups)
+        else:
+            padded = (pads[0] + size[0] + pads[2], pads[1] + size[1] + pads[3])
+            painted = paint(gradient, weight, window, padded, groups)
+        return (fold(painted, pads, size, self.padding_mode),)
 
-        def make(piece: Tensor) -> Tensor:
-            return correlate(
-                piece,
-                params["weight"][made],
-                Window(window.kernel_size, window.stride, dilation=window.dilation),
-                bias=None if bias is None else bias[made],
-                groups=groups * len(channels) // x.shape[0],
-            )
-
-        output = self.slide(window, x, cells, channels, make)
-        return output[np.searchsorted(made, filters)]
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the products of one window with its filter."""
         (x,), (k, *_) = inputs, at
-        channels, _ = self._groups_of(np.array([k]), x.shape[0])
+        channels = self._channels(k, x.shape[0])
         window, weight = self.window(x.shape), params["weight"][k]
         terms = self.window_terms(window, x, at, channels, weight=weight)
         bias = float(params["bias"][k]) if "bias" in params else None
@@ -331,6 +327,55 @@ class Depthwise(Correlation):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate each channel with its own filters."""
         return _correlate(self, inputs[0], params, inputs[0].shape[0])
+
+
+def paint(x: Tensor, weight: Tensor, window: Window, size: Pair, groups: int) -> Tensor:
+    """Return the sums of windows painted with weights, one for each value: `correlate` transposed.
+
+    #kyx, kcij -> c, y·s + i·d, x·s + j·d
+
+    Parameters
+    ----------
+    x : Tensor
+        (K, H, W).
+    weight : Tensor
+        (K, C / groups, kh, kw).
+    window : Window
+        Its stride and dilation count; its padding does not.
+    size : Pair
+        Rows and columns of the canvas, which holds every window.
+    groups : int
+
+    Returns
+    -------
+    Tensor
+        (C, rows, columns).
+    """
+    (filters, height, width), depth = x.shape, weight.shape[1]
+    each = filters // groups
+    (sh, sw), (dh, dw), (kh, kw) = window.stride, window.dilation, window.kernel_size
+    split = weight.reshape(groups, each, depth, kh, kw)
+    cells = x.reshape(groups, each, height * width)
+    canvas = np.zeros((groups * depth, *size), np.float32)
+    for i, j in np.ndindex(kh, kw):
+        matrix = split[..., i, j].swapaxes(1, 2)
+        product = cells * matrix if depth * each == 1 else matrix @ cells
+        rows = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
+        across = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
+        canvas[:, rows, across] += product.reshape(-1, height, width)
+    return canvas
+
+
+def grouped(channels: int, groups: int, filters: int) -> Reach | None:
+    """Return what filters read of the channels: those of their own group."""
+    if groups == 1:
+        return ALL
+    depth, each = channels // groups, filters // groups
+    if each == 1:
+        return Reach(depth, 0, depth - 1)
+    return Reach(
+        depth, period=each, ends=lambda k: (k // each * depth, (k // each + 1) * depth - 1)
+    )
 
 
 def _correlate(layer: Conv | Depthwise, x: Tensor, params: Params, groups: int) -> Tensor:

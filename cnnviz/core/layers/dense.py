@@ -8,11 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.cells import Cells, Excerpt, Indices
+from cnnviz.core.arithmetic import (
+    Arithmetic,
+    block,
+    inside,
+    joined_sum,
+    spans_of,
+    summed,
+    written,
+)
 from cnnviz.core.derivation import Derivation, Line, by, product
 from cnnviz.core.engine.bands import Band, cut
-from cnnviz.core.explanation import Arithmetic, block, inside, joined_sum, summed, written
-from cnnviz.core.field import Field
+from cnnviz.core.field import ALL, SAME, Reads
 from cnnviz.core.layers.base import (
     Layer,
     ParamSpec,
@@ -50,17 +57,9 @@ class Flatten(Rearrangement):
         text = f"{product(shape)} = {prod(shape)}" if len(shape) > 1 else f"{shape[0]}, unchanged"
         return Derivation((Line("values", text),))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the input's field: each value still sees what it saw."""
-        return fields[0].off_grid()
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+    def move(self, x: Tensor) -> Tensor:
         """Return the values as one vector."""
-        return inputs[0].reshape(-1)
-
-    def origin(self, at: tuple[Indices, ...], shape: Shape) -> tuple[Indices, ...]:
-        """Return the place with the same number, counting in C, H, W order."""
-        return np.unravel_index(at[0], shape)
+        return x.reshape(-1)
 
 
 @register
@@ -113,13 +112,13 @@ class Dense(Layer):
             params["bias"] = np.zeros(self.units, np.float32)
         return params
 
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return everything."""
+        return ((ALL,) * len(shapes[0]),)
+
     def macs(self, *shapes: Shape) -> int:
         """Return units × inputs."""
         return self.units * shapes[0][0]
-
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the whole of what came in."""
-        return fields[0].whole().off_grid()
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Multiply by the weight and add the bias."""
@@ -137,18 +136,16 @@ class Dense(Layer):
             output += params["bias"]
         return output
 
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Multiply by these units' weights alone."""
-        (units,) = cells.axes
-        output: Tensor = params["weight"][units] @ inputs[0].values.reshape(-1)
-        if self.bias:
-            output += params["bias"][units]
-        return output
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient times the weights."""
+        back: Tensor = gradient @ params["weight"]
+        return (back.reshape(inputs[0].shape),)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the product of every input with its weight."""
-        (x,) = inputs
-        terms = block(x, Cells.whole(x.shape), weight=params["weight"][at[0]])
+        terms = block(inputs[0], spans_of(inputs[0]), weight=params["weight"][at[0]])
         return summed(terms, bias=float(params["bias"][at[0]]) if self.bias else None)
 
 
@@ -167,24 +164,18 @@ class Competition(Layer):
         require_axes(self.axes, shapes[0], self.name)
         return shapes[0]
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the whole for a vector; channels of maps compete within each pixel."""
-        if len(shapes[0]) == 1:
-            return fields[0].whole()
-        return fields[0] if self.axes == (0,) else fields[0].everywhere()
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return everything along the axes."""
+        return (tuple(ALL if axis in self.axes else SAME for axis in range(len(shapes[0]))),)
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the axes along which values compete."""
-        return self.axes
-
-    def powers(self, at: tuple[int, ...], x: Excerpt) -> tuple[Arithmetic, float, float]:
+    def powers(self, at: tuple[int, ...], x: Tensor) -> tuple[Arithmetic, float, float]:
         """Return the exponentials and their sum; the value itself, and the largest value.
 
         The largest is subtracted first, so that nothing overflows; the ratios stay the same.
         """
-        (cells,) = self.reads(Cells.of(at), x.shape)
-        largest, own = float(x.take(cells).max()), x.value(at)
-        terms = block(x, cells, part=lambda values: np.exp(values - largest))
+        spans = spans_of(x, at, self.axes)
+        largest = float(x[tuple(slice(span.start, span.stop) for span in spans)].max())
+        terms, own = block(x, spans, part=lambda values: np.exp(values - largest)), float(x[at])
         mine = np.flatnonzero((terms.at == at).all(axis=1))
         total = joined_sum(terms)
         noun, chosen = (
@@ -211,7 +202,14 @@ class Softmax(Competition):
         probabilities: Tensor = powers / powers.sum(axis=self.axes, keepdims=True)
         return probabilities
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return S·(g − Σ g·S), the sum over what competes."""
+        total = (gradient * output).sum(axis=self.axes, keepdims=True)
+        return (output * (gradient - total),)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the exponentials, their sum and this one's share of it."""
         powers, own, largest = self.powers(at, inputs[0])
         power = math.exp(own - largest) if own <= largest else math.nan
@@ -240,7 +238,14 @@ class LogSoftmax(Competition):
         logarithms: Tensor = shifted - np.log(total)
         return logarithms
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return g − e^S · Σ g, the sum over what competes."""
+        total: Tensor = gradient.sum(axis=self.axes, keepdims=True)
+        return (np.subtract(gradient, np.exp(output) * total, dtype=np.float32),)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the exponentials, their sum and what its logarithm leaves of this value."""
         powers, own, largest = self.powers(at, inputs[0])
         with np.errstate(all="ignore"):

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial, reduce
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.derivation import Derivation, Line, by, side_lines
-from cnnviz.core.explanation import (
+from cnnviz.core.arithmetic import (
     Arithmetic,
+    Doubles,
     Join,
     Terms,
     block,
     chosen,
     joined_sum,
     single,
+    spans_of,
     summed,
     written,
 )
-from cnnviz.core.field import Field
+from cnnviz.core.derivation import Derivation, Line, by, side_lines
+from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import Layer, register, require_axes, settings
 from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
@@ -56,7 +58,13 @@ class From(Layer):
         """Return the named stage's output."""
         return inputs[0]
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient."""
+        return (gradient,)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the named stage's value."""
         return summed(single(inputs[0], at))
 
@@ -96,11 +104,22 @@ def _way_to_equal(one: Shape, other: Shape) -> str:
     return "; ".join(ways)
 
 
+class MergeRule(NamedTuple):
+    """How values of several stages become one: folded by `join` from the first to the last."""
+
+    join: np.ufunc
+    slopes: Callable[[Tensor, Sequence[Tensor]], Iterable[Tensor | float]]
+    """(output, inputs) -> how much the output changes with each input, value by value."""
+    explain: Callable[[Terms], Arithmetic]
+    inverse: Callable[[Doubles], Doubles] | None = None
+    """What a value after the first brings to a sum or product."""
+
+
 @settings
 class Combine(Merge):
     """Merging value by value. A side of 1 meets every position of the others, as in NumPy."""
 
-    ufunc: ClassVar[np.ufunc]
+    rule: ClassVar[MergeRule]
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the shape all inputs have, or stretch to."""
@@ -131,30 +150,47 @@ class Combine(Merge):
                 texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
         return Derivation(tuple(side_lines(texts, failing)))
 
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return each value's place; where an input's side is 1, its one position."""
+        output = self.output_shape(*shapes)
+        return tuple(
+            tuple(
+                Reach(0) if one == 1 < side else SAME
+                for one, side in zip(shape, output, strict=True)
+            )
+            for shape in shapes
+        )
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the inputs combined from first to last."""
-        total: Tensor = self.ufunc(inputs[0], inputs[1])
+        total: Tensor = self.rule.join(inputs[0], inputs[1])
         for other in inputs[2:]:
-            total = self.ufunc(total, other)
+            total = self.rule.join(total, other)
         return total
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return no axis: every value meets those in its place."""
-        return ()
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient times each input's slope; summed where a side of 1 stretched."""
+        parts = []
+        for x, slope in zip(inputs, self.rule.slopes(output, inputs), strict=True):
+            stretched = tuple(a for a, side in enumerate(x.shape) if side < gradient.shape[a])
+            part = np.asarray(gradient * slope, np.float32)
+            parts.append(part.sum(axis=stretched, keepdims=True) if stretched else part)
+        return tuple(parts)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the inputs' values in that place, joined."""
-        met = self.reads(Cells.of(at), *(given.shape for given in inputs))
-        cells = [tuple(int(axis[0]) for axis in one.axes) for one in met]
-        value = np.array([given.value(cell) for given, cell in zip(inputs, cells, strict=True)])
-        part, others = value.copy(), slice(1, None)
-        with np.errstate(all="ignore"):
-            if self.ufunc is np.subtract:
-                part[others] *= -1
-            elif self.ufunc is np.divide:
-                part[others] = 1 / part[others]
-        terms = Terms(value, part, np.array(cells), source=np.arange(len(cells)))
-        return _JOINED[self.ufunc](terms)
+        cells = [
+            tuple(index if side > 1 else 0 for index, side in zip(at, given.shape, strict=True))
+            for given in inputs
+        ]
+        value = np.array([x[cell] for x, cell in zip(inputs, cells, strict=True)], np.float64)
+        part = value.copy()
+        if self.rule.inverse is not None:
+            with np.errstate(all="ignore"):
+                part[1:] = self.rule.inverse(part[1:])
+        return self.rule.explain(Terms(value, part, np.array(cells), source=np.arange(len(cells))))
 
 
 def _product(terms: Terms) -> Arithmetic:
@@ -164,86 +200,89 @@ def _product(terms: Terms) -> Arithmetic:
 
 
 def _extreme(join: Join) -> Callable[[Terms], Arithmetic]:
-    def told(terms: Terms) -> Arithmetic:
+    def explain(terms: Terms) -> Arithmetic:
         return chosen(terms, join, lambda winner: (f"the {join} is {written(terms.part[winner])}",))
 
-    return told
+    return explain
 
 
-_JOINED: dict[np.ufunc, Callable[[Terms], Arithmetic]] = {
-    np.add: summed,
-    np.subtract: summed,
-    np.multiply: _product,
-    np.divide: _product,
-    np.maximum: _extreme("largest"),
-    np.minimum: _extreme("smallest"),
-}
+def _others(inputs: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield, for each input, the product of the others."""
+    for own in range(len(inputs)):
+        rest = [x for number, x in enumerate(inputs) if number != own]
+        product: Tensor = reduce(np.multiply, rest)
+        yield product
 
 
-@register
-@settings
-class Add(Combine):
-    """Sum of stages, as residual networks have: He et al., CVPR 2016."""
-
-    name: ClassVar[str] = "add"
-    ufunc: ClassVar[np.ufunc] = np.add
-    summary: ClassVar[str] = "add earlier stages to this one, value by value (residual networks)"
-    formula: ClassVar[str] = "S = I₁ + I₂ + …"
+def _shares(output: Tensor, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield 1 where an input's value is the one kept, and of several equal ones each's share."""
+    kept = [np.asarray(x == output, np.float32) for x in inputs]
+    ties = np.maximum(reduce(np.add, kept), np.float32(1))
+    for one in kept:
+        yield np.divide(one, ties, dtype=np.float32)
 
 
-@register
-@settings
-class Sub(Combine):
-    """Difference of stages."""
-
-    name: ClassVar[str] = "sub"
-    ufunc: ClassVar[np.ufunc] = np.subtract
-    summary: ClassVar[str] = "take earlier stages away from this one, value by value"
-    formula: ClassVar[str] = "S = I₁ − I₂ − …"
-
-
-@register
-@settings
-class Mul(Combine):
-    """Product of stages, as gates have: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018."""
-
-    name: ClassVar[str] = "mul"
-    ufunc: ClassVar[np.ufunc] = np.multiply
-    summary: ClassVar[str] = "multiply this stage by earlier ones: gates (squeeze-and-excitation)"
-    formula: ClassVar[str] = "S = I₁ · I₂ · …"
+def merge(name: str, summary: str, formula: str, source: str, rule: MergeRule) -> None:
+    """Register a layer that merges stages value by value by a rule; `source` says what it is."""
+    body = {
+        "__doc__": source,
+        "__module__": __name__,
+        "__annotations__": {},
+        "name": name,
+        "summary": summary,
+        "formula": formula,
+        "rule": rule,
+    }
+    register(settings(type(name.title(), (Combine,), body)))
 
 
-@register
-@settings
-class Div(Combine):
-    """Quotient of stages."""
-
-    name: ClassVar[str] = "div"
-    ufunc: ClassVar[np.ufunc] = np.divide
-    summary: ClassVar[str] = "divide this stage by earlier ones, value by value"
-    formula: ClassVar[str] = "S = I₁ / I₂ / …"
-
-
-@register
-@settings
-class Maximum(Combine):
-    """Larger of stages, as maxout has: Goodfellow et al., ICML 2013."""
-
-    name: ClassVar[str] = "maximum"
-    ufunc: ClassVar[np.ufunc] = np.maximum
-    summary: ClassVar[str] = "keep the larger of this stage's and earlier ones' values (maxout)"
-    formula: ClassVar[str] = "S = max(I₁, I₂, …)"
-
-
-@register
-@settings
-class Minimum(Combine):
-    """Smaller of stages."""
-
-    name: ClassVar[str] = "minimum"
-    ufunc: ClassVar[np.ufunc] = np.minimum
-    summary: ClassVar[str] = "keep the smaller of this stage's and earlier ones' values"
-    formula: ClassVar[str] = "S = min(I₁, I₂, …)"
+merge(
+    "add",
+    "add earlier stages to this one, value by value (residual networks)",
+    "S = I₁ + I₂ + …",
+    "Sum of stages, as residual networks have: He et al., CVPR 2016.",
+    MergeRule(np.add, lambda _, xs: [1.0] * len(xs), summed),
+)
+merge(
+    "sub",
+    "take earlier stages away from this one, value by value",
+    "S = I₁ − I₂ − …",
+    "Difference of stages.",
+    MergeRule(np.subtract, lambda _, xs: [1.0, *[-1.0] * (len(xs) - 1)], summed, np.negative),
+)
+merge(
+    "mul",
+    "multiply this stage by earlier ones: gates (squeeze-and-excitation)",
+    "S = I₁ · I₂ · …",
+    'Product of stages, as gates have: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018.',
+    MergeRule(np.multiply, lambda _, xs: _others(xs), _product),
+)
+merge(
+    "div",
+    "divide this stage by earlier ones, value by value",
+    "S = I₁ / I₂ / …",
+    "Quotient of stages.",
+    MergeRule(
+        np.divide,
+        lambda s, xs: [1 / reduce(np.multiply, xs[1:]), *(-s / x for x in xs[1:])],
+        _product,
+        np.reciprocal,
+    ),
+)
+merge(
+    "maximum",
+    "keep the larger of this stage's and earlier ones' values (maxout)",
+    "S = max(I₁, I₂, …)",
+    "Larger of stages, as maxout has: Goodfellow et al., ICML 2013.",
+    MergeRule(np.maximum, _shares, _extreme("largest")),
+)
+merge(
+    "minimum",
+    "keep the smaller of this stage's and earlier ones' values",
+    "S = min(I₁, I₂, …)",
+    "Smaller of stages.",
+    MergeRule(np.minimum, _shares, _extreme("smallest")),
+)
 
 
 @register
@@ -286,44 +325,39 @@ class Concat(Merge):
                 texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
         return Derivation(tuple(side_lines(texts, failing)))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return what covers all inputs; side by side, positions no longer stand on one grid."""
-        joined = Field.union(fields)
-        return joined if self.axis == 0 else joined.everywhere()
-
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the inputs' names one behind the other, if all have some."""
         return sum(names, ()) if all(names) and self.axis == 0 else ()
+
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return of each input the positions that stand at the output's, or none."""
+        reads, start = list[Reads](), 0
+        for shape in shapes:
+            stop = start + shape[self.axis]
+            axes: list[Reach | None] = [SAME] * len(shape)
+            axes[self.axis] = Reach(ends=partial(_between, start, stop))
+            reads.append(tuple(axes))
+            start = stop
+        return tuple(reads)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the inputs one behind the other."""
         return np.concatenate(inputs, axis=self.axis)
 
-    def _own(self, cells: Cells, shapes: Sequence[Shape]) -> list[Cells]:
-        """Return the cells of each input that some cells of the output are, perhaps none."""
-        along, start, own = cells.axes[self.axis], 0, []
-        for shape in shapes:
-            here = along[(along >= start) & (along < start + shape[self.axis])] - start
-            own.append(Cells((*cells.axes[: self.axis], here, *cells.axes[self.axis + 1 :])))
-            start += shape[self.axis]
-        return own
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return of each input its own part."""
+        stops = np.cumsum([x.shape[self.axis] for x in inputs])[:-1]
+        return tuple(np.split(gradient, stops, axis=self.axis))
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the cells that stand at those places."""
-        return tuple(self._own(cells, shapes))
-
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Put those of each input behind one another."""
-        owned = self._own(cells, [given.shape for given in inputs])
-        parts = [g.take(own) for g, own in zip(inputs, owned, strict=True) if min(own.shape)]
-        return np.concatenate(parts, axis=self.axis)
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
-        """Tell which input the value comes from."""
-        owned = self._own(Cells.of(at), [given.shape for given in inputs])
-        source = next(number for number, own in enumerate(owned) if min(own.shape))
-        place = tuple(int(axis[0]) for axis in owned[source].axes)
-        return summed(single(inputs[source], place, source=source))
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return the value of the input it comes from."""
+        source, place = 0, list(at)
+        while place[self.axis] >= inputs[source].shape[self.axis]:
+            place[self.axis] -= inputs[source].shape[self.axis]
+            source += 1
+        return summed(single(inputs[source], tuple(place), source=source))
 
 
 @register
@@ -346,32 +380,40 @@ class Magnitude(Layer):
         texts = [f"1, the length over all {first}", *(f"{length}, unchanged" for length in rest)]
         return Derivation(tuple(side_lines(texts)))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the whole for a vector; each pixel keeps to its own channels."""
-        return fields[0].whole() if len(shapes[0]) == 1 else fields[0]
-
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return what the one map shows."""
         return ("magnitude",)
+
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return every channel of a pixel."""
+        return ((ALL, *(SAME for _ in shapes[0][1:])),)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the channels' Euclidean length."""
         # hypot neither overflows nor underflows where squares would.
         return np.hypot.reduce(inputs[0], axis=0, keepdims=True, initial=np.float32(0))
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the channels' axis."""
-        return (0,)
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return g · I / S, and 0 where the length is 0."""
+        share = np.divide(inputs[0], output, out=np.zeros_like(inputs[0]), where=output != 0)
+        return (gradient * share,)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the squares and the root of their sum."""
-        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
-        terms = block(inputs[0], cells, part=np.square)
+        terms = block(inputs[0], spans_of(inputs[0], at, (0,)), part=np.square)
         total = joined_sum(terms)
         result = total**0.5
         return Arithmetic(
             terms, "sum", total, result, (f"√{written(total)} = {written(result)}",), noun="squares"
         )
+
+
+def _between(start: int, stop: int, at: Indices) -> tuple[Indices, Indices]:
+    """Return which positions of an input that stands from `start` to `stop` are those at `at`."""
+    there = (at >= start) & (at < stop)
+    return np.where(there, at - start, 0), np.where(there, at - start, -1)
 
 
 def _unlike(shapes: tuple[Shape, ...]) -> Derivation:

@@ -6,9 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.derivation import Derivation, Line, by, sides, unchanged
-from cnnviz.core.explanation import (
+from cnnviz.core.arithmetic import (
     Arithmetic,
     Doubles,
     block,
@@ -18,7 +16,8 @@ from cnnviz.core.explanation import (
     summed,
     written,
 )
-from cnnviz.core.field import Field
+from cnnviz.core.derivation import Derivation, Line, by, sides, unchanged
+from cnnviz.core.field import ALL, SAME, Reach, Reads
 from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
 from cnnviz.core.options import number, option, optional, read_shape, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
@@ -68,7 +67,14 @@ class BatchNorm(Elementwise):
         scale = params["weight"] / np.sqrt(variance + self.eps)
         return scale, params["bias"] - params["running_mean"] * scale
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient times each channel's scale."""
+        scale = self._scales(params)[0].astype(np.float32)
+        return (gradient * scale.reshape(-1, *(1,) * (gradient.ndim - 1)),)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value times the channel's scale, and the shift."""
         with np.errstate(all="ignore"):
             scale, shift = (float(one[at[0]]) for one in self._scales(params))
@@ -97,9 +103,9 @@ class InstanceNorm(Layer):
         """Return the input's shape."""
         return require_maps(shapes[0], self.name)
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return the whole map, whose mean and variance every value depends on."""
-        return fields[0].everywhere()
+        return ((SAME, ALL, ALL),)
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return scale and shift."""
@@ -121,14 +127,21 @@ class InstanceNorm(Layer):
         centred += params["bias"][:, None, None]
         return centred
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the map's rows and columns."""
-        return (1, 2)
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return w/σ · (g − mean g − x̂ · mean g·x̂) of each map, x̂ being the map normalised."""
+        x = inputs[0].astype(np.float64)
+        spread = np.sqrt(x.var(axis=(1, 2), keepdims=True) + self.eps)
+        normal = (x - x.mean(axis=(1, 2), keepdims=True)) / spread
+        along = (gradient * normal).mean(axis=(1, 2), keepdims=True)
+        centred = gradient - gradient.mean(axis=(1, 2), keepdims=True) - normal * along
+        scale = params["weight"][:, None, None] / spread
+        return ((scale * centred).astype(np.float32),)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value times the map's scale, and the shift, from its mean and variance."""
-        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
-        values = inputs[0].take(cells).astype(np.float64)
+        values = inputs[0][at[0]].astype(np.float64)
         weight, bias = (float(params[name][at[0]]) for name in ("weight", "bias"))
         with np.errstate(all="ignore"):
             mean, variance = float(values.mean()), float(values.var())
@@ -213,15 +226,15 @@ class Constant(Elementwise):
 
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Combine every value with the number, or the parameter's that it meets."""
-        x = inputs[0]
-        if self.value is not None:
-            other = np.asarray(self.value, np.float32)
-        else:
-            other = params[self.param]
-            if self.shape is None:
-                other = other.reshape(-1, *(1,) * (x.ndim - 1))
-        combined: Tensor = self.ufunc(x, other, out=out)
+        combined: Tensor = self.ufunc(inputs[0], self._other(inputs[0].ndim, params), out=out)
         return combined
+
+    def _other(self, axes: int, params: Params) -> Tensor:
+        """Return what values of so many axes are combined with, so that it stretches to them."""
+        if self.value is not None:
+            return np.asarray(self.value, np.float32)
+        other = params[self.param]
+        return other if self.shape is not None else other.reshape(-1, *(1,) * (axes - 1))
 
     def _constant(self, at: tuple[int, ...], params: Params) -> float:
         """Return the number that the value at a place meets."""
@@ -244,7 +257,13 @@ class Scale(Constant):
     summary: ClassVar[str] = "multiply by a number, or each channel by its own"
     formula: ClassVar[str] = "x · value, or x · weight"
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient times the constant."""
+        return (gradient * self._other(gradient.ndim, params),)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the product."""
         return summed(single(inputs[0], at, weight=self._constant(at, params)))
 
@@ -260,7 +279,13 @@ class Shift(Constant):
     summary: ClassVar[str] = "add a number, or to each channel its own"
     formula: ClassVar[str] = "x + value, or x + bias"
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient."""
+        return (gradient,)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value with the number as its bias."""
         return summed(single(inputs[0], at), bias=self._constant(at, params))
 
@@ -285,6 +310,10 @@ class Lrn(Layer):
         """Return the input's shape."""
         return require_maps(shapes[0], self.name)
 
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the neighbouring channels."""
+        return ((Reach(1, -(self.size // 2), (self.size - 1) // 2), SAME, SAME),)
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Divide each channel by its neighbourhood, size//2 before to (size−1)//2 after it."""
         x = inputs[0]
@@ -299,17 +328,34 @@ class Lrn(Layer):
             output[channel] = x[channel] / (self.k + self.alpha / self.size * total) ** self.beta
         return output
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the channels' axis: the neighbours' and more."""
-        return (0,)
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return g·D^−β − 2αβ/size · x · Σ g·x·D^(−β−1), D being what each value is divided by.
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+        The sum is over the channels whose neighbour a channel is.
+        """
+        x, channels = inputs[0].astype(np.float64), len(inputs[0])
+        before, after = self.size // 2, (self.size - 1) // 2
+        squares = np.square(x)
+        divisor = np.stack(
+            [squares[max(c - before, 0) : c + after + 1].sum(axis=0) for c in range(channels)]
+        )
+        divisor = self.k + self.alpha / self.size * divisor
+        through = gradient * x * divisor ** (-self.beta - 1)
+        shared = np.stack(
+            [through[max(c - after, 0) : c + before + 1].sum(axis=0) for c in range(channels)]
+        )
+        slope = 2 * self.alpha * self.beta / self.size
+        return ((gradient * divisor**-self.beta - slope * x * shared).astype(np.float32),)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the neighbours' squares, and the value divided by what their sum makes."""
         (x,), (channel, *place) = inputs, at
         low = max(channel - self.size // 2, 0)
         high = min(channel + (self.size - 1) // 2, x.shape[0] - 1)
-        neighbours = Cells((np.arange(low, high + 1), *(np.array([index]) for index in place)))
-        terms, own = block(x, neighbours, part=np.square), x.value(at)
+        neighbours = (range(low, high + 1), *(range(index, index + 1) for index in place))
+        terms, own = block(x, neighbours, part=np.square), float(x[at])
         total = joined_sum(terms)
         with np.errstate(all="ignore"):
             base = np.float64(self.k + self.alpha / self.size * total)
@@ -344,10 +390,12 @@ class Dropout(Layer):
         """Return the input."""
         return inputs[0]
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return no axis: every value stays."""
-        return ()
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient."""
+        return (gradient,)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value."""
         return summed(single(inputs[0], at))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import gcd
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.cells import Cells, Excerpt, Indices
-from cnnviz.core.derivation import Derivation, Line, side_lines, size_lines
-from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
-from cnnviz.core.explanation import (
+from cnnviz.core.arithmetic import (
     Arithmetic,
     Doubles,
     Join,
@@ -22,10 +18,14 @@ from cnnviz.core.explanation import (
     cell_text,
     chosen,
     joined_sum,
+    spans_of,
     summed,
     written,
 )
-from cnnviz.core.field import Field
+from cnnviz.core.border import fold, padded_band
+from cnnviz.core.derivation import Derivation, Line, side_lines, size_lines
+from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
+from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import Layer, plane, register, require_axes, require_maps, settings
 from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, read_axes
@@ -90,6 +90,10 @@ class LocalPool(Bordered, Layer):
             **self.own_options(),
         )
 
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the windows' pixels, each map's own."""
+        return ((SAME, *self.window_reads(self.window(shapes[0]), plane(shapes[0]))),)
+
     def own_options(self) -> dict[str, Any]:
         """Return what the engine needs to know for this mode alone."""
         return {}
@@ -103,27 +107,49 @@ class LocalPool(Bordered, Layer):
     def _padding(self) -> float:
         return self.fill if self.padding_mode == "constant" else self._neutral
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the windows' pixels, each map's own."""
-        window = self.window(shapes[0])
-        return (self.window_cells(window, plane(shapes[0]), cells, cells.axes[0]),)
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each pixel what the windows it is in owe it."""
+        x, (rows, columns) = inputs[0], plane(output.shape)
+        window, size = self.window(x.shape), plane(x.shape)
+        pads, (sh, sw), (dh, dw) = window.pads(size), window.stride, window.dilation
+        high = max((rows - 1) * sh + window.extent[0], pads[0] + size[0] + pads[2])
+        wide = max((columns - 1) * sw + window.extent[1], pads[1] + size[1] + pads[3])
+        back = np.zeros((x.shape[0], high, wide), np.float32)
+        if self.mode == "avg":
+            down, along = window.counts(size, include_pad=self._counts_padding)
+            gradient = np.divide(gradient, down[:, None] * along, dtype=np.float32)
+        padded = padded_band(
+            x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
+            hangs=wide - pads[1] - size[1] - pads[3],
+        )  # fmt: skip
+        rest = output.copy()
+        for i, j in np.ndindex(*window.kernel_size):
+            cells = (
+                slice(None),
+                slice(i * dh, i * dh + (rows - 1) * sh + 1, sh),
+                slice(j * dw, j * dw + (columns - 1) * sw + 1, sw),
+            )
+            if self.mode == "avg":
+                back[cells] += gradient
+            elif self.mode == "lp":
+                back[cells] += gradient * _norm_slope(padded[cells], output, self._norm)
+            else:  # the first of equal ones has won, and then none equals NaN
+                won = padded[cells] == rest
+                np.add(back[cells], gradient, out=back[cells], where=won)
+                np.copyto(rest, np.nan, where=won)
+        return (fold(back, pads, size, self.padding_mode),)
 
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Pool pieces of the maps."""
-        (x,), window = inputs, self.window(inputs[0].shape)
-        bare = Window(window.kernel_size, window.stride, dilation=window.dilation)
+    @property
+    def _norm(self) -> float:
+        return float(self.own_options().get("norm_type", 2.0))
 
-        def make(piece: Tensor) -> Tensor:
-            return pool(piece, bare, self.mode, **self.own_options())
-
-        maps, padding = cells.axes[0], self._padding
-        return self.slide(window, x, cells, maps, make, beyond=self._neutral, fill=padding)
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return what the mode makes of one window."""
         (x,), window = inputs, self.window(inputs[0].shape)
         norm = self.own_options().get("norm_type", 2.0)
-        own = np.array([at[0]])
+        own = range(at[0], at[0] + 1)
         terms = self.window_terms(
             window, x, at, own, fill=self._padding, part=parts_of(self.mode, norm)
         )
@@ -174,15 +200,6 @@ class AvgPool(LocalPool):
     def _counts_padding(self) -> bool:
         """Whether padding counts: if it holds values, or as asked for."""
         return super()._counts_padding or self.count_include_pad
-
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Average pieces of the maps, and divide by the cells that count instead of all."""
-        means, window = super().part(cells, *inputs, params=params), self.window(inputs[0].shape)
-        counts = window.counts(plane(inputs[0].shape), include_pad=self._counts_padding)
-        down, along = (count[cells.axes[1 + axis]] for axis, count in enumerate(counts))
-        all_cells = window.kernel_size[0] * window.kernel_size[1]
-        means *= (all_cells / np.outer(down, along)).astype(np.float32)
-        return means
 
 
 @register
@@ -235,19 +252,25 @@ class GlobalPool(Layer):
         size = Line("rows, columns", f"1: the window is the whole map, {height}×{width}")
         return Derivation((_kept((channels,)), size))
 
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the whole map."""
+        return ((SAME, ALL, ALL),)
+
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every map to one number."""
         return global_pool(inputs[0], self.mode)
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the map's rows and columns."""
-        return (1, 2)
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
-        """Return what the mode makes of one map."""
-        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each pixel what its map's value owes it."""
         norm = getattr(self, "norm_type", 2.0)
-        return pooled_block(self.mode, inputs[0], cells, norm, kernel_size=plane(inputs[0].shape))
+        return (_block_gradient(self.mode, inputs[0], output, gradient, norm),)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return what the mode makes of one map."""
+        spans, norm = spans_of(inputs[0], at, (1, 2)), getattr(self, "norm_type", 2.0)
+        return pooled_block(self.mode, inputs[0], spans, norm, kernel_size=plane(inputs[0].shape))
 
 
 @register
@@ -291,6 +314,28 @@ class GlobalLpPool(GlobalPool):
         return pool(x, self.window(x.shape), "lp", norm_type=self.norm_type)
 
 
+def _norm_slope(x: Tensor, norm: Tensor, p: float) -> Tensor:
+    """Return the slope of a p-norm: sign(x) · (|x| / norm)^(p − 1), 0 where the norm is 0."""
+    share = np.divide(np.abs(x), norm, out=np.zeros_like(x), where=(norm != 0) & (x != 0))
+    slope: Tensor = np.sign(x) * np.where(share == 0, share, share ** np.float32(p - 1))
+    return slope
+
+
+def _block_gradient(
+    mode: str, x: Tensor, output: Tensor, gradient: Tensor, norm: float = 2.0
+) -> Tensor:
+    """Return the gradient of (C, h, w) blocks, each of which made one value of (C, 1, 1)."""
+    if mode == "avg":
+        return np.broadcast_to(gradient / np.float32(x[0].size), x.shape)
+    if mode == "lp":
+        return gradient * _norm_slope(x, np.broadcast_to(output, x.shape), norm)
+    cells = x.reshape(len(x), -1)
+    won = cells.argmax(axis=1) if mode == "max" else cells.argmin(axis=1)
+    back = np.zeros_like(cells)
+    back[np.arange(len(x)), won] = gradient.reshape(-1)
+    return back.reshape(x.shape)
+
+
 def pooled(
     mode: str, terms: Terms, counted: int, norm_type: float = 2.0, **more: Any
 ) -> Arithmetic:
@@ -299,11 +344,11 @@ def pooled(
 
 
 def pooled_block(
-    mode: str, excerpt: Excerpt, cells: Cells, norm_type: float = 2.0, **more: Any
+    mode: str, x: Tensor, spans: Sequence[range], norm_type: float = 2.0, **more: Any
 ) -> Arithmetic:
     """Return what a mode makes of a block of cells, all of which count."""
     rank = {"max": lambda parts: parts, "min": lambda parts: -parts}.get(mode, np.abs)
-    terms = block(excerpt, cells, part=parts_of(mode, norm_type), rank=rank)
+    terms = block(x, spans, part=parts_of(mode, norm_type), rank=rank)
     return pooled(mode, terms, len(terms) + terms.omitted, norm_type, **more)
 
 
@@ -391,16 +436,9 @@ class Reduce(Layer):
         ]
         return Derivation(tuple(side_lines(texts)))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the whole of the rows or columns that are joined."""
-        field = fields[0]
-        rows = len(shapes[0]) == 1 or 1 in self.axes
-        columns = len(shapes[0]) == 1 or 2 in self.axes
-        return replace(
-            field,
-            rows=field.rows.whole() if rows else field.rows,
-            columns=field.columns.whole() if columns else field.columns,
-        )
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return everything along the axes."""
+        return (tuple(ALL if axis in self.axes else SAME for axis in range(len(shapes[0]))),)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Reduce the axes; what is added is added in float64."""
@@ -411,16 +449,27 @@ class Reduce(Layer):
             joined = joined / (x.size / joined.size)
         return np.asarray(joined, np.float32)
 
-    def joins(self, *shapes: Shape) -> tuple[int, ...]:
-        """Return the axes that are joined."""
-        return self.axes
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each value its share: of a sum all, of an extreme what equal ones divide."""
+        x = inputs[0]
+        if self.mode in ("max", "min"):
+            won = (x == output).astype(np.float32)
+            return (gradient * won / won.sum(axis=self.axes, keepdims=True),)
+        share = np.float32(output.size / x.size if self.mode == "mean" else 1)
+        return (np.broadcast_to(gradient * share, x.shape).copy(),)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return what joining makes of the values along the axes."""
-        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
+        spans = spans_of(inputs[0], at, self.axes)
         if self.mode == "sum":
-            return summed(block(inputs[0], cells))
-        return pooled_block("avg" if self.mode == "mean" else self.mode, inputs[0], cells)
+            return summed(block(inputs[0], spans))
+        return pooled_block("avg" if self.mode == "mean" else self.mode, inputs[0], spans)
+
+
+def _bin_ends(length: int, count: int, at: Indices) -> tuple[Indices, Indices]:
+    return at * length // count, -(-(at + 1) * length // count) - 1
 
 
 def _bins(length: int, count: int) -> str:
@@ -470,54 +519,45 @@ class AdaptivePool(Layer):
         )
         return Derivation((_kept(shape), *size_lines((one, two))), untouched=(0, 0))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field that covers the widest bin wherever it stands.
+    def _bins(self, shape: Shape) -> list[tuple[Indices, Indices]]:
+        """Return where the bins along rows and columns start and stop."""
+        return [adaptive_bins(*axis) for axis in zip(plane(shape), self.output_size, strict=True)]
 
-        Bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1; rounding moves either end by at most
-        (n − g)/n, g being the greatest common divisor of n and L.
-        """
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the bins: bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1 of L positions."""
         axes = []
-        for axis, length, count in zip(
-            (fields[0].rows, fields[0].columns), plane(shapes[0]), self.output_size, strict=True
-        ):
-            jump = Fraction(length, count)
-            rounding = Fraction(count - gcd(count, length), count)
-            axes.append(axis.through(jump, -rounding, jump - 1 + rounding, 0, count))
-        return replace(fields[0], rows=axes[0], columns=axes[1])
+        for length, count in zip(plane(shapes[0]), self.output_size, strict=True):
+            common = gcd(length, count)
+            if common == count:
+                axes.append(Reach(length // count, 0, length // count - 1))
+            else:
+                ends = partial(_bin_ends, length, count)
+                axes.append(Reach(length // common, period=count // common, ends=ends))
+        return ((SAME, *axes),)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every bin."""
         return adaptive_pool(inputs[0], self.output_size, self.mode)
 
-    def _bins(self, size: Pair, axis: int, positions: Indices) -> list[Indices]:
-        """Return the pixels of some bins along an axis."""
-        starts, stops = adaptive_bins(size[axis], self.output_size[axis])
-        return [np.arange(starts[p], stops[p]) for p in positions]
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each pixel what the bins it is in owe it."""
+        x, back = inputs[0], np.zeros_like(inputs[0])
+        down, along = (list(zip(*bins, strict=True)) for bins in self._bins(x.shape))
+        for row, (top, bottom) in enumerate(down):
+            for column, (left, right) in enumerate(along):
+                cells = (slice(None), slice(top, bottom), slice(left, right))
+                at = (slice(None), slice(row, row + 1), slice(column, column + 1))
+                back[cells] += _block_gradient(self.mode, x[cells], output[at], gradient[at])
+        return (back,)
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the bins' pixels, each map's own."""
-        size, none = plane(shapes[0]), np.zeros(0, np.intp)
-        rows, columns = (
-            np.unique(np.concatenate([none, *self._bins(size, axis, cells.axes[1 + axis])]))
-            for axis in (0, 1)
-        )
-        return (Cells((cells.axes[0], rows, columns)),)
-
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Pool the bins one by one."""
-        (x,), size = inputs, plane(inputs[0].shape)
-        output = np.empty(cells.shape, np.float32)
-        down, along = (self._bins(size, axis, cells.axes[1 + axis]) for axis in (0, 1))
-        for row, rows in enumerate(down):
-            for column, columns in enumerate(along):
-                pixels = x.take(Cells((cells.axes[0], rows, columns)))
-                output[:, row, column] = global_pool(pixels, self.mode)[:, 0, 0]
-        return output
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return what the mode makes of one bin."""
-        (cells,) = self.reads(Cells.of(at), inputs[0].shape)
-        return pooled_block(self.mode, inputs[0], cells)
+        spans = [range(at[0], at[0] + 1)]
+        for bins, position in zip(self._bins(inputs[0].shape), at[1:], strict=True):
+            spans.append(range(bins[0][position], bins[1][position]))
+        return pooled_block(self.mode, inputs[0], spans)
 
 
 @register

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from math import floor
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.border import padded_band
-from cnnviz.core.cells import Cells, Excerpt
+from cnnviz.core.arithmetic import Arithmetic, Terms, summed
+from cnnviz.core.border import fold, padded_band
 from cnnviz.core.derivation import (
     Derivation,
     Line,
@@ -23,8 +23,7 @@ from cnnviz.core.derivation import (
     signed,
     size_lines,
 )
-from cnnviz.core.explanation import Arithmetic, Terms, summed
-from cnnviz.core.field import Field
+from cnnviz.core.field import CLIPPED, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import (
     Layer,
     options_of,
@@ -34,7 +33,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.layers.bordered import Bordered
-from cnnviz.core.options import Padding, choice, factors, option, optional, pair
+from cnnviz.core.options import LARGEST, Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError
@@ -97,20 +96,20 @@ class Pad(Bordered, Layer):
         rows = self.pads[0] + x.shape[1] + self.pads[2]
         return padded_band(x, self.pads, 0, rows, self.padding_mode, fill)
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the pixels that stand there."""
-        window = self.window(shapes[0])
-        return (self.window_cells(window, plane(shapes[0]), cells, cells.axes[0]),)
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the pixel that stands there."""
+        return ((SAME, *self.window_reads(self.window(shapes[0]), plane(shapes[0]))),)
 
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Return pieces of the padded maps."""
-        window = self.window(inputs[0].shape)
-        return self.slide(window, inputs[0], cells, cells.axes[0], lambda piece: piece)
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient where there are pixels, and what was copied where it comes from."""
+        return (fold(gradient, self.pads, plane(inputs[0].shape), self.padding_mode),)
 
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the pixel that stands there, or the number."""
         window = self.window(inputs[0].shape)
-        return summed(self.window_terms(window, inputs[0], at, np.array([at[0]])))
+        return summed(self.window_terms(window, inputs[0], at, range(at[0], at[0] + 1)))
 
 
 class Resampling(Layer):
@@ -130,40 +129,34 @@ class Resampling(Layer):
             x = _blend(x, 1 + axis, self.sources(shape, axis))
         return x
 
-    def _sources_at(self, shape: Shape, cells: Cells) -> list[Sources]:
-        """Return what some outputs blend, along rows and columns."""
-        found = []
-        for axis in (0, 1):
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each input its share of the outputs it is blended into."""
+        shape = inputs[0].shape
+        for axis in (1, 0):
             low, high, share = self.sources(shape, axis)
-            at = cells.axes[1 + axis]
-            found.append((low[at], high[at], share[at]))
-        return found
+            lines = np.moveaxis(gradient, 1 + axis, 0)
+            back = np.zeros((shape[1 + axis], *lines.shape[1:]), np.float32)
+            second = share.astype(np.float32).reshape(-1, 1, 1)
+            np.add.at(back, low, lines * (1 - second))
+            if share.any():
+                np.add.at(back, high, lines * second)
+            gradient = np.moveaxis(back, 0, 1 + axis)
+        return (np.ascontiguousarray(gradient),)
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the pixels that are blended."""
-        blended = (np.union1d(low, high) for low, high, _ in self._sources_at(shapes[0], cells))
-        return (Cells((cells.axes[0], *blended)),)
-
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Blend the pixels of these outputs."""
-        x = inputs[0].take(self.reads(cells, inputs[0].shape)[0])
-        for axis, (low, high, share) in enumerate(self._sources_at(inputs[0].shape, cells)):
-            own = np.union1d(low, high)
-            places = np.searchsorted(own, low), np.searchsorted(own, high)
-            x = _blend(x, 1 + axis, (*places, share))
-        return x
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the blended pixels with their shares."""
         (x,) = inputs
         lines: list[list[tuple[int, float]]] = []
-        for low, high, share in self._sources_at(x.shape, Cells.of(at)):
-            second = float(np.float32(share[0]))
-            ends = [(int(low[0]), 1 - second), (int(high[0]), second)]
-            lines.append([end for end in ends if end[1]] if low[0] != high[0] else ends[:1])
+        for axis in (0, 1):
+            low, high, share = (one[at[1 + axis]] for one in self.sources(x.shape, axis))
+            second = float(np.float32(share))
+            ends = [(int(low), 1 - second), (int(high), second)]
+            lines.append([end for end in ends if end[1]] if low != high else ends[:1])
         cells = [(at[0], row, column) for row, _ in lines[0] for column, _ in lines[1]]
         weight = np.array([down * along for _, down in lines[0] for _, along in lines[1]])
-        value = np.array([x.value(cell) for cell in cells])
+        value = np.array([x[cell] for cell in cells], np.float64)
         with np.errstate(all="ignore"):
             part = value * weight
         return summed(Terms(value, part, np.array(cells), weight=weight))
@@ -199,26 +192,20 @@ class Upsample(Resampling):
         ]
         return Derivation(tuple(side_lines(texts)))
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field that covers the sources of every output, whichever its phase.
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the input that is copied, or the two around an output's middle."""
+        return ((SAME, *(self._reach(scale) for scale in self.scale)),)
 
-        Nearest reads ⌊p/s⌋, up to (s − 1)/s before p/s. Bilinear reads the pixels around
-        (p + ½)/s − ½: the phases just before and just after a whole one reach furthest.
-        """
-        axes = []
-        for axis, length, scale in zip(
-            (fields[0].rows, fields[0].columns), plane(shapes[0]), self.scale, strict=True
-        ):
-            if self.mode == "nearest":
-                lower, upper = Fraction(1 - scale, scale), Fraction(0)
-            else:
-                below, above = scale // 2 - 1, (scale + 1) // 2
-                lower = min(Fraction(1 - scale, scale), -1 - Fraction(max(below, 0), scale))
-                upper = 1 - Fraction(above, scale)
-                if scale == 1:
-                    lower = upper = Fraction(0)
-            axes.append(axis.through(Fraction(1, scale), lower, upper, 0, length * scale))
-        return replace(fields[0], rows=axes[0], columns=axes[1])
+    def _reach(self, scale: int) -> Reach:
+        if self.mode == "nearest":
+            return Reach(period=scale, ends=lambda at: (at // scale, at // scale), border=CLIPPED)
+        # (p + ½)/s − ½ = (2p + 1 − s) / 2s, rounded down and up
+        twice = 2 * scale
+        return Reach(
+            period=scale,
+            ends=lambda at: ((2 * at + 1 - scale) // twice, -((scale - 1 - 2 * at) // twice)),
+            border=CLIPPED,
+        )
 
     def sources(self, shape: Shape, axis: int) -> Sources:
         """Return the input each output stands in, or the two around its middle."""
@@ -343,35 +330,42 @@ class Resize(Resampling):
         scales = [made[i] / given[i] for i in (0, 1)] if self.size else self.scale
         return [_Axis(scales[i], given[i], made[i]) for i in (0, 1)]
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return a field that covers the two inputs around any output, whichever is read."""
-        seen = []
-        for before, axis in zip(
-            (fields[0].rows, fields[0].columns), self._axes(shapes[0]), strict=True
-        ):
-            first, second = map(Fraction, _COORDINATES[self.coordinates](np.arange(2.0), axis))
-            seen.append(
-                before.through(second - first, first - 1, first + 1, 0, positions=axis.outputs)
-            )
-        return replace(fields[0], rows=seen[0], columns=seen[1])
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the input each output's coordinate is rounded to, or the two around it."""
+        axes = []
+        for line in self._axes(shapes[0]):
+            first, second = _COORDINATES[self.coordinates](np.arange(2.0), line)
+            jump = Fraction(float(second - first)).limit_denominator(LARGEST)
+            ends = partial(self._ends, line)
+            axes.append(Reach(jump.numerator, 0, 0, 1, jump.denominator, ends, CLIPPED))
+        return ((SAME, *axes),)
+
+    def _ends(self, line: _Axis, at: Indices) -> tuple[Indices, Indices]:
+        places = self._places(line, at)
+        return np.floor(places).astype(np.intp), np.ceil(places).astype(np.intp)
+
+    def _places(self, line: _Axis, at: Indices) -> Places:
+        places = _COORDINATES[self.coordinates](at.astype(np.float64), line)
+        return _ROUNDINGS[self.rounding](places) if self.mode == "nearest" else _whole(places)
 
     def sources(self, shape: Shape, axis: int) -> Sources:
         """Return the inputs that each output's coordinate lies at, or between."""
         line = self._axes(shape)[axis]
-        places = _COORDINATES[self.coordinates](np.arange(line.outputs, dtype=float), line)
-        if self.mode == "nearest":
-            places = _ROUNDINGS[self.rounding](places)
-        return _between(places, line.inputs)
+        return _between(self._places(line, np.arange(line.outputs)), line.inputs)
 
 
 Sources = tuple[NDArray[np.intp], NDArray[np.intp], Places]
 """For every output of an axis, the two inputs it blends and the second's share."""
 
 
+def _whole(places: Places) -> Places:
+    """Return places, 3 for 2.9999999: float32 could not tell the share from 1."""
+    whole = np.rint(places)
+    return np.where(np.abs(places - whole) < 2**-25, whole, places)
+
+
 def _between(places: Places, length: int) -> Sources:
-    place = np.clip(places, 0, length - 1)
-    whole = np.rint(place)  # 2.9999999 is 3: float32 could not tell the share from 1
-    place = np.where(np.abs(place - whole) < 2**-25, whole, place)
+    place = _whole(np.clip(places, 0, length - 1))
     low = place.astype(np.intp)
     # Where the share is 0 only one input counts: not even a NaN may come from the other.
     return low, np.ceil(place).astype(np.intp), place - low

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from fractions import Fraction
-from math import prod
+from functools import partial
+from math import gcd, prod
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.cells import Cells, Excerpt, Indices
+from cnnviz.core.arithmetic import Arithmetic, Terms, summed
 from cnnviz.core.derivation import Derivation, axis_lines, left_over, signed, size_lines
-from cnnviz.core.engine import note_algorithm
-from cnnviz.core.explanation import Arithmetic, Terms, summed
-from cnnviz.core.field import Field
+from cnnviz.core.engine import correlate, note_algorithm
+from cnnviz.core.field import Indices, Reach, Reads
 from cnnviz.core.layers.base import plane, register, require_maps, settings
-from cnnviz.core.layers.convolution import Convolution, Grouped
+from cnnviz.core.layers.convolution import Convolution, Grouped, grouped, paint
 from cnnviz.core.options import option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
+from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
 
 
@@ -142,103 +141,78 @@ class ConvTranspose(Grouped, Convolution):
         """Return inputs × weights each of them meets."""
         return prod(shapes[0]) * prod(self.weight_shape(shapes[0][0])[1:])
 
-    def field(self, shapes: tuple[Shape, ...], fields: tuple[Field, ...]) -> Field:
-        """Return the field: output o reads inputs (o + p − extent + 1)/s … (o + p)/s."""
-        size, pads = self.crop(plane(shapes[0]))
-        extent = self.window(shapes[0]).extent
-        axes = [
-            axis.through(
-                Fraction(1, self.stride[i]),
-                Fraction(pads[i] - extent[i] + 1, self.stride[i]),
-                Fraction(pads[i], self.stride[i]),
-                0,
-                size[i],
-            )
-            for i, axis in enumerate((fields[0].rows, fields[0].columns))
-        ]
-        return replace(fields[0], rows=axes[0], columns=axes[1])
-
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Add each window cell's product, a whole map at a time, where it belongs."""
         note_algorithm("scatter")
-        x, weight = inputs[0], params["weight"]
-        channels, height, width = x.shape
-        (rows, columns), (top, left, bottom, right) = self.crop((height, width))
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        depth, cells = channels // self.groups, x.reshape(self.groups, -1, height * width)
-        full = np.zeros(
-            (self.count, top + max(rows, 0) + bottom, left + max(columns, 0) + right), np.float32
-        )
-        for i in range(weight.shape[2]):
-            for j in range(weight.shape[3]):
-                matrix = weight[:, :, i, j].reshape(self.groups, depth, -1).swapaxes(1, 2)
-                product = (matrix @ cells).reshape(self.count, height, width)
-                across = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
-                full[:, i * dh : i * dh + (height - 1) * sh + 1 : sh, across] += product
+        x = inputs[0]
+        (rows, columns), (top, left, bottom, right) = self.crop(plane(x.shape))
+        canvas = (top + max(rows, 0) + bottom, left + max(columns, 0) + right)
+        full = paint(x, params["weight"], self.window(x.shape), canvas, self.groups)
         output = np.ascontiguousarray(full[:, top : top + rows, left : left + columns])
         if "bias" in params:
             output += params["bias"][:, None, None]
         return output
 
-    def _sources(self, size: Pair, axis: int, outputs: Indices) -> Indices:
-        """Return the input that meets each cell of the kernel at an output, (outputs, kernel).
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient's windows, each weighed as it was painted."""
+        x, weight = inputs[0], params["weight"]
+        (rows, columns), (top, left, bottom, right) = self.crop(plane(x.shape))
+        canvas = np.zeros((self.count, top + rows + bottom, left + columns + right), np.float32)
+        canvas[:, top : top + rows, left : left + columns] = gradient
+        window = Window(self.size, self.stride, dilation=self.dilation)
+        back = correlate(canvas, weight, window, groups=self.groups)
+        return (np.ascontiguousarray(back[:, : x.shape[1], : x.shape[2]]),)
 
-        Output o meets input (o + p − j·d) / s at cell j, where that is whole: else it is −1.
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the inputs whose painted windows cover each output, in the filters' groups.
+
+        Output o meets input (o + pad − j·dilation) / stride at cell j, where that is whole.
         """
-        pads = self.crop(size)[1]
-        cells = np.arange(self.size[axis]) * self.dilation[axis]
-        found, rest = np.divmod((outputs + pads[axis])[:, None] - cells, self.stride[axis])
-        met: Indices = np.where((rest == 0) & (found >= 0) & (found < size[axis]), found, -1)
-        return met
+        (shape,) = shapes
+        pads = self.crop(plane(shape))[1]
+        axes = [
+            Reach(
+                step=self.dilation[axis] // gcd(self.dilation[axis], self.stride[axis]),
+                period=self.stride[axis],
+                ends=partial(self._met, axis, pads[axis]),
+            )
+            for axis in (0, 1)
+        ]
+        return ((grouped(shape[0], self.groups, self.count), *axes),)
 
-    def reads(self, cells: Cells, *shapes: Shape) -> tuple[Cells, ...]:
-        """Return the inputs whose painted windows cover some outputs, in the filters' groups."""
-        size = plane(shapes[0])
-        rows, columns = (
-            np.unique(found[found >= 0])
-            for found in (self._sources(size, axis, cells.axes[1 + axis]) for axis in (0, 1))
-        )
-        return (Cells((self._channels(cells.axes[0], shapes[0][0]), rows, columns)),)
+    def _met(self, axis: int, before: int, at: Indices) -> tuple[Indices, Indices]:
+        """Return the first and last input that meets each output; (0, −1) where none does."""
+        count, stride, step = self.size[axis], self.stride[axis], self.dilation[axis]
+        repeat = stride // gcd(stride, step)  # cells of the kernel until one stands as this one
+        cells = np.arange(min(count, repeat))
+        own = np.full(stride, -1)  # the first cell that can meet an output, by its phase
+        own[cells * step % stride] = cells
+        low = own[(at + before) % stride]
+        high = low + (count - 1 - low) // repeat * repeat
+        first, last = ((at + before - cell * step) // stride for cell in (high, low))
+        return np.where(low < 0, 0, first), np.where(low < 0, -1, last)
 
-    def _channels(self, filters: Indices, channels: int) -> Indices:
-        """Return the channels that meet some filters."""
-        each, depth = self.count // self.groups, channels // self.groups
-        seen: Indices = (np.unique(filters // each)[:, None] * depth + np.arange(depth)).reshape(-1)
-        return seen
-
-    def part(self, cells: Cells, *inputs: Excerpt, params: Params) -> Tensor:
-        """Add the products of each cell of the kernel, filter by filter."""
-        (x,), filters = inputs, cells.axes[0]
-        met = [self._sources(plane(x.shape), axis, cells.axes[1 + axis]) for axis in (0, 1)]
-        output = np.zeros(cells.shape, np.float32)
-        each = self.count // self.groups
-        for place, k in enumerate(filters):
-            channels = self._channels(filters[place : place + 1], x.shape[0])
-            for i, j in np.ndindex(*self.size):
-                rows, columns = np.flatnonzero(met[0][:, i] >= 0), np.flatnonzero(met[1][:, j] >= 0)
-                sources = np.ix_(channels, met[0][rows, i], met[1][columns, j])
-                weight = params["weight"][channels, k % each, i, j]
-                added = np.tensordot(weight, x.gather(*sources), 1)
-                output[place, rows[:, None], columns] += added
-        if "bias" in params:
-            output += params["bias"][filters, None, None]
-        return output
-
-    def explain(self, at: tuple[int, ...], *inputs: Excerpt, params: Params) -> Arithmetic:
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the products of the inputs whose windows cover one output."""
         (x,), (k, *place) = inputs, at
-        channels = self._channels(np.array([k]), x.shape[0])
-        rows, columns = (
-            self._sources(plane(x.shape), axis, np.array([place[axis]]))[0] for axis in (0, 1)
-        )
+        each, depth = self.count // self.groups, x.shape[0] // self.groups
+        channels = np.arange(k // each * depth, (k // each + 1) * depth)
+        pads, met = self.crop(plane(x.shape))[1], []
+        for axis, side in enumerate(plane(x.shape)):
+            cells = np.arange(self.size[axis]) * self.dilation[axis]
+            found, rest = np.divmod(place[axis] + pads[axis] - cells, self.stride[axis])
+            met.append(np.where((rest == 0) & (found >= 0) & (found < side), found, -1))
+        rows, columns = met
         c, i, j = (
             one.reshape(-1)
             for one in np.meshgrid(
                 channels, np.flatnonzero(rows >= 0), np.flatnonzero(columns >= 0), indexing="ij"
             )
         )
-        value = x.gather(c, rows[i], columns[j]).astype(np.float64)
-        weight = params["weight"][c, k % (self.count // self.groups), i, j].astype(np.float64)
+        value = x[c, rows[i], columns[j]].astype(np.float64)
+        weight = params["weight"][c, k % each, i, j].astype(np.float64)
         with np.errstate(all="ignore"):
             part = value * weight
         terms = Terms(

@@ -1,4 +1,4 @@
-"""Parts of stages and explanations: against whole runs, for every layer and for drawn pipelines."""
+"""Explanations of values, for every layer and for drawn pipelines: against whole runs."""
 
 import math
 from itertools import pairwise, product
@@ -8,9 +8,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.cells import Cells, Excerpt
-from cnnviz.core.excerpts import excerpts, needed, seen
-from cnnviz.core.explaining import Box, explain, locate, read_place, trace
+from cnnviz.core.explanation import (
+    Box,
+    check_place,
+    explain,
+    locate,
+    read_by,
+    read_place,
+    trace,
+)
+from cnnviz.core.field import ALL
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import parse
@@ -52,23 +59,6 @@ def a_cell(data, shape):
     return tuple(data.draw(st.sampled_from([0, side - 1, side // 2])) for side in shape)
 
 
-def some_cells(data, shape):
-    """Draw some positions along each axis."""
-    axes = [
-        data.draw(st.sets(st.integers(0, side - 1), min_size=1, max_size=side)) for side in shape
-    ]
-    return Cells(tuple(np.array(sorted(axis)) for axis in axes))
-
-
-def filled(cells):
-    """Return cells that can be cut: where none is read along an axis, the first."""
-    return Cells(tuple(axis if len(axis) else np.zeros(1, int) for axis in cells.axes))
-
-
-def cut(inputs, reads):
-    return [Excerpt.cut(x, filled(cells)) for x, cells in zip(inputs, reads, strict=True)]
-
-
 def mass(arithmetic):
     """What rounding errors of a sum are relative to."""
     terms = arithmetic.terms
@@ -87,27 +77,10 @@ def is_near(value, expected, scale=0.0):
 @pytest.mark.parametrize("name", STAGES)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_part_is_that_part_of_the_whole(name, data):
-    layer, inputs, params, output = drawn(data, name)
-    cells = some_cells(data, output.shape)
-    reads = layer.reads(cells, *(x.shape for x in inputs))
-    with np.errstate(all="ignore"):
-        part = layer.part(cells, *cut(inputs, reads), params=params)
-    assert part.shape == cells.shape
-    assert part.dtype == np.float32
-    whole = output[np.ix_(*cells.axes)]
-    finite = np.abs(output[np.isfinite(output)])
-    assert is_near(part, whole, 0.1 * float(finite.max(initial=0)))
-
-
-@pytest.mark.parametrize("name", STAGES)
-@given(data=st.data())
-@settings(max_examples=60, deadline=None)
 def test_every_layer_explains_its_values(name, data):
     layer, inputs, params, output = drawn(data, name)
     at = a_cell(data, output.shape)
-    reads = layer.reads(Cells.of(at), *(x.shape for x in inputs))
-    told = layer.explain(at, *cut(inputs, reads), params=params)
+    told = layer.explain(at, *inputs, params=params)
     terms = told.terms
     assert len(terms) or name == "conv_transpose"  # whose outputs no input may reach
     scale = mass(told) if told.result == told.total else 0.0
@@ -154,7 +127,8 @@ def test_a_value_depends_on_what_it_reads_and_on_nothing_else(name, data):
     layer, inputs, params, output = drawn(data, name)
     assume(all(x.ndim == 3 for x in inputs))
     at = a_cell(data, output.shape)
-    reads = layer.reads(Cells.of(at), *(x.shape for x in inputs))
+    patch = tuple(np.array([index]) for index in at)
+    reads = read_by(layer, patch, *(x.shape for x in inputs))
 
     def compute(*changed):
         with np.errstate(all="ignore"):
@@ -162,8 +136,8 @@ def test_a_value_depends_on_what_it_reads_and_on_nothing_else(name, data):
 
     others = [noise(77, *x.shape) for x in inputs]
     for other, x, cells in zip(others, inputs, reads, strict=True):
-        if min(cells.shape):
-            inside = np.ix_(*cells.axes)
+        if min(map(len, cells)):
+            inside = np.ix_(*cells)
             other[inside] = x[inside]
     assert is_near(compute(*others), output[at], float(np.abs(output).max()))
     if is_constant(layer, inputs) or not np.isfinite(output[at]):
@@ -179,15 +153,17 @@ def test_a_value_depends_on_what_it_reads_and_on_nothing_else(name, data):
 
 def corners(cells):
     """Return the rows and columns of the outermost cells, none of no cells."""
-    if not min(cells.shape):
+    if not min(map(len, cells)):
         return []
-    return product(*({int(axis[0]), int(axis[-1])} for axis in cells.axes[1:]))
+    return product(*({int(axis[0]), int(axis[-1])} for axis in cells[1:]))
 
 
 def is_constant(layer, inputs):
     """Tell of the few settings with which no input matters."""
     if layer.name in ("instancenorm", "softmax", "log_softmax"):  # alone with itself
-        return {inputs[0].shape[axis] for axis in layer.joins(inputs[0].shape)} == {1}
+        shape = inputs[0].shape
+        sides = zip(shape, layer.reads(shape)[0], strict=True)
+        return {side for side, reach in sides if reach is ALL} == {1}
     if layer.name == "clip" and None not in (layer.low, layer.high):
         return layer.low >= layer.high
     return layer.name == "scale" and layer.value == 0
@@ -293,20 +269,6 @@ def test_every_corner_of_the_box_matters(text, data):
             assert depends(compute, compute(x), x, top, left), (at, box, top, left)
 
 
-def test_only_what_is_needed_is_computed():
-    """A corner of a large picture: no stage before it holds more than its patch."""
-    pipeline = parse("conv(8, 3, padding=same) -> relu -> maxpool(2) -> conv(4, 5) -> gap")
-    cells = needed(pipeline, (3, 1000, 900), {"conv2": Cells.of((1, 0, 447 - 5))})
-    assert cells["maxpool1"].shape == (8, 5, 5)
-    assert cells["relu1"].shape == cells["conv1"].shape == (8, 10, 10)
-    assert cells["input"].shape == (3, 11, 12)
-    held = excerpts(pipeline, noise(0, 3, 1000, 900), {"conv2": Cells.of((1, 0, 442))}, keep=True)
-    assert {name: one.values.shape for name, one in held.items()} == {
-        "input": (3, 11, 12), "conv1": (8, 10, 10), "relu1": (8, 10, 10), "maxpool1": (8, 5, 5),
-        "conv2": (1, 1, 1),
-    }  # fmt: skip
-
-
 def test_pixels_and_samples_are_explained_alike():
     values = np.random.default_rng(0).integers(0, 256, (3, 20, 30), dtype=np.uint8)
     pipeline = parse("conv(4, 3, padding=same) -> maxpool(2)")
@@ -318,8 +280,9 @@ def test_pixels_and_samples_are_explained_alike():
 
 def test_circular_padding_looks_at_both_sides():
     pipeline = parse("conv(1, 3, padding=1, padding_mode=circular)")
-    (pixels,) = seen(pipeline, (1, 100, 80), "conv1", Cells.of((0, 0, 40)))
-    assert pixels.axes[1].tolist() == [0, 1, 99]
+    patch = tuple(np.array([index]) for index in (0, 0, 40))
+    (pixels,) = read_by(pipeline.nodes[0].layer, patch, (1, 100, 80))
+    assert pixels[1].tolist() == [0, 1, 99]
     box = explain(pipeline, noise(0, 1, 100, 80), "conv1", (0, 0, 40)).field
     assert box == Box((0, 99), (39, 41))
     assert box.size == (100, 3)
@@ -356,9 +319,8 @@ def test_many_branches_stay_countable():
     terms = ["conv(2, 3, padding=1) as r0"]
     blocks = (f"conv(2, 3, padding=1) -> relu -> add(r{n}) as r{n + 1}" for n in range(20))
     pipeline = parse(" -> ".join([*terms, *blocks]))
-    patches = seen(pipeline, (1, 90, 90), "r20", Cells.of((0, 45, 45)))
-    assert len(patches) == 1
-    assert patches[0].shape == (1, 43, 43)
+    box = explain(pipeline, noise(0, 1, 90, 90), "r20", (0, 45, 45)).field
+    assert box == Box((24, 66), (24, 66))
 
 
 @pytest.mark.parametrize("at", [(-1, 0, 0), (0, 8, 0), (0, 0), (0, 0, 0, 0)])
@@ -492,7 +454,7 @@ def test_what_is_no_place_is_told(text, words):
 def test_a_cell_out_of_range_is_told_the_range(text, words):
     pipeline = parse("conv(2, padding=same) -> relu -> gap -> dense(3)")
     with pytest.raises(CnnvizError) as caught:
-        locate(pipeline, noise(0, 1, 8, 7), read_place(pipeline, text))
+        check_place(pipeline, (1, 8, 7), read_place(pipeline, text))
     told = f"{caught.value.message} {caught.value.hint}"
     assert all(word in told for word in words.split("|")), told
 
@@ -500,7 +462,7 @@ def test_a_cell_out_of_range_is_told_the_range(text, words):
 def test_one_value_a_map_needs_no_row_and_column():
     pipeline = parse("conv(2) -> gap")
     place = read_place(pipeline, "global_avgpool1:1")
-    assert locate(pipeline, noise(0, 1, 8, 7), place).cell == (1, 0, 0)
+    assert check_place(pipeline, (1, 8, 7), place).cell == (1, 0, 0)
 
 
 @pytest.mark.parametrize("which", ["max", "min"])
@@ -508,7 +470,7 @@ def test_extremes_are_found(which):
     pipeline = parse("conv(3, 3) -> tanh")
     x = noise(4, 2, 13, 9)
     output = list(pipeline.run(x, seed=5))[-1].output
-    found = locate(pipeline, x, read_place(pipeline, f"tanh1:{which}"), seed=5)
+    found = locate(read_place(pipeline, f"tanh1:{which}"), output)
     assert output[found.cell] == getattr(output, which)()
     assert found.passed_over == 0
 
@@ -516,7 +478,7 @@ def test_extremes_are_found(which):
 def test_extremes_pass_over_nan():
     x = np.array([[[np.nan, 1], [np.inf, -4]]], np.float32)
     pipeline = parse("dropout")
-    assert locate(pipeline, x, read_place(pipeline, "dropout1:max")) == ((0, 0, 1), 2)
-    assert locate(pipeline, x, read_place(pipeline, "dropout1:min")) == ((0, 1, 1), 2)
+    assert locate(read_place(pipeline, "dropout1:max"), x) == ((0, 0, 1), 2)
+    assert locate(read_place(pipeline, "dropout1:min"), x) == ((0, 1, 1), 2)
     with pytest.raises(CnnvizError, match="no finite value"):
-        locate(pipeline, x[:, :1, :1], read_place(pipeline, "dropout1:min"))
+        locate(read_place(pipeline, "dropout1:min"), x[:, :1, :1])
