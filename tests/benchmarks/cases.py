@@ -21,6 +21,7 @@ from cnnviz.core.engine import (
     correlate,
     pool,
 )
+from cnnviz.core.engine.plan import Algorithm
 from cnnviz.core.options import Padding
 from cnnviz.core.shift import shift_errors
 from cnnviz.core.types import Samples, Stage, Tensor
@@ -203,8 +204,7 @@ def _convolution(
     # The plan of `correlate` itself: whole numbers out of samples have one algorithm.
     able = ALGORITHMS if ours is None else {"int16": ALGORITHMS["int16"]}
     chosen = choose(able, problem, precision=precision)
-    others = {name: each for name, each in ALGORITHMS.items() if name != chosen.algorithm}
-    second = choose(others, as_whole(problem), precision=precision).algorithm
+    second = _second(ALGORITHMS, as_whole(problem), chosen.algorithm, precision)
 
     def without() -> Array:
         return correlate(given, task.weight, _window(task), groups=task.groups, algorithm=second)
@@ -213,9 +213,19 @@ def _convolution(
         ours or usual,
         {name: partial(make, task) for name, make in CONVOLUTIONS.items()},
         lambda: f"{chosen.algorithm}/{chosen.threads}",
-        without,
+        without if second else None,
         problem.macs,
     )
+
+
+def _second(
+    algorithms: Mapping[str, Algorithm[Any]], problem: Any, chosen: str, precision: str = "exact"
+) -> str | None:
+    """Return the algorithm that would be chosen without `chosen`; None if no other can."""
+    others = {
+        name: each for name, each in algorithms.items() if name != chosen and each.supports(problem)
+    }
+    return choose(others, problem, precision=precision).algorithm if others else None
 
 
 # --- a whole network -----------------------------------------------------------------------------
@@ -322,8 +332,7 @@ def _pooling(mode: str, shape: tuple[int, int, int], kernel: int, stride: int, t
     window = Window((kernel, kernel), (stride, stride), Padding.read((padding,) * 4))
     problem = PoolProblem(x.shape, window, mode, count_include_pad=True)
     chosen = choose(POOL_ALGORITHMS, problem)
-    others = {name: each for name, each in POOL_ALGORITHMS.items() if name != chosen.algorithm}
-    second = choose(others, problem).algorithm
+    second = _second(POOL_ALGORITHMS, problem, chosen.algorithm)
     return Bench(
         lambda: pool(x, window, mode, count_include_pad=True),
         {

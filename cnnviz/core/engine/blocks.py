@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from itertools import product
+from itertools import pairwise, product
 from math import ceil, inf, prod
 from typing import Any, Literal, NamedTuple
 
@@ -154,11 +154,20 @@ class _Worker:
                 for piece in self.pieces[1:]:
                     rule.join(joined, self.join(block, piece), out=joined)
             if rule.mean:
-                down, along = self.problem.counts[0][block[1]], self.problem.counts[1][block[2]]
-                np.divide(joined, _product(down, along, joined.dtype), out=out, casting="same_kind")
+                self.divide(joined, block, out)
             else:
                 joined = rule.finish(joined) if rule.finish else joined
                 np.copyto(out, joined, casting="same_kind")
+
+    def divide(self, joined: Values, block: Index, out: Tensor) -> None:
+        """Write sums divided by the cells that each window counts, which are few numbers."""
+        down, along = self.problem.counts[0][block[1]], self.problem.counts[1][block[2]]
+        cells = along[:1] if along.min() == along.max() else along
+        edges = [0, *(np.flatnonzero(np.diff(down)) + 1).tolist(), len(down)]
+        for first, stop in pairwise(edges):  # rows whose windows count as many rows
+            divisor = (down[first] * cells).astype(joined.dtype)
+            rows = slice(first, stop)
+            np.divide(joined[:, rows], divisor, out=out[:, rows], casting="same_kind")
 
     def join(self, block: Index, piece: Piece) -> Values:
         """Join the cells of a piece of each window: (channels, rows, columns) of a buffer."""
@@ -184,9 +193,13 @@ class _Worker:
         mode, fill, neutral = problem.padding_mode, problem.fill, problem.rule.neutral
         pads = problem.pads
         padded = [problem.size[a] + pads[a] + pads[a + 2] for a in (0, 1)]
+        prepare, buffer = problem.rule.prepare, self.buffers[0]
         if left == 0 and block[2].stop == problem.output_shape[2]:  # whole rows
             hangs = max(right - padded[1], 0)
-            cells = padded_band(x, pads, top, bottom, mode, fill, beyond=neutral, hangs=hangs)
+            memory = buffer if buffer.dtype == np.float32 else None
+            cells = padded_band(
+                x, pads, top, bottom, mode, fill, beyond=neutral, hangs=hangs, memory=memory
+            )
         else:
             past = max(bottom - max(padded[0], top), 0), max(right - max(padded[1], left), 0)
             cells = padded_patch(
@@ -194,7 +207,6 @@ class _Worker:
             )
             if any(past):
                 cells = np.pad(cells, ((0, 0), (0, past[0]), (0, past[1])), constant_values=neutral)
-        prepare, buffer = problem.rule.prepare, self.buffers[0]
         ready = buffer.dtype == cells.dtype and prepare is None
         if ready and (self.rowwise or cells.flags.c_contiguous):
             return cells
@@ -245,13 +257,6 @@ class _Worker:
 def _view(flat: Values, shape: Shape, steps: Shape) -> Values:
     """View values of a contiguous vector; steps in values."""
     return np.ndarray(shape, flat.dtype, flat, 0, [step * flat.itemsize for step in steps])
-
-
-def _product(down: Values, along: Values, dtype: np.dtype[Any]) -> Any:
-    """Return how many cells each window counts: one number if all count as many."""
-    if down.min() == down.max() and along.min() == along.max():
-        return dtype.type(down[0] * along[0])
-    return (down[:, None] * along).astype(dtype)
 
 
 def _span(problem: PoolProblem, block: Index, piece: Piece, axis: int) -> Pair:

@@ -15,7 +15,7 @@ small whole numbers, Σ |w| · 255 ≤ 32,767.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -75,8 +75,8 @@ def _work(problem: Correlation, dtype: DType = np.float32) -> float:
     bands = problem.filters * (4 * rows * width / BAND_BYTES + 1)
     mending = 1.05 * rows * mended * problem.channels * problem.taps + 38_000 * min(mended, 2)
     if dtype is np.int16:
-        return 0.046 * rows * width * passes + 0.23 * problem.outputs + 32_000 * bands + mending
-    values = rows * width * (0.067 * passes + 0.24 * mixes)
+        return 0.04 * rows * width * passes + 0.23 * problem.outputs + 32_000 * bands + mending
+    values = rows * width * (0.06 * passes + 0.24 * mixes)
     return values + 0.11 * problem.outputs + 29_000 * bands + mending
 
 
@@ -93,11 +93,11 @@ def _run(
     longest = (bands[0][1] + problem.extent[0]) * width
 
     def make_worker() -> Callable[[Band], None]:
-        first_line, second_line, spare = (np.empty(longest, dtype) for _ in range(3))
+        own, *spare = (np.empty(longest, dtype) for _ in range(4))
 
         def worker(band: Band) -> None:
             first, stop = band
-            source, channel = _source(problem, planes, band, 0, dtype), 0
+            source, channel = _source(problem, planes, band, 0, own), 0
             for index, recipe in enumerate(recipes):
                 target = output[index, first:stop]
                 if not recipe.sums:
@@ -105,8 +105,8 @@ def _run(
                     continue
                 if planes.mix is None and index // each != channel:
                     channel = index // each
-                    source = _source(problem, planes, band, channel, dtype)
-                _pass_over(source, recipe, problem, target, (first_line, second_line, spare))
+                    source = _source(problem, planes, band, channel, own)
+                _pass_over(source, recipe, problem, target, spare)
             problem.finish(output[:, first:stop], confined=True)
 
         return worker
@@ -121,7 +121,7 @@ def _pass_over(
     recipe: Recipe,
     problem: Correlation,
     target: NDArray[Any],
-    spare: tuple[Line, Line, Line],
+    spare: Sequence[Line],
 ) -> None:
     """Write the sums over `source`, rows as one line, to `target` (rows, columns)."""
     rows, columns = target.shape
@@ -147,17 +147,18 @@ def _pass_over(
         target *= target.dtype.type(recipe.scale)
 
 
-def _source(problem: Correlation, planes: Planes, band: Band, channel: int, dtype: DType) -> Line:
-    """Return the rows under a band as one line: a view of the input, if it can be one."""
+def _source(problem: Correlation, planes: Planes, band: Band, channel: int, own: Line) -> Line:
+    """Return the rows under a band as one line: a view of the input, if it can be one, or `own`."""
     top, _, bottom, _ = problem.pads
     start, stop = band[0], band[1] - 1 + problem.extent[0]
-    x = problem.only(slice(channel, channel + 1) if planes.mix is None else slice(None))
-    pads, mode = (top, 0, bottom, 0), problem.padding_mode
-    rows = padded_band(x, pads, start, stop, mode, problem.fill, dtype=dtype)
-    if planes.mix is not None:
-        rows = mixed(rows, planes.mix)
+    pads, mode, fill = (top, 0, bottom, 0), problem.padding_mode, problem.fill
+    if planes.mix is None:
+        x = problem.only(slice(channel, channel + 1))
+        rows = padded_band(x, pads, start, stop, mode, fill, dtype=own.dtype.type, memory=own)
+    else:
+        rows = mixed(padded_band(problem.x, pads, start, stop, mode, fill), planes.mix)
     rows = np.ascontiguousarray(rows)
-    if dtype is np.float32:
+    if rows.dtype == np.float32:
         problem.watch(rows)
     return rows.reshape(-1)
 

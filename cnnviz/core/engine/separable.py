@@ -57,7 +57,7 @@ def _work(problem: Correlation) -> float:
         MAC * terms * rows * macs
         + 0.006 * terms * rows * (width + columns)
         + 0.2 * mixes * rows * width
-        + 0.43 * problem.outputs
+        + 0.3 * problem.outputs
         + 12_000 * terms * bands
         + 11_000 * (bands * problem.groups + 1)
     )
