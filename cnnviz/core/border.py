@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,6 +112,7 @@ def padded_band(
     beyond: float = 0.0,
     hangs: int = 0,
     dtype: type[np.float32 | np.int16] = np.float32,
+    memory: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Return rows start … stop−1 of the padded tensor, without padding the rest.
 
@@ -132,6 +134,8 @@ def padded_band(
         How many columns of `beyond` follow on the right.
     dtype : type
         float32, or int16 for samples as they are stored, not divided; `fill` is then one too.
+    memory : array, optional
+        A vector of that type, long enough, to write into where something has to be added.
 
     Returns
     -------
@@ -143,7 +147,8 @@ def padded_band(
     inside = top <= start and stop <= top + height and left == right == hangs == 0
     if inside and not isinstance(x, Samples):
         return x[:, start - top : stop - top]
-    band = np.empty((channels, stop - start, left + width + right + hangs), dtype)
+    shape = (channels, stop - start, left + width + right + hangs)
+    band = np.empty(shape, dtype) if memory is None else memory[: prod(shape)].reshape(shape)
     source = BORDERS[mode].source
     rows = np.arange(start - top, min(stop - top, height + bottom))
     padded = band[:, : rows.size, : left + width + right]

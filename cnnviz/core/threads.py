@@ -1,4 +1,4 @@
-"""Threads from the standard library over pieces of work, with BLAS held to one thread meanwhile.
+"""Threads over pieces of work, with BLAS held to one thread meanwhile.
 
 NumPy releases the GIL in its loops and in BLAS, so threads that each compute a band of an output
 run side by side. BLAS must not start threads of its own below them: both at once is the slowest
@@ -31,7 +31,7 @@ def available_threads() -> int:
     """Return how many processors this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows do not tell
+    except AttributeError:  # macOS and Windows have no such call
         return os.cpu_count() or 1
 
 
@@ -49,8 +49,6 @@ def thread_count() -> int:
     """Return how many threads a call with enough work uses."""
     return available_threads() if _limit is None else _limit
 
-
-MOST = 256  # helping threads of a process, however many its callers ask for
 
 MEMORY = 64 << 20
 """Bytes that the threads of one call may take together, beside its input and output."""
@@ -83,31 +81,13 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
     BaseException
         The first error of any thread, once all have stopped; no new item is begun after it.
     """
-    with single_threaded_blas():
-        helpers = min(threads, len(items)) - 1
-        if helpers < 1:
-            worker = make_worker()
-            for item in items:
-                worker(item)
-            return
-        _share(iter(items), make_worker, helpers)
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """Return the helpers: a thread is started when all others are busy, and waits for work then."""
-    from concurrent.futures import ThreadPoolExecutor  # logging comes with it, which takes time
-
-    return ThreadPoolExecutor(MOST, "cnnviz")
-
-
-def _share(rest: Iterator[Any], make_worker: Callable[[], Worker[Any]], count: int) -> None:
+    rest = iter(items)  # one iterator for all threads: each item goes to the one that is free
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
             worker = make_worker()
-            for item in rest:  # one iterator for all: each item goes to whichever thread is free
+            for item in rest:
                 if errors:
                     return
                 worker(item)
@@ -115,25 +95,35 @@ def _share(rest: Iterator[Any], make_worker: Callable[[], Worker[Any]], count: i
             errors.append(error)
 
     helpers: list[Future[None]] = []
-    try:
-        # NumPy's errstate is part of the context, which threads do not inherit.
-        helpers.extend(_pool().submit(copy_context().run, work) for _ in range(count))
-        work()
-    except BaseException as error:  # Ctrl-C between two lines: the others stop at their next item
-        errors.append(error)
-        raise
-    finally:
-        for helper in helpers:
-            if not helper.cancel():  # one that has not begun finds nothing left to do
-                helper.result()
+    with single_threaded_blas():
+        try:
+            # NumPy's errstate is part of the context, which threads do not inherit.
+            helpers += (
+                _executor().submit(copy_context().run, work)
+                for _ in range(min(threads, len(items)) - 1)
+            )
+            work()
+        except BaseException as error:  # Ctrl-C between two lines: others stop at their next item
+            errors.append(error)
+            raise
+        finally:
+            for helper in helpers:
+                if not helper.cancel():  # one that has not begun has nothing left to do
+                    helper.result()
     if errors:
         raise errors[0]
 
 
+@cache
+def _executor() -> ThreadPoolExecutor:
+    # Imported here: commands that need no second thread start 3 ms sooner.
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(256, "cnnviz")  # at most; it starts one when none is idle
+
+
 # --- BLAS --------------------------------------------------------------------------------------
 
-_PREFIXES = ("scipy_openblas", "openblas")
-_SUFFIXES = ("64_", "")
 _lock = threading.Lock()
 _held = 0
 _before = 1
@@ -141,9 +131,9 @@ _before = 1
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread; the number it had comes back when nobody holds it any more."""
+    """Hold BLAS to one thread; the number it had comes back when nothing holds it any more."""
     global _held, _before  # noqa: PLW0603 - BLAS's own setting is the process's too
-    control = _blas()
+    control = blas_control()
     if control is None:
         yield
         return
@@ -162,23 +152,9 @@ def single_threaded_blas() -> Iterator[None]:
                 put(_before)
 
 
-def _start_over() -> None:
-    """Forget, in a child process, the threads of its parent and what they held."""
-    global _lock, _held
-    _pool.cache_clear()
-    control, held = _blas(), _held
-    _lock, _held = threading.Lock(), 0
-    if held and control is not None:
-        control[1](_before)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over)
-
-
 @cache
-def _blas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
-    """Find how many threads NumPy's BLAS uses, and how to change it; None if it does not tell.
+def blas_control() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
+    """Find how many threads NumPy's BLAS uses, and how to change it; None if that is not known.
 
     The functions are looked up in NumPy's own extension module, whose symbols include those of
     the libraries it is linked with: OpenBLAS as NumPy's wheels name it, a system's, or MKL.
@@ -190,12 +166,28 @@ def _blas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
         library = ctypes.CDLL(_umath_linalg.__file__)
     except OSError:
         return None
-    names = [
-        (f"{prefix}_get_num_threads{suffix}", f"{prefix}_set_num_threads{suffix}")
-        for prefix in _PREFIXES
-        for suffix in _SUFFIXES
-    ]
-    for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-        if hasattr(library, get) and hasattr(library, put):
-            return getattr(library, get), getattr(library, put)
+    for name in (
+        "scipy_openblas_{}_num_threads64_",
+        "scipy_openblas_{}_num_threads",
+        "openblas_{}_num_threads64_",
+        "openblas_{}_num_threads",
+    ):
+        if hasattr(library, name.format("get")) and hasattr(library, name.format("set")):
+            return getattr(library, name.format("get")), getattr(library, name.format("set"))
+    if hasattr(library, "MKL_Get_Max_Threads") and hasattr(library, "MKL_Set_Num_Threads"):
+        return library.MKL_Get_Max_Threads, library.MKL_Set_Num_Threads
     return None
+
+
+def _start_over() -> None:
+    """Forget, in a child process, the threads of its parent and what they held."""
+    global _lock, _held
+    _executor.cache_clear()
+    control, held = blas_control(), _held
+    _lock, _held = threading.Lock(), 0
+    if held and control is not None:
+        control[1](_before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_over)

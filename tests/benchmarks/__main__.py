@@ -1,37 +1,24 @@
-"""``python -m tests.benchmarks``: the comparison; ``--regret`` and ``--fit`` for the cost model."""
+"""``python -m tests.benchmarks``: the comparison; ``--gains`` for what each algorithm is worth."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from tests.benchmarks import compare, machine, processes, report
+from tests.benchmarks import compare, gains, machine, processes, report
 from tests.benchmarks.cases import Case, cases
 from tests.benchmarks.timing import QUICK, Rounds
 
 
 def main() -> None:
-    """Read the arguments and do one of three things."""
+    """Read the arguments and list, compare or show gains."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="SUBSTRING", help="cases named so (or peers)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, fewer problems")
     parser.add_argument("--list", action="store_true", help="name the cases and their targets")
     parser.add_argument("--json", action="store_true", help="print records instead of a table")
-    parser.add_argument("--regret", action="store_true", help="measure how well plans choose")
-    parser.add_argument("--seed", type=int, help="judge other problems than those of the fit")
-    parser.add_argument("--fit", action="store_true", help="fit costs.json to measured times")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="keep raw measurements")
-    parser.add_argument(
-        "--load", nargs="+", type=Path, metavar="FILE", help="take these, measure nothing"
-    )
-    parser.add_argument("--dry", action="store_true", help="with --fit: leave costs.json as it is")
+    parser.add_argument("--gains", action="store_true", help="time the cases without their plan")
     arguments = parser.parse_args()
-    if arguments.regret or arguments.fit:
-        from tests.benchmarks import model
-
-        model.main(arguments)
-        return
     everything: list[Case | processes.Process] = [*cases(), *processes.processes()]
     chosen = [
         case
@@ -46,11 +33,20 @@ def main() -> None:
             )
             report.say(f"{case.name}: {peers}")
         return
+    if arguments.gains:
+        for case in chosen:
+            if isinstance(case, Case) and (found := gains.line(case, _rounds(arguments.quick))):
+                report.say(found)
+        return
     _compare(chosen, quick=arguments.quick, as_json=arguments.json)
 
 
+def _rounds(quick: bool) -> Rounds:
+    return QUICK if quick else Rounds()
+
+
 def _compare(chosen: list[Case | processes.Process], *, quick: bool, as_json: bool) -> None:
-    rounds = QUICK if quick else Rounds()
+    rounds = _rounds(quick)
     about, peak = machine.description(), machine.sgemm_peak()
     results, failures = [], 0
     if not as_json:

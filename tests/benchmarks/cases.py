@@ -10,13 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from cnnviz.core.engine import ALGORITHMS, Correlation, choose, computing, correlate, pool
+from cnnviz.core.engine import (
+    ALGORITHMS,
+    POOL_ALGORITHMS,
+    Correlation,
+    PoolProblem,
+    as_whole,
+    choose,
+    computing,
+    correlate,
+    pool,
+)
+from cnnviz.core.engine.plan import Algorithm
 from cnnviz.core.options import Padding
 from cnnviz.core.shift import shift_errors
 from cnnviz.core.types import Samples, Stage, Tensor
 from cnnviz.core.window import Window
 from cnnviz.files.spec import load_spec, parse
-from tests.benchmarks import engine, peers
+from tests.benchmarks import peers
 from tests.benchmarks.peers import Array, Contender, Convolution, Pooling
 from tests.benchmarks.timing import Call
 
@@ -34,6 +45,7 @@ class Bench:
     ours: Call
     peers: Mapping[str, Callable[[], Contender | None]]  # made when their turn comes
     plan: Callable[[], str]
+    without: Call | None = None  # ours by the best of the other algorithms
     macs: int = 0
     values: Callable[[Any], Array] = np.asarray
     tolerance: float = 3e-4  # between two libraries, as a share of the largest value
@@ -189,22 +201,31 @@ def _convolution(
             return correlate(given, task.weight, _window(task), groups=task.groups)
 
     problem = Correlation(given, task.weight, _window(task), groups=task.groups)
+    # The plan of `correlate` itself: whole numbers out of samples have one algorithm.
+    able = ALGORITHMS if ours is None else {"int16": ALGORITHMS["int16"]}
+    chosen = choose(able, problem, precision=precision)
+    second = _second(ALGORITHMS, as_whole(problem), chosen.algorithm, precision)
 
-    def plan() -> str:
-        chosen = choose(
-            ALGORITHMS,
-            problem,
-            precision=precision,
-            algorithm=None if ours is None else "int16",
-        )
-        return f"{chosen.algorithm}/{chosen.threads}"
+    def without() -> Array:
+        return correlate(given, task.weight, _window(task), groups=task.groups, algorithm=second)
 
     return Bench(
         ours or usual,
         {name: partial(make, task) for name, make in CONVOLUTIONS.items()},
-        plan,
+        lambda: f"{chosen.algorithm}/{chosen.threads}",
+        without if second else None,
         problem.macs,
     )
+
+
+def _second(
+    algorithms: Mapping[str, Algorithm[Any]], problem: Any, chosen: str, precision: str = "exact"
+) -> str | None:
+    """Return the algorithm that would be chosen without `chosen`; None if no other can."""
+    others = {
+        name: each for name, each in algorithms.items() if name != chosen and each.supports(problem)
+    }
+    return choose(others, problem, precision=precision).algorithm if others else None
 
 
 # --- a whole network -----------------------------------------------------------------------------
@@ -237,7 +258,7 @@ def _vgg16(tiny: bool) -> Bench:
 
     macs = sum(row.macs for row in pipeline.rows(shape))
     torch = {"torch": partial(_torch_network, pipeline, x, params)}
-    return Bench(forward, torch, algorithms, macs, tolerance=5e-3)
+    return Bench(forward, torch, algorithms, macs=macs, tolerance=5e-3)
 
 
 def _torch_network(pipeline: Any, x: Tensor, params: Mapping[str, Tensor]) -> Contender:
@@ -309,13 +330,17 @@ def _pooling(mode: str, shape: tuple[int, int, int], kernel: int, stride: int, t
     x = np.random.default_rng(4).standard_normal(shape, np.float32)
     task = Pooling(x, mode, kernel, stride, padding)
     window = Window((kernel, kernel), (stride, stride), Padding.read((padding,) * 4))
+    problem = PoolProblem(x.shape, window, mode, count_include_pad=True)
+    chosen = choose(POOL_ALGORITHMS, problem)
+    second = _second(POOL_ALGORITHMS, problem, chosen.algorithm)
     return Bench(
         lambda: pool(x, window, mode, count_include_pad=True),
         {
             "torch": partial(peers.torch_pooling, task),
             "cv2": partial(peers.cv2_pooling, task),
         },
-        lambda: engine.pool_plan(x, window, mode, count_include_pad=True),
+        lambda: f"{chosen.algorithm}/{chosen.threads}",
+        lambda: pool(x, window, mode, count_include_pad=True, algorithm=second),
     )
 
 

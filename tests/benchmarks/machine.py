@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnviz.core.engine.plan import blas_core
 from cnnviz.core.threads import thread_count
 from tests.benchmarks.timing import block
 
@@ -25,6 +25,22 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def blas_core() -> str:
+    """Return the kind of processor OpenBLAS works for: Haswell, SkylakeX, …; empty if unknown."""
+    from numpy.linalg import _umath_linalg
+
+    try:
+        library = ctypes.CDLL(_umath_linalg.__file__)
+    except OSError:
+        return ""
+    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename"):
+        if hasattr(library, name):
+            function = getattr(library, name)
+            function.restype = ctypes.c_char_p
+            return str(function().decode())
+    return ""
 
 
 def sgemm_peak() -> float:

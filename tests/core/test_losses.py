@@ -16,7 +16,7 @@ from cnnviz.core.losses import dead_maps, discarded, winners
 from cnnviz.core.types import Losses
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError
-from tests.core.test_pooling import SEEDS, pools
+from tests.core.engine.test_pool import SEEDS, pools
 from tests.oracles import axis_starts, load_torch
 
 

@@ -1,4 +1,4 @@
-"""Sharing work: everything once, errors raised, BLAS given back."""
+"""Sharing work: everything once, errors raised, BLAS given back, processors left alone."""
 
 import os
 import threading
@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnviz.core import threads
-from cnnviz.core.threads import available_threads, set_threads, share, single_threaded_blas
+from cnnviz.core.threads import (
+    available_threads,
+    blas_control,
+    set_threads,
+    share,
+    single_threaded_blas,
+    thread_count,
+)
 from cnnviz.errors import RequestError
 
 
@@ -101,6 +107,14 @@ def test_share_inside_share():
     assert sorted(done) == sorted([*range(4)] * 3)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system has no such call")
+def test_threads_stay_on_the_processors_they_had():
+    before, during = os.sched_getaffinity(0), []
+    share(range(10), lambda: lambda _: during.append(os.sched_getaffinity(0)), 3)
+    assert during == [before] * 10
+    assert os.sched_getaffinity(0) == before
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_process_works_as_well():
@@ -114,9 +128,9 @@ def test_a_child_process_works_as_well():
 
 
 def test_blas_is_held_to_one_thread_and_given_back():
-    control = threads._blas()
+    control = blas_control()
     if control is None:
-        pytest.skip("NumPy's BLAS does not tell")
+        pytest.skip("NumPy's BLAS has no such setting")
     get, put = control
     before = get()
     put(2)
@@ -134,13 +148,6 @@ def test_blas_is_held_to_one_thread_and_given_back():
         put(before)
 
 
-def test_without_a_blas_that_tells_work_is_shared_all_the_same(monkeypatch):
-    monkeypatch.setattr(threads, "_blas", lambda: None)
-    done = []
-    share(range(5), lambda: done.append, 2)
-    assert sorted(done) == list(range(5))
-
-
 @pytest.mark.parametrize("count", [0, -1, "2", 1.5])
 def test_no_such_number_of_threads(count):
     with pytest.raises(RequestError, match="the number of threads"):
@@ -150,7 +157,7 @@ def test_no_such_number_of_threads(count):
 def test_the_limit_holds_until_it_is_lifted():
     try:
         set_threads(7)
-        assert threads.thread_count() == 7
+        assert thread_count() == 7
     finally:
         set_threads(None)
-    assert threads.thread_count() == available_threads() >= 1
+    assert thread_count() == available_threads() >= 1

@@ -8,7 +8,8 @@ algorithms that is exact enough computes it (`plan`).
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cnnviz.core.engine.correlation import ALGORITHMS, Correlation, correlate
+from cnnviz.core.engine.correlate import ALGORITHMS, as_whole, correlate
+from cnnviz.core.engine.modes import POOL_MODES, PoolProblem
 from cnnviz.core.engine.plan import (
     EXACT,
     PRECISIONS,
@@ -18,14 +19,14 @@ from cnnviz.core.engine.plan import (
     noting,
     settings,
 )
-from cnnviz.core.engine.pooling import (
+from cnnviz.core.engine.pool import (
     POOL_ALGORITHMS,
-    POOL_MODES,
     adaptive_bins,
     adaptive_pool,
     global_pool,
     pool,
 )
+from cnnviz.core.engine.problem import Correlation
 from cnnviz.errors import unknown
 
 __all__ = [
@@ -35,8 +36,10 @@ __all__ = [
     "PRECISIONS",
     "Correlation",
     "Plan",
+    "PoolProblem",
     "adaptive_bins",
     "adaptive_pool",
+    "as_whole",
     "check_algorithm",
     "choose",
     "computing",

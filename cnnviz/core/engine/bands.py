@@ -8,9 +8,6 @@ LANES = 8
 SMALL_PRODUCT = 1_000_000
 """Multiply-adds up to which OpenBLAS (with AVX-512) multiplies without copying the factors."""
 
-FEW_PIXELS = 512
-"""Of a map: fewer are not shared among threads, whose products would be too narrow; filters are."""
-
 SHORT = 16
 """Terms of a sum up to which a matrix product waits for memory more than it multiplies."""
 
@@ -35,20 +32,10 @@ def cut(
     return [(first, min(first + step, rows)) for first in range(0, rows, step)]
 
 
-def rounded_up(count: float, step: int) -> float:
-    """Return the multiple of `step` that holds `count`.
+def lanes(columns: float) -> float:
+    """Return how much longer a product takes because its columns do not fill the registers.
 
-    >>> rounded_up(9, 8)
-    16
+    >>> lanes(12)
+    1.3333333333333333
     """
-    return -(-count // step) * step
-
-
-def parts(total: int, count: int) -> list[slice]:
-    """Cut `total` into `count` parts of nearly equal size, fewer if there is not enough.
-
-    >>> parts(10, 3)
-    [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
-    """
-    count = min(count, total)
-    return [slice(total * i // count, total * (i + 1) // count) for i in range(count)]
+    return -(-columns // LANES) * LANES / columns

@@ -1,23 +1,19 @@
 """Choosing an algorithm: what each one costs, how exact it is, and which is cheapest here.
 
-An `Algorithm` states the work it would do on a problem as a few counted quantities (values passed
-over, multiply-adds of matrix products, calls made…). What one of each costs was fitted to measured
-times by ``python -m tests.benchmarks --fit`` and stands in ``costs.json``: nanoseconds a unit, by
-the kind of processor that NumPy's BLAS has been made for.
+An `Algorithm` states its work on a problem as the nanoseconds it would take one thread of a core
+of 2024: its multiply-adds in matrix products, the values it passes over and the calls it makes,
+each times what one takes. Only the ratios matter, and those differ little between processors: the
+same prices choose the same on ones with AVX2 and with AVX-512 but for a tenth of the time.
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from cnnviz.core.threads import available_threads, thread_count
+from cnnviz.core.threads import thread_count
 from cnnviz.errors import RequestError, unknown
 
 P = TypeVar("P")
@@ -30,12 +26,11 @@ Algorithms that transform tiles share rounding among the windows of a tile (`sha
 window that is nearly empty beside full ones then has their error, not a share of its own terms.
 """
 
-SMALL = 4e5  # nanoseconds: below it, handing work to a second thread costs more than it saves
-HANDING = 1.2e5  # nanoseconds until a second thread works
-AVX512_CORES = frozenset({"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"})
-PASSES = "passes"  # in costs.json and work: calls of ufuncs over whole lines
-BRIEF = 9e3  # nanoseconds of a pass: threads with briefer ones wait for each other's GIL
-SERIAL = "serial"  # in costs.json: the share of an algorithm's time that threads do not divide
+MAC = 0.0125
+"""Nanoseconds of a multiply-add in a large matrix product: AVX-512 takes less, AVX2 more."""
+
+SMALL = 4e5
+"""Nanoseconds of work below which a second thread costs more than it saves."""
 
 
 class Algorithm(NamedTuple, Generic[P]):
@@ -44,7 +39,7 @@ class Algorithm(NamedTuple, Generic[P]):
     name: str
     summary: str
     supports: Callable[[P], bool]
-    work: Callable[[P], Mapping[str, float]]  # counted quantities, by their names in costs.json
+    work: Callable[[P], float]  # nanoseconds of one thread
     run: Callable[[P, Any, int], None]  # fills an output, with so many threads
     error: float = 0.0  # the bound it keeps, as a share of the sum of the terms' magnitudes
     shares_rounding: bool = False  # of the largest such sum with the values near a window, instead
@@ -55,13 +50,13 @@ class Plan(NamedTuple):
 
     algorithm: str
     threads: int
-    seconds: float  # expected of all processors, by the cost model
+    seconds: float  # expected of one thread
     error: float  # at most this share of the sum of the terms' magnitudes
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         bound = f"error below {self.error:g} of Σ|terms|" if self.error else "exact"
-        return f"{self.algorithm}, {threads}, about {self.seconds * 1e3:.3g} ms, {bound}"
+        return f"{self.algorithm}, {threads}, about {self.seconds * 1e3:.3g} ms of one, {bound}"
 
 
 def choose(
@@ -72,6 +67,8 @@ def choose(
     algorithm: str | None = None,
 ) -> Plan:
     """Plan a problem: the cheapest algorithm that supports it and is exact enough.
+
+    The choice does not depend on the number of threads, so neither does any result.
 
     Parameters
     ----------
@@ -90,69 +87,20 @@ def choose(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, list(PRECISIONS))
     able = [each for each in algorithms.values() if each.supports(problem)]
-    if algorithm is not None:
-        if algorithm not in algorithms:
-            raise unknown("algorithm", algorithm, list(algorithms))
-        able = [each for each in able if each.name == algorithm]
-        if not able:
-            could = ", ".join(n for n, each in algorithms.items() if each.supports(problem))
-            raise RequestError(
-                f"{algorithm} cannot compute this; it is for {algorithms[algorithm].summary}",
-                hint=f"here can: {could}",
-            )
-    else:
+    if algorithm is None:
         able = [each for each in able if each.error <= PRECISIONS[precision]]
-    plans = [_plan(each, problem) for each in able]
-    return min(plans, key=lambda plan: plan.seconds)
-
-
-def _plan(algorithm: Algorithm[P], problem: P) -> Plan:
-    work = algorithm.work(problem)
-    alone = _price(algorithm, work)
-    shared = alone > max(SMALL, BRIEF * work.get(PASSES, 0.0))
-    # The choice is that of all processors whatever threads are allowed: so are the results.
-    serial = _costs()[algorithm.name].get(SERIAL, 0.0)
-    together = alone * (serial + (1 - serial) / available_threads()) + HANDING
-    expected, threads = (together, thread_count()) if shared else (alone, 1)
-    return Plan(algorithm.name, threads, expected * 1e-9, algorithm.error)
-
-
-def nanoseconds(algorithm: Algorithm[P], problem: P) -> float:
-    """Return what the cost model expects of one thread."""
-    return _price(algorithm, algorithm.work(problem))
-
-
-def _price(algorithm: Algorithm[P], work: Mapping[str, float]) -> float:
-    units = _costs()[algorithm.name]
-    return sum(units.get(name, 0.0) * amount for name, amount in work.items())
-
-
-@cache
-def _costs() -> Mapping[str, Mapping[str, float]]:
-    """Return nanoseconds a unit by algorithm and quantity, for this process's BLAS."""
-    text = Path(__file__).with_name("costs.json").read_text("utf-8")
-    profiles: dict[str, dict[str, dict[str, float]]] = json.loads(text)
-    return profiles["SkylakeX" if blas_core() in AVX512_CORES else "Haswell"]
-
-
-@cache
-def blas_core() -> str:
-    """Return the kind of processor OpenBLAS works for: Haswell, SkylakeX, …; empty if unknown.
-
-    It decides how quick matrix products are beside everything else.
-    """
-    from numpy.linalg import _umath_linalg
-
-    try:
-        library = ctypes.CDLL(_umath_linalg.__file__)
-    except OSError:
-        return ""
-    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename"):
-        if hasattr(library, name):
-            function = getattr(library, name)
-            function.restype = ctypes.c_char_p
-            return str(function().decode())
-    return ""
+    elif algorithm not in algorithms:
+        raise unknown("algorithm", algorithm, list(algorithms))
+    elif algorithms[algorithm] in able:
+        able = [algorithms[algorithm]]
+    else:
+        raise RequestError(
+            f"{algorithm} cannot compute this; it is for {algorithms[algorithm].summary}",
+            hint=f"here can: {', '.join(each.name for each in able)}",
+        )
+    work, best = min(((each.work(problem), each) for each in able), key=lambda pair: pair[0])
+    threads = thread_count() if work > SMALL else 1
+    return Plan(best.name, threads, work * 1e-9, best.error)
 
 
 # --- settings that hold for a while --------------------------------------------------------------

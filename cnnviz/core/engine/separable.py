@@ -26,8 +26,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from cnnviz.core.border import BORDERS
 from cnnviz.core.engine.bands import SMALL_PRODUCT
-from cnnviz.core.engine.correlation.planes import Matrix, mixed, remembered
-from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.planes import Matrix, mixed, remembered
+from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.options import Padding
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
@@ -38,34 +39,31 @@ FEWEST_BANDS = 4  # of small images: there is something to share
 WORKER_BYTES = 24 << 20  # a thread's padded rows and buffers
 
 
-def supports(problem: Correlation) -> bool:
+def _supports(problem: Correlation) -> bool:
     """Tell whether the weights are few columns times rows, and a band fits in memory."""
     if max(problem.kernel_size) == 1 or _worker_bytes(problem) > WORKER_BYTES:
         return False
     return _filters(problem) is not None
 
 
-def work(problem: Correlation) -> dict[str, float]:
-    """Count multiply-adds (the band matrices' zeros too), values written between, and products."""
-    (rows, columns), width, step = problem.size, _between_width(problem), _band_rows(problem)
-    macs_down, macs_along = (width * _taken(problem, 0, DOWN), columns * _taken(problem, 1, ALONG))
-    bands = -(-rows // step)
-    blocks = -(-rows // DOWN) + bands * -(-columns // ALONG)
-    groups = _filters(problem) or []
-    terms = sum(len(downs) for filters in groups for _, downs, _ in filters)
-    channels = 0 if problem.depth == 1 else problem.channels  # to mix
-    return {
-        "macs": float(terms * rows * (macs_down + macs_along)),
-        "values": float(rows * terms * (width + columns)),
-        "mixed": float(rows * channels * width),
-        "outputs": float(problem.outputs),
-        "calls": float(terms * blocks),
-        "turns": float(bands * terms),
-        "bands": float(bands * problem.groups + 1),
-    }
+def _work(problem: Correlation) -> float:
+    """Count multiply-adds (the band matrices' zeros too), values written between, and bands."""
+    (rows, columns), width = problem.size, _between_width(problem)
+    macs = width * _taken(problem, 0, DOWN) + columns * _taken(problem, 1, ALONG)
+    terms = sum(len(downs) for filters in _filters(problem) or [] for _, downs, _ in filters)
+    mixes = 0 if problem.depth == 1 else problem.channels
+    bands = -(-rows // _band_rows(problem))
+    return (
+        MAC * terms * rows * macs
+        + 0.006 * terms * rows * (width + columns)
+        + 0.2 * mixes * rows * width
+        + 0.3 * problem.outputs
+        + 12_000 * terms * bands
+        + 11_000 * (bands * problem.groups + 1)
+    )
 
 
-def run(problem: Correlation, output: Tensor, threads: int) -> None:
+def _run(problem: Correlation, output: Tensor, threads: int) -> None:
     """Write the correlation into `output`, (O, rows, columns)."""
     rows, step = problem.size[0], _band_rows(problem)
     items = [
@@ -313,3 +311,13 @@ def _by_svd(plane: Matrix, terms: int) -> tuple[Matrix, Matrix]:
     left, strengths, right = np.linalg.svd(plane, full_matrices=False)
     roots = np.sqrt(strengths[:terms])
     return (left[:, :terms] * roots).T, right[:terms] * roots[:, None]
+
+
+SEPARABLE = Algorithm(
+    "separable",
+    "planes that are few columns times rows, one direction after the other",
+    _supports,
+    _work,
+    _run,
+    error=2e-6,
+)

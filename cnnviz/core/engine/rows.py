@@ -15,7 +15,7 @@ The zeros there multiply pixels beside the window: what is not finite spreads, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +23,9 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from cnnviz.core.border import BORDERS
-from cnnviz.core.engine.bands import LANES, SHORT, SMALL_PRODUCT, Band, cut, rounded_up
-from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.engine.bands import SHORT, SMALL_PRODUCT, Band, cut, lanes
+from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
@@ -35,46 +36,43 @@ CACHE_BYTES = 3 << 19  # of a product's pixels: more are read from beyond the se
 NARROW = 64  # columns: narrower strips are not worth a product of their own
 
 
-def supports(problem: Correlation) -> bool:
+def _supports(problem: Correlation) -> bool:
     """Windows without gaps between their rows; rows that fit into a few megabytes."""
     shifts = problem.kernel_size != (1, 1) or problem.window.stride != (1, 1)
     fits = _row_bytes(problem) * problem.extent[0] <= LARGEST
     return shifts and fits and problem.window.dilation[0] == 1
 
 
-def work(problem: Correlation) -> Mapping[str, float]:
-    """Count copies, multiply-adds (with those of the band's zeros), and products."""
+def _work(problem: Correlation) -> float:
+    """Count copies, multiply-adds (with those of the band's zeros), and bands."""
     together, each = _together(problem), problem.filters // problem.groups
-    (rows, columns), (kh, kw) = problem.size, problem.kernel_size
+    (rows, columns), (kh, kw), stride = problem.size, problem.kernel_size, problem.window.stride
+    copies = min(rows * stride[0], problem.padded_height) * problem.channels * kw
     inflated = _height(problem, together) / kh
-    read = min(rows * problem.window.stride[0], problem.padded_height) * problem.channels * kw
-    macs = problem.macs * inflated * rounded_up(columns, LANES) / columns
-    width, taken = _strip_width(problem), problem.depth * problem.taps * inflated
-    products = rows * problem.groups / together * -(-columns // width)
-    inner = macs / max(each * together, 4)  # what is read for the multiply-adds
-    packs = each * together * taken * width > SMALL_PRODUCT  # BLAS copies both factors first
-    return {
-        "read": read * columns / kw,
-        "copied": read * columns,
-        "strided": read * columns if problem.window.stride[1] > 1 else 0,
-        "copies": read,
-        "macs": macs,
-        "inner": inner,
-        "far": inner if 4 * taken * width > CACHE_BYTES else 0,
-        "packed": products * taken * width if packs else 0,
-        "weights": products * each * together * taken if packs else 0,
-        "outputs": problem.outputs,
-        "short": problem.outputs if taken <= SHORT else 0,
-        "products": products,
-        "bands": _row_bytes(problem) * problem.window.stride[0] * rows / BAND_BYTES + 1,
-    }
+    taken, width = problem.depth * problem.taps * inflated, _strip_width(problem)
+    macs = problem.macs * inflated * lanes(columns)
+    read = macs / max(each * together, 4)  # of B, for the products
+    weights = 0.0
+    if each * together * taken * width > SMALL_PRODUCT:  # BLAS copies both factors first
+        products = rows * problem.groups / together * -(-columns // width)
+        weights = products * each * together * taken
+    return (
+        MAC * macs
+        + (0.086 if 4 * taken * width > CACHE_BYTES else 0.011) * read
+        + 0.18 * copies * columns / kw
+        + (0.018 if stride[1] == 1 else 0.22) * copies * columns
+        + 20 * copies
+        + 0.14 * weights
+        + (0.12 if taken <= SHORT else 0.023) * problem.outputs
+        + 45_000 * (_row_bytes(problem) * stride[0] * rows / BAND_BYTES + 1)
+    )
 
 
-def run(problem: Correlation, output: Tensor, threads: int) -> None:
+def _run(problem: Correlation, output: Tensor, threads: int) -> None:
     """Fill `output` (O, rows, columns), a band of rows at a time."""
     rows, columns = problem.size
     together, width = _together(problem), _strip_width(problem)
-    matrices = {count: band_matrix(problem, count) for count in {together, 1}}
+    matrices = {count: _band_matrix(problem, count) for count in {together, 1}}
     lefts = range(0, columns, width)
     strips = [_strip(problem, left, min(left + width, columns)) for left in lefts]
     row_bytes = _row_bytes(problem) // columns * width
@@ -121,7 +119,7 @@ def _multiply(
     np.matmul(matrix[:, None], under, out=sums)
 
 
-def band_matrix(problem: Correlation, count: int) -> Tensor:
+def _band_matrix(problem: Correlation, count: int) -> Tensor:
     """Return the weights of `count` output rows: (groups, O / groups · count, taps between them).
 
     The last axis is (row, channel of the group, tap along the row).
@@ -221,3 +219,13 @@ def _copy_shifted(problem: Correlation, source: Tensor, strip: _Strip, copies: T
         if edge.outside is not None:
             values[..., edge.outside] = problem.fill
         target[..., edge.columns] = values
+
+
+ROWS = Algorithm(
+    "rows",
+    "every row copied once a column of the kernel; rows of windows without gaps",
+    _supports,
+    _work,
+    _run,
+    error=2e-6,
+)

@@ -8,8 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from cnnviz.core.border import padded_band, padded_patch
-from cnnviz.core.engine.correlation.passes import Recipe, recipe_of
-from cnnviz.core.engine.correlation.planes import Planes, planes_of
+from cnnviz.core.engine.planes import Planes, Recipe, planes_of, recipe_of
 from cnnviz.core.types import Pads, Pair, Samples, Tensor
 from cnnviz.core.window import Window
 

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter
 
 from cnnviz.core.border import BORDERS
-from cnnviz.core.engine.correlation import winograd
-from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.engine import ALGORITHMS, Correlation
+from cnnviz.core.engine.winograd import F2, F4
 from cnnviz.core.options import Padding
 from cnnviz.core.types import Samples
 from cnnviz.core.window import Window
 from tests.oracles import correlate_oracle, noise
 
 WAYS = {
-    "f2": (winograd.F2, winograd.run_f2, winograd.work_f2, 2e-6),
-    "f4": (winograd.F4, winograd.run_f4, winograd.work_f4, 5e-6),
+    "f2": (F2, ALGORITHMS["winograd2"], 2e-6),
+    "f4": (F4, ALGORITHMS["winograd4"], 5e-6),
 }
 
 
@@ -32,9 +32,9 @@ def problem_of(x, weight, pads=(1, 1, 1, 1), **options):
     return Correlation(x, weight, Window((3, 3), padding=Padding("explicit", pads)), **options)
 
 
-def compute(run, problem, threads=1):
+def compute(algorithm, problem, threads=1):
     output = np.full((problem.filters, *problem.size), np.nan, np.float32)
-    run(problem, output, threads)
+    algorithm.run(problem, output, threads)
     return output
 
 
@@ -66,7 +66,7 @@ def test_the_identity_holds_exactly(way):
 
 @given(data=st.data())
 def test_any_size_padding_and_mode(data):
-    transform, run, _, bound = WAYS[data.draw(st.sampled_from(sorted(WAYS)))]
+    transform, algorithm, bound = WAYS[data.draw(st.sampled_from(sorted(WAYS)))]
     height, width = (data.draw(st.integers(1, 40)) for _ in range(2))
     depth, filters = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
     mode = data.draw(st.sampled_from(sorted(BORDERS)))
@@ -83,8 +83,7 @@ def test_any_size_padding_and_mode(data):
     problem = problem_of(
         x, weight, pads, bias=bias, padding_mode=mode, pad_value=0.5 if mode == "constant" else 0.0
     )
-    assert winograd.supports(problem)
-    got = compute(run, problem, data.draw(st.integers(1, 3)))
+    got = compute(algorithm, problem, data.draw(st.integers(1, 3)))
     value = problem.pad_value
     assert error(got, transform, x, weight, pads, mode=mode, value=value, bias=bias) < bound
 
@@ -100,33 +99,34 @@ def test_any_size_padding_and_mode(data):
     ],
 )
 def test_every_division_of_the_work_gives_the_same(way, depth, filters, height, width):
-    transform, run, _, bound = way
+    transform, algorithm, bound = way
     x, weight = noise(1, depth, height, width), noise(2, filters, depth, 3, 3)
     problem = problem_of(x, weight)
-    one, two, three = (compute(run, problem, threads) for threads in (1, 2, 3))
+    one, two, three = (compute(algorithm, problem, threads) for threads in (1, 2, 3))
     assert error(one, transform, x, weight) < bound
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(one, three)
 
 
-def test_weights_too_large_to_keep_go_in_rounds(way, monkeypatch):
-    transform, run, work, bound = way
-    x, weight = noise(1, 3, 40, 40), noise(2, 150, 3, 3, 3)
-    once = work(problem_of(x, weight))["transformed"]
-    monkeypatch.setattr(winograd, "KEPT", transform.alpha**2 * 64 * 3)
-    monkeypatch.setattr(winograd, "_known", winograd._Layout)  # remembering none
+def test_weights_too_large_to_keep_go_in_rounds(way):
+    _, algorithm, bound = way
+    sides = {"winograd2": (700, 760, 60), "winograd4": (480, 512, 100)}
+    depth, filters, side = sides[algorithm.name]  # above 8 million transformed weights
+    x, weight = noise(1, depth, side, side), noise(2, filters, depth, 3, 3)
     problem = problem_of(x, weight)
-    assert work(problem)["transformed"] == 3 * once
-    assert error(compute(run, problem, 2), transform, x, weight) < bound
+    got = compute(algorithm, problem, 2)
+    expected = compute(ALGORITHMS["windows"], problem, 2)
+    magnitude = np.abs(x).mean() * np.abs(weight).mean() * 9 * depth
+    assert np.abs(got - expected).max() < bound * magnitude
 
 
 def test_any_strides_and_samples(way):
-    transform, run, _, bound = way
+    transform, algorithm, bound = way
     weight = noise(2, 6, 4, 3, 3)
     x = noise(1, 22, 40, 4).transpose(2, 0, 1)[:, ::-1, ::2]
-    assert error(compute(run, problem_of(x, weight)), transform, x, weight) < bound
+    assert error(compute(algorithm, problem_of(x, weight)), transform, x, weight) < bound
     samples = Samples(np.arange(4 * 11 * 13, dtype=np.uint8).reshape(4, 11, 13), 255.0)
-    got = compute(run, problem_of(samples, weight))
+    got = compute(algorithm, problem_of(samples, weight))
     assert error(got, transform, samples.tensor(), weight) < bound
 
 
@@ -134,7 +134,7 @@ def test_any_strides_and_samples(way):
 @pytest.mark.parametrize("kind", ["normal", "uniform", "rectified", "sparse"])
 @pytest.mark.parametrize("sign", ["normal", "uniform"])
 def test_errors_stay_below_what_is_stated(way, depth, kind, sign):
-    transform, run, _, bound = way
+    transform, algorithm, bound = way
     rng = np.random.default_rng(depth)
     normal = rng.normal(size=(depth, 26, 26))
     x = {
@@ -145,7 +145,7 @@ def test_errors_stay_below_what_is_stated(way, depth, kind, sign):
     }[kind].astype(np.float32)
     draw = rng.normal if sign == "normal" else rng.random
     weight = draw(size=(8, depth, 3, 3)).astype(np.float32)
-    assert error(compute(run, problem_of(x, weight)), transform, x, weight) < bound
+    assert error(compute(algorithm, problem_of(x, weight)), transform, x, weight) < bound
 
 
 def test_infinities_are_noticed(way):
@@ -157,25 +157,26 @@ def test_infinities_are_noticed(way):
     assert problem.spills
 
 
-def test_what_it_does_not_do():
-    x, weight = noise(1, 4, 9, 9), noise(2, 4, 4, 3, 3)
-    assert winograd.supports(problem_of(x, weight))
-    assert not winograd.supports(Correlation(x, weight, Window((3, 3), stride=(2, 1))))
-    assert not winograd.supports(Correlation(x, weight, Window((3, 3), dilation=(1, 2))))
-    assert not winograd.supports(Correlation(x, noise(2, 4, 4, 3, 5), Window((3, 5))))
-    assert not winograd.supports(Correlation(x, noise(2, 4, 2, 3, 3), Window((3, 3)), groups=2))
+def test_what_it_does_not_do(way):
+    supports = way[1].supports
+    x, weight = noise(1, 16, 9, 9), noise(2, 16, 16, 3, 3)
+    assert supports(problem_of(x, weight))
+    assert not supports(problem_of(x, weight[:8]))  # too few filters to average rounding out
+    assert not supports(Correlation(x, weight, Window((3, 3), stride=(2, 1))))
+    assert not supports(Correlation(x, weight, Window((3, 3), dilation=(1, 2))))
+    assert not supports(Correlation(x, noise(2, 16, 16, 3, 5), Window((3, 5))))
+    assert not supports(Correlation(x, noise(2, 16, 8, 3, 3), Window((3, 3)), groups=2))
     wide = np.broadcast_to(np.float32(0), (4096, 3, 4000))
-    assert not winograd.supports(Correlation(wide, np.zeros((1, 4096, 3, 3), "f4"), Window((3, 3))))
+    assert not supports(Correlation(wide, np.zeros((16, 4096, 3, 3), np.float32), Window((3, 3))))
 
 
 @pytest.mark.parametrize(
     ("depth", "filters", "size"),
-    [(64, 64, 224), (512, 512, 28), (1024, 1024, 56), (4096, 64, 7), (3, 64, 2000)],
+    [(64, 64, 224), (512, 512, 28), (1024, 1024, 56), (4096, 64, 7)],
 )
-def test_memory_is_bounded(depth, filters, size):
+def test_large_layers_fit_into_memory(way, depth, filters, size):
     x = np.broadcast_to(np.float32(0), (depth, size, size))
     weight = np.broadcast_to(np.float32(0), (filters, depth, 3, 3))
     problem = problem_of(x, weight)
-    assert winograd.supports(problem)
-    for _, _, work, _ in WAYS.values():
-        assert all(value > 0 for value in work(problem).values())
+    assert way[1].supports(problem)
+    assert way[1].work(problem) > 0

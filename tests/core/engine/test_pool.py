@@ -7,8 +7,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.engine import adaptive_bins, adaptive_pool, choose, global_pool, pool
-from cnnviz.core.engine.pooling import POOL_ALGORITHMS, PoolProblem, blocks
+from cnnviz.core.engine import (
+    POOL_ALGORITHMS,
+    PoolProblem,
+    adaptive_bins,
+    adaptive_pool,
+    choose,
+    global_pool,
+    pool,
+)
 from cnnviz.core.options import Padding
 from cnnviz.core.threads import set_threads
 from cnnviz.core.window import Window
@@ -20,6 +27,7 @@ from tests.oracles import (
     covered_by,
     load_torch,
     noise,
+    pad_maps,
     pool_oracle,
 )
 
@@ -63,20 +71,15 @@ def pools(draw, **options):
 @given(
     pools(), SEEDS, st.sampled_from(MODES), st.booleans(),
     st.sampled_from([0.5, 1.0, 2.0, 3.5, 9.0]), st.sampled_from(SLIDING),
-    st.sampled_from([1, 300, 2**19]),
 )  # fmt: skip
 @settings(max_examples=250, deadline=None)
-def test_pool_is_the_visit_of_every_cell(case, seed, mode, include, norm, algorithm, block):
+def test_pool_is_the_visit_of_every_cell(case, seed, mode, include, norm, algorithm):
     size, window, pads, padding_mode = case
     x = noise(seed, 2, *size)
     before = x.copy()
     options = {"padding_mode": padding_mode, "count_include_pad": include}
     value = 1.75 if padding_mode == "constant" else 0.0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK", block)
-        actual = pool(
-            x, window, mode, pad_value=value, norm_type=norm, algorithm=algorithm, **options
-        )
+    actual = pool(x, window, mode, pad_value=value, norm_type=norm, algorithm=algorithm, **options)
     expected = pool_oracle(
         x, mode, kernel_size=window.kernel_size, stride=window.stride, pads=pads,
         dilation=window.dilation, ceil_mode=window.ceil_mode, value=value, norm=norm, **options,
@@ -90,17 +93,49 @@ def test_pool_is_the_visit_of_every_cell(case, seed, mode, include, norm, algori
     np.testing.assert_array_equal(x, before)
 
 
-@given(pools(), SEEDS, st.sampled_from(MODES), st.sampled_from([1, 300]))
-@settings(max_examples=80, deadline=None)
-def test_blocks_do_not_show(case, seed, mode, block):
-    size, window, _, padding_mode = case
-    x = noise(seed, 2, *size)
-    whole = pool(x, window, mode, padding_mode=padding_mode)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK", block)
-        cut = pool(x, window, mode, padding_mode=padding_mode)
-    # Pieces of windows, where blocks are too small for whole ones, add up in another order.
-    np.testing.assert_allclose(cut, whole, rtol=1e-6, atol=0 if mode in ("max", "min") else 1e-6)
+@pytest.mark.parametrize("padding_mode", ["zeros", "constant", "reflect"])
+@pytest.mark.parametrize("algorithm", SLIDING)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "pads", "ceil_mode"),
+    [
+        ((1, 7, 700_000), (3, 5), (2, 3), (1, 2, 0, 1), True),  # strips of columns
+        ((1, 1500, 1700), (1200, 1300), (150, 190), (40, 0, 30, 90), True),  # pieces of windows
+        ((9, 300, 411), (3, 2), (2, 2), (1, 1, 1, 0), True),  # several maps a block
+        ((2, 900, 1800), (40, 3), (1, 3), (0, 2, 1, 2), False),  # bands that overlap much
+    ],
+)
+def test_blocks_do_not_show(shape, kernel, stride, pads, ceil_mode, algorithm, padding_mode):
+    """Of whole numbers all sums are exact, in whatever order: cumulative sums are the oracle."""
+    x = np.random.default_rng(1).integers(-3, 4, shape).astype(np.float32)
+    window = Window(kernel, stride, Padding("explicit", pads), ceil_mode=ceil_mode)
+    value = 2.0 if padding_mode == "constant" else 0.0
+    actual = pool(
+        x, window, "avg", padding_mode=padding_mode, pad_value=value,
+        count_include_pad=padding_mode == "zeros", algorithm=algorithm,
+    )  # fmt: skip
+    padded = pad_maps(x.astype(float), pads, padding_mode, value)
+    inside = np.ones_like(padded)
+    rows, columns = actual.shape[1:]
+    grow = [
+        max((count - 1) * step + extent - length, 0)
+        for count, step, extent, length in zip(
+            (rows, columns), stride, kernel, padded.shape[1:], strict=True
+        )
+    ]
+    sums, counts = (
+        _box_sums(np.pad(each, ((0, 0), (0, grow[0]), (0, grow[1]))), kernel)[
+            :, : (rows - 1) * stride[0] + 1 : stride[0], : (columns - 1) * stride[1] + 1 : stride[1]
+        ]
+        for each in (padded, inside)
+    )
+    np.testing.assert_allclose(actual, sums / counts, rtol=1e-6, atol=1e-6)
+
+
+def _box_sums(x, kernel):
+    """Return the sums of all windows of (C, H, W)."""
+    total = np.pad(x.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+    kh, kw = kernel
+    return total[:, kh:, kw:] - total[:, :-kh, kw:] - total[:, kh:, :-kw] + total[:, :-kh, :-kw]
 
 
 @given(

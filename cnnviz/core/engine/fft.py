@@ -9,7 +9,7 @@ values and dilation spreads the kernel: neither changes anything else.
 
 Rounding is spread over a tile, and a window much darker than the rest gets the share of the
 brightest. In float64 nothing of that is left once the result is float32 (unless values nearby are
-10⁸ times larger). In float32 (`run_single`, twice as fast) it measured below 1e-6 of Σ|terms| on
+10⁸ times larger). In float32 (twice as fast) it measured below 1e-6 of Σ|terms| on
 normal and uniform noise under kernels from 7×7 to 101×101, but 3e-5 where half an image is 255
 times darker than the other. Windows that hold only zeros are looked for and give exactly 0 either
 way.
@@ -19,12 +19,14 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from itertools import product
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.engine.correlation.problem import Correlation
+from cnnviz.core.engine.plan import Algorithm
+from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Pair, Tensor
 
@@ -42,36 +44,21 @@ WORKER_BYTES = 12 << 20  # a thread's padded rows and spectra
 CACHE_BYTES = 2 << 20  # spectra beyond this are slower to walk through
 
 
-def supports(problem: Correlation) -> bool:
+def _supports(problem: Correlation) -> bool:
     """Tell whether the layer is no deeper than pictures are, and the kernel fits a tile."""
     return problem.depth <= DEEPEST and _tiling_of(problem, DOUBLE) is not None
 
 
-def work(problem: Correlation) -> dict[str, float]:
-    """Count what takes time: transformed values, products of spectra, and calls."""
-    return _work(problem, DOUBLE)
-
-
-def work_single(problem: Correlation) -> dict[str, float]:
-    """Count the same for transforms in single precision."""
-    return _work(problem, SINGLE)
-
-
-def _work(problem: Correlation, real: Real) -> dict[str, float]:
+def _work(problem: Correlation, real: Real = DOUBLE) -> float:
     tiling = _tiling_of(problem, real)
-    return tiling.work if tiling else {}
+    return tiling.nanoseconds if tiling else inf
 
 
-def run_single(problem: Correlation, output: Tensor, threads: int) -> None:
-    """Write the correlation into `output`, by transforms in single precision."""
-    run(problem, output, threads, SINGLE)
-
-
-def run(problem: Correlation, output: Tensor, threads: int, real: Real = DOUBLE) -> None:
+def _run(problem: Correlation, output: Tensor, threads: int, real: Real = DOUBLE) -> None:
     """Write the correlation into `output`, (O, rows, columns)."""
     tiling = _tiling_of(problem, real)
     if tiling is None:
-        raise ValueError("no tile holds this kernel: ask `supports` first")
+        raise ValueError("no tile holds this kernel")
     each = problem.filters // problem.groups
     at_once = max(1, KERNEL_BYTES // (problem.depth * tiling.spectrum_bytes))
     for first in range(0, problem.filters, at_once):
@@ -97,7 +84,7 @@ class _Tiling(NamedTuple):
     strips: int  # rows of tiles
     real: Real
     worker_bytes: int
-    work: dict[str, float]
+    nanoseconds: float
 
     @property
     def complex(self) -> type[np.complex64 | np.complex128]:
@@ -127,7 +114,7 @@ def _tiling(
 ) -> _Tiling | None:
     """Choose the fastest tiles that hold the kernel and fit in memory, or None."""
     (channels, filters, groups), best = counts, None
-    depth, fewest = channels // groups, float("inf")
+    depth, fewest = channels // groups, inf
     axes = [
         [
             (length, step, -(-size[axis] // step))
@@ -148,11 +135,11 @@ def _tiling(
         slow = 1.2 if real.itemsize * values > CACHE_BYTES else 1.0
         # The fewer strips there are to share, the longer the last thread works alone.
         alone = 1 + 1 / (strips * groups)
-        nanoseconds = alone * (1.9 * slow * transforms + 0.2 * products + 4000 * calls)
-        if nanoseconds < fewest:
-            work = {"fft": transforms, "products": products, "calls": calls}
+        time = alone * (1.9 * slow * transforms + 0.2 * products + 4000 * calls)
+        if time < fewest:
+            work = (2.35 if real == SINGLE else 3.2) * transforms + 3000 * calls
             best = _Tiling((high, wide), (down, along), strips, real, worker_bytes, work)
-            fewest = nanoseconds
+            fewest = time
     return best
 
 
@@ -263,3 +250,22 @@ def _any_of(seen: Mask, taps: int, step: int) -> Mask:
         seen = seen[: len(seen) - by * step] | seen[by * step :]
         reach += by
     return seen
+
+
+FFT_DOUBLE = Algorithm(
+    "fft",
+    "Fourier transforms of overlapping tiles, in double precision",
+    _supports,
+    _work,
+    _run,
+    error=2e-7,
+)
+FFT_SINGLE = Algorithm(
+    "fft32",
+    "Fourier transforms of overlapping tiles, in single precision",
+    _supports,
+    partial(_work, real=SINGLE),
+    partial(_run, real=SINGLE),
+    error=1e-5,
+    shares_rounding=True,
+)

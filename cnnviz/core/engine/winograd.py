@@ -26,15 +26,16 @@ multiplications but errs by 1e-4 on dense values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import prod
 
 import numpy as np
 
 from cnnviz.core.engine.bands import SMALL_PRODUCT, Band
-from cnnviz.core.engine.correlation.problem import Correlation
-from cnnviz.core.engine.correlation.transforms import F2, F4, Transform
+from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Pair, Shape, Tensor
 
@@ -51,36 +52,100 @@ WIDE = 16  # channels and filters
 ENERGY = 1e30  # Σ squares of pixels, and of weights, from which on transforms might overflow
 
 
-def supports(problem: Correlation) -> bool:
-    """3×3 windows side by side over all channels, if the memory suffices."""
-    if problem.kernel_size != (3, 3) or not problem.dense_window or problem.groups != 1:
-        return False
-    return all(_layout(transform, problem).memory <= MEMORY for transform in (F2, F4))
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """The matrices of F(m×m, 3×3)."""
+
+    inverse: Tensor  # Aᵀ, m × α
+    kernel: Tensor  # G, α × 3
+    tile: Tensor  # Bᵀ, α × α
+
+    @property
+    def size(self) -> int:
+        """The side of an output tile, m."""
+        return len(self.inverse)
+
+    @property
+    def alpha(self) -> int:
+        """The side of an input tile, α."""
+        return len(self.tile)
 
 
-def is_wide(problem: Correlation) -> bool:
-    """Whether the layer is supported and wide enough to gain, and to average rounding out."""
-    return min(problem.depth, problem.filters) >= WIDE and supports(problem)
+def _matrix(*rows: tuple[float, ...]) -> Tensor:
+    return np.array(rows, np.float32)
 
 
-def work_f2(problem: Correlation) -> Mapping[str, float]:
-    """Count the values transformed, the products and the calls of F(2×2, 3×3)."""
-    return _layout(F2, problem).work()
+# fmt: off
+F2 = Transform(  # through the points 0, 1, −1, ∞
+    inverse=_matrix(
+        (1, 1,  1,  0),
+        (0, 1, -1, -1),
+    ),
+    kernel=_matrix(
+        (  1,    0,   0),
+        (1/2,  1/2, 1/2),
+        (1/2, -1/2, 1/2),
+        (  0,    0,   1),
+    ),
+    tile=_matrix(
+        (1,  0, -1,  0),
+        (0,  1,  1,  0),
+        (0, -1,  1,  0),
+        (0,  1,  0, -1),
+    ),
+)
+
+# Through 0, ±3/4, ±3/2, ∞: a third of the error of the usual 0, ±1, ±2, ∞ (relative to a tile).
+# Good points are found by trying (Barabasz et al., "Error Analysis and Improving the Accuracy of
+# Winograd Convolution for Deep Neural Networks", 2020); of these A and B are exact in binary.
+F4 = Transform(
+    inverse=_matrix(
+        (1,     1,      1,    1,     1, 0),
+        (0,   3/4,   -3/4,  3/2,  -3/2, 0),
+        (0,  9/16,   9/16,  9/4,   9/4, 0),
+        (0, 27/64, -27/64, 27/8, -27/8, 1),
+    ),
+    kernel=_matrix(
+        (  64/81,      0,      0),
+        (-128/243, -32/81, -8/27),
+        (-128/243,  32/81, -8/27),
+        (  32/243,  16/81,  8/27),
+        (  32/243, -16/81,  8/27),
+        (       0,      0,     1),
+    ),
+    tile=_matrix(
+        (81/64,      0, -45/16,     0, 1, 0),
+        (    0, -27/16,   -9/4,   3/4, 1, 0),
+        (    0,  27/16,   -9/4,  -3/4, 1, 0),
+        (    0, -27/32,  -9/16,   3/2, 1, 0),
+        (    0,  27/32,  -9/16,  -3/2, 1, 0),
+        (    0,  81/64,      0, -45/16, 0, 1),
+    ),
+)
+# fmt: on
 
 
-def work_f4(problem: Correlation) -> Mapping[str, float]:
-    """Count the values transformed, the products and the calls of F(4×4, 3×3)."""
-    return _layout(F4, problem).work()
+def _supports(problem: Correlation) -> bool:
+    """3×3 windows side by side over all channels, wide enough to gain, if the memory suffices.
+
+    Wide enough to average rounding out, too.
+    """
+    return (
+        problem.kernel_size == (3, 3)
+        and problem.dense_window
+        and problem.groups == 1
+        and min(problem.depth, problem.filters) >= WIDE
+        and all(_layout(each, problem).memory <= MEMORY for each in (F2, F4))
+    )
 
 
-def run_f2(problem: Correlation, output: Tensor, threads: int) -> None:
-    """Fill `output` (O, rows, columns) by F(2×2, 3×3)."""
-    _Winograd(F2, problem).run(output, threads)
+def _work(problem: Correlation, transform: Transform) -> float:
+    return _layout(transform, problem).nanoseconds
 
 
-def run_f4(problem: Correlation, output: Tensor, threads: int) -> None:
-    """Fill `output` (O, rows, columns) by F(4×4, 3×3)."""
-    _Winograd(F4, problem).run(output, threads)
+def _run(problem: Correlation, output: Tensor, threads: int, transform: Transform) -> None:
+    """Fill `output` (O, rows, columns)."""
+    _Winograd(transform, problem).run(output, threads)
 
 
 class _Scratch:
@@ -163,16 +228,19 @@ class _Layout:
         kept = places * block * max(len(blocks) for blocks in self.rounds)
         return 4 * (kept + 2 * max(18 * block, image + tiles * depth + mixed))
 
-    def work(self) -> Mapping[str, float]:
-        """Count what takes time."""
+    @property
+    def nanoseconds(self) -> float:
+        """Return the price of the multiply-adds, the values transformed and the calls."""
         rounds, places = len(self.rounds), self.transform.alpha**2
-        return {
-            "macs": self.tile_values * self.filters,
-            "transformed": self.tile_values * rounds,
-            "inverse": places * self.down * self.across * self.filters,
-            "weights": self.weight_values,
-            "calls": len(self.bands) * len(self.stretches) * (rounds + len(self.blocks)),
-        }
+        transformed = self.tile_values * rounds
+        inverse = places * self.down * self.across * self.filters
+        if self.transform is F2:  # of 0 and ±1 alone
+            values = 0.16 * transformed + 0.12 * inverse + 0.7 * self.weight_values
+        else:
+            values = 0.5 * transformed + 0.25 * inverse + 0.45 * self.weight_values
+        calls = len(self.bands) * len(self.stretches) * (rounds + len(self.blocks))
+        macs = self.tile_values * self.filters
+        return MAC * macs + values + 32_000 * calls
 
 
 _known = lru_cache(maxsize=256)(_Layout)
@@ -337,3 +405,23 @@ def _each(items: list[Band], work: Callable[[Band, _Scratch], None], threads: in
         return lambda item: work(item, scratch)
 
     share(items, make_worker, threads)
+
+
+WINOGRAD_2 = Algorithm(
+    "winograd2",
+    "3×3 at stride 1 over 16 channels or more, 2.25 times fewer multiplications",
+    _supports,
+    partial(_work, transform=F2),
+    partial(_run, transform=F2),
+    error=2e-6,
+    shares_rounding=True,
+)
+WINOGRAD_4 = Algorithm(
+    "winograd4",
+    "3×3 at stride 1 over 16 channels or more, 4 times fewer multiplications",
+    _supports,
+    partial(_work, transform=F4),
+    partial(_run, transform=F4),
+    error=1e-5,
+    shares_rounding=True,
+)
