@@ -114,8 +114,9 @@ def _kernel_words(words: list[str]) -> list[str] | None:
         mended = _kernel(word)
         if given and mended:
             changed[index] = mended
-        elif not given and not word.startswith("-") and not Path(word).exists() and mended:
-            changed[index] = f"-k\0{mended}"
+        elif word[:1].isalpha() and not words[index - 1].startswith("-") and mended:
+            if not Path(word).exists():  # else it is a picture
+                changed[index] = f"-k\0{mended}"
     return [part for word in changed for part in word.split("\0")]
 
 

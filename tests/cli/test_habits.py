@@ -21,7 +21,7 @@ MISTAKES = {
     "pipeline p.png 'torch.nn.Conv2d(1, 8, kernel_size=5, stride=2, bias=False)'":
         "pipeline p.png 'conv(8, 5, stride=2, bias=false)'",
     "pipeline p.png 'nn.AdaptiveAvgPool2d(1) -> nn.Flatten() -> nn.Linear(1, 10) -> nn.Softmax(1)'":
-        "pipeline p.png 'adaptive_avgpool(1) -> flatten -> dense(10) -> softmax(1)'",
+        "pipeline p.png 'adaptive_avgpool(1) -> flatten -> dense(10) -> softmax'",
     "pipeline p.png 'nn.LeakyReLU(0.1)'": "pipeline p.png 'leaky_relu(0.1)'",
     "pipeline p.png 'nn.BatchNorm2d(1)'": "pipeline p.png batchnorm",
     "pipeline p.png 'nn.ConvTranspose2d(1, 4, 2, stride=2)'":
