@@ -110,13 +110,10 @@ def _kernel_words(words: list[str]) -> list[str] | None:
         return None
     changed = list(words)
     for index, word in enumerate(words[1:], start=1):
-        given = words[index - 1] in ("-k", "--kernel")
-        mended = _kernel(word)
-        if given and mended:
-            changed[index] = mended
-        elif word[:1].isalpha() and not words[index - 1].startswith("-") and mended:
-            if not Path(word).exists():  # else it is a picture
-                changed[index] = f"-k\0{mended}"
+        before = words[index - 1]
+        alone = word[:1].isalpha() and not before.startswith("-") and not Path(word).exists()
+        if (before in ("-k", "--kernel") or alone) and (mended := _kernel(word)):
+            changed[index] = f"-k\0{mended}" if alone else mended
     return [part for word in changed for part in word.split("\0")]
 
 
