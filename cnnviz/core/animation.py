@@ -152,9 +152,8 @@ class Scene:
     def planes(self, channels: Sequence[int]) -> Tensor:
         """Return some of the channels that are read, (N, H, W)."""
         places = [channel - self.reads.start for channel in channels]
-        if isinstance(self.source, Samples):
-            return Samples(self.source.values[places], self.source.unit).tensor()
-        return self.source[places]
+        found = self.source[places]
+        return found.tensor() if isinstance(found, Samples) else found
 
     def start(self, at: Pair) -> Pair:
         """Return the first row and column of the window at a position; in padding, below 0."""
@@ -217,7 +216,7 @@ def make_scene(
     part = slice(reads.start, reads.stop)
     source: Tensor | Samples = given[part]
     if name == INPUT and isinstance(x, Samples):  # as they are: a photograph's are many
-        source = Samples(x.values[part], x.unit)
+        source = x[part]
     own = node_params(node, row.index, [given.shape], params or {}, seed)
 
     def arithmetic(at: Pair) -> Arithmetic:

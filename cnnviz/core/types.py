@@ -40,6 +40,10 @@ class Samples:
         """(C, H, W)."""
         return self.values.shape
 
+    def __getitem__(self, channels: slice | list[int]) -> Samples:
+        """Return some channels, as indexing a tensor does."""
+        return Samples(self.values[channels], self.unit)
+
     def tensor(self) -> Tensor:
         """Return the values as float32."""
         return np.divide(self.values, np.float32(self.unit), dtype=np.float32)

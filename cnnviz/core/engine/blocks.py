@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from cnnviz.core.border import padded_band, padded_patch
+from cnnviz.core.border import padded_band
 from cnnviz.core.engine.modes import PoolProblem, Values
 from cnnviz.core.engine.plan import Algorithm
 from cnnviz.core.threads import share, that_fit
@@ -188,25 +188,17 @@ class _Worker:
 
     def cells(self, block: Index, piece: Piece) -> Values:
         """Return a block's cells, prepared for the mode, as they stand in the image if they can."""
-        problem, x = self.problem, self.x[block[0]]
-        (top, bottom), (left, right) = (_span(problem, block, piece, axis) for axis in (0, 1))
-        mode, fill, neutral = problem.padding_mode, problem.fill, problem.rule.neutral
-        pads = problem.pads
-        padded = [problem.size[a] + pads[a] + pads[a + 2] for a in (0, 1)]
-        prepare, buffer = problem.rule.prepare, self.buffers[0]
-        if left == 0 and block[2].stop == problem.output_shape[2]:  # whole rows
-            hangs = max(right - padded[1], 0)
-            memory = buffer if buffer.dtype == np.float32 else None
-            cells = padded_band(
-                x, pads, top, bottom, mode, fill, beyond=neutral, hangs=hangs, memory=memory
-            )
-        else:
-            past = max(bottom - max(padded[0], top), 0), max(right - max(padded[1], left), 0)
-            cells = padded_patch(
-                x, pads, (top, bottom - past[0]), (left, right - past[1]), mode, fill
-            )
-            if any(past):
-                cells = np.pad(cells, ((0, 0), (0, past[0]), (0, past[1])), constant_values=neutral)
+        problem, (buffer, *_) = self.problem, self.buffers
+        (top, bottom), columns = (_span(problem, block, piece, axis) for axis in (0, 1))
+        if columns[0] == 0 and block[2].stop == problem.output_shape[2]:
+            # Whole rows follow one another: they need no copy where nothing is added.
+            columns = (0, max(columns[1], sum(problem.pads[1::2]) + problem.size[1]))
+        cells = padded_band(
+            self.x[block[0]], problem.pads, top, bottom, problem.padding_mode, problem.fill,
+            columns=columns, beyond=problem.rule.neutral,
+            memory=buffer if buffer.dtype == np.float32 else None,
+        )  # fmt: skip
+        prepare = problem.rule.prepare
         ready = buffer.dtype == cells.dtype and prepare is None
         if ready and (self.rowwise or cells.flags.c_contiguous):
             return cells

@@ -153,7 +153,7 @@ def _source(problem: Correlation, planes: Planes, band: Band, channel: int, own:
     start, stop = band[0], band[1] - 1 + problem.extent[0]
     pads, mode, fill = (top, 0, bottom, 0), problem.padding_mode, problem.fill
     if planes.mix is None:
-        x = problem.only(slice(channel, channel + 1))
+        x = problem.x[channel : channel + 1]
         rows = padded_band(x, pads, start, stop, mode, fill, dtype=own.dtype.type, memory=own)
     else:
         rows = mixed(padded_band(problem.x, pads, start, stop, mode, fill), planes.mix)
@@ -174,7 +174,7 @@ def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int) -> Non
 
     def worker(piece: tuple[int, int, int, int]) -> None:
         first, stop, begin, end = piece
-        patch = problem.patch((first, stop), (begin, end))
+        patch = problem.band(first, stop, columns=(begin, end))
         target = output[:, first:stop, begin:end]
         weigh(problem, problem.window.views(patch), target)
         problem.finish(target, confined=True)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cnnviz.core.border import padded_band, padded_patch
+from cnnviz.core.border import padded_band
 from cnnviz.core.engine.planes import Planes, Recipe, planes_of, recipe_of
 from cnnviz.core.types import Pads, Pair, Samples, Tensor
 from cnnviz.core.window import Window
@@ -129,18 +129,37 @@ class Correlation:
     # --- what algorithms do with it
 
     def band(
-        self, first: int, stop: int, channels: slice = slice(None), *, sides: bool = True
+        self,
+        first: int,
+        stop: int,
+        channels: slice = slice(None),
+        *,
+        columns: Pair | None = None,
+        sides: bool = True,
     ) -> Tensor:
-        """Return the padded input rows under output rows first … stop−1.
+        """Return the padded input under output rows first … stop−1, float32.
+
+        Parameters
+        ----------
+        channels : slice
+            Which channels of the input.
+        columns : Pair, optional
+            First and stop: only what is under these output columns.
+        sides : bool
+            Without them, columns are the input's: nothing is added left and right.
 
         Returns
         -------
         Tensor
-            (C, (stop − 1 − first)·stride + extent, left + W + right), or without `sides` only the
-            W; a view of the input where nothing had to be added.
+            (C, (stop − 1 − first)·stride + extent, columns); a view of the input where nothing
+            had to be added.
         """
-        (stride, _), (extent, _) = self.window.stride, self.window.extent
-        return self.rows(first * stride, (stop - 1) * stride + extent, channels, sides=sides)
+        (down, along), (high, wide) = self.window.stride, self.extent
+        if columns is not None:
+            columns = (columns[0] * along, (columns[1] - 1) * along + wide)
+        return self.rows(
+            first * down, (stop - 1) * down + high, channels, columns=columns, sides=sides
+        )
 
     def rows(
         self,
@@ -148,37 +167,16 @@ class Correlation:
         stop: int,
         channels: slice = slice(None),
         *,
-        hangs: int = 0,
+        columns: Pair | None = None,
         sides: bool = True,
     ) -> Tensor:
-        """Return rows start … stop−1 of the padded input, float32; `sides` as in `band`.
+        """Return rows start … stop−1 of the padded input; `sides` as in `band`.
 
-        Rows past its end, and `hangs` more columns on the right, hold 0.
+        `columns` are the padded input's, too. What lies past its end holds 0.
         """
-        x, mode = self.only(channels), self.padding_mode
         pads = self.pads if sides else (self.pads[0], 0, self.pads[2], 0)
-        return padded_band(x, pads, start, stop, mode, self.fill, hangs=hangs)
-
-    def patch(self, rows: Pair, columns: Pair) -> Tensor:
-        """Return the padded input under output rows × columns (each first, stop), float32.
-
-        Returns
-        -------
-        Tensor
-            (C, (count − 1)·stride + extent, the same along); always a copy.
-        """
-        down, along = (
-            (first * stride, (stop - 1) * stride + extent)
-            for (first, stop), stride, extent in zip(
-                (rows, columns), self.window.stride, self.extent, strict=True
-            )
-        )
-        return padded_patch(self.x, self.pads, down, along, self.padding_mode, self.fill)
-
-    def only(self, channels: slice) -> Tensor | Samples:
-        """Return some channels of the input, without copying."""
-        x = self.x
-        return Samples(x.values[channels], x.unit) if isinstance(x, Samples) else x[channels]
+        x, mode = self.x[channels], self.padding_mode
+        return padded_band(x, pads, start, stop, mode, self.fill, columns=columns)
 
     def finish(
         self, piece: Tensor, filters: slice = slice(None), *, confined: bool = False

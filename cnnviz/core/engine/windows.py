@@ -66,8 +66,7 @@ def _run(problem: Correlation, output: Tensor, threads: int) -> None:
 
     def worker(piece: tuple[Band, int, int, slice]) -> None:
         (first, stop), left, right, part = piece
-        whole = right - left == columns
-        read = problem.band(first, stop) if whole else problem.patch((first, stop), (left, right))
+        read = problem.band(first, stop, columns=(left, right))
         target = output[part, first:stop, left:right]
         weigh(problem, problem.window.views(read), target, part)
         problem.finish(target, part, confined=True)

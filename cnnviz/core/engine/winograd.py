@@ -309,8 +309,8 @@ class _Winograd:
         height = m * count + 2
         # One column more than tiles need, or unpadded input would come as a view with its own,
         # perhaps unlucky, strides.
-        hangs = m * self.layout.across + 3 - problem.padded_width
-        image = problem.rows(m * band[0], m * band[0] + height, hangs=hangs)
+        columns = (0, m * self.layout.across + 3)
+        image = problem.rows(m * band[0], m * band[0] + height, columns=columns)
         stretches = []
         for first, stop in self.layout.stretches:
             each = stop - first
