@@ -135,7 +135,6 @@ class Correlation:
         channels: slice = slice(None),
         *,
         columns: Pair | None = None,
-        sides: bool = True,
     ) -> Tensor:
         """Return the padded input under output rows first … stop−1, float32.
 
@@ -145,8 +144,6 @@ class Correlation:
             Which channels of the input.
         columns : Pair, optional
             First and stop: only what is under these output columns.
-        sides : bool
-            Without them, columns are the input's: nothing is added left and right.
 
         Returns
         -------
@@ -157,9 +154,7 @@ class Correlation:
         (down, along), (high, wide) = self.window.stride, self.extent
         if columns is not None:
             columns = (columns[0] * along, (columns[1] - 1) * along + wide)
-        return self.rows(
-            first * down, (stop - 1) * down + high, channels, columns=columns, sides=sides
-        )
+        return self.rows(first * down, (stop - 1) * down + high, channels, columns=columns)
 
     def rows(
         self,
@@ -168,15 +163,13 @@ class Correlation:
         channels: slice = slice(None),
         *,
         columns: Pair | None = None,
-        sides: bool = True,
     ) -> Tensor:
-        """Return rows start … stop−1 of the padded input; `sides` as in `band`.
+        """Return rows start … stop−1 of the padded input; `columns` are its, too.
 
-        `columns` are the padded input's, too. What lies past its end holds 0.
+        What lies past its end holds 0.
         """
-        pads = self.pads if sides else (self.pads[0], 0, self.pads[2], 0)
         x, mode = self.x[channels], self.padding_mode
-        return padded_band(x, pads, start, stop, mode, self.fill, columns=columns)
+        return padded_band(x, self.pads, start, stop, mode, self.fill, columns=columns)
 
     def finish(
         self, piece: Tensor, filters: slice = slice(None), *, confined: bool = False
