@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from cnnviz.core.border import padded_band
-from cnnviz.core.engine.planes import Planes, Recipe, planes_of, recipe_of
+from cnnviz.core.engine.planes import Found, Matrix, Planes, Recipe, factor, planes_of, recipe_of
 from cnnviz.core.types import Pads, Pair, Samples, Tensor
 from cnnviz.core.window import Window
 
@@ -80,16 +81,24 @@ class Correlation:
         many = self.filters > FEW_FILTERS and self.outputs < WORTH_A_LOOK * self.filters
         return None if many or self.filters > MOST_FILTERS else planes_of(self.weight)
 
+    def _of_planes(self, look: Callable[[Matrix], Found | None]) -> list[Found] | None:
+        """Return what is found in each filter's plane, or None if there is not something in all."""
+        found = list[Found]()
+        for kernel in self.planes.kernels if self.planes else ():
+            if (one := look(kernel)) is None:
+                return None
+            found.append(one)
+        return found or None
+
     @cached_property
     def recipes(self) -> list[Recipe] | None:
         """How to add each filter's plane up in few passes, or None."""
-        recipes: list[Recipe] = []
-        for kernel in self.planes.kernels if self.planes else ():
-            recipe = recipe_of(kernel)
-            if recipe is None:
-                return None
-            recipes.append(recipe)
-        return recipes or None
+        return self._of_planes(recipe_of)
+
+    @cached_property
+    def factors(self) -> list[tuple[Tensor, Tensor]] | None:
+        """Each filter's plane as a sum of a few columns times rows, or None."""
+        return self._of_planes(factor)
 
     @cached_property
     def size(self) -> tuple[int, int]:

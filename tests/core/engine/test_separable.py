@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.engine import ALGORITHMS, Correlation
-from cnnviz.core.engine.separable import factor
+from cnnviz.core.engine.planes import factor
 from cnnviz.core.options import Padding
 from cnnviz.core.window import Window
 from tests.core.drawn import compute, oracle, problems
