@@ -1,4 +1,4 @@
-"""What moving the picture shows, in sentences: each stands only where the measured errors bear it.
+"""What moving the picture shows, in sentences: each stands only where the errors support it.
 
 `findings` lists them in their order; each has a function that returns it, or None.
 """
@@ -161,7 +161,7 @@ class _Stage(NamedTuple):
 
     @property
     def odd_size(self) -> str:
-        """What says that a map moved round is no multiple of the stage's stride, if so."""
+        """The sentence that a map moved round is no multiple of the stage's stride, or nothing."""
         row, error = self.row, self.equivariance
         if row is None or row.stride is None or error is None or error <= ROUNDING:
             return ""
@@ -230,7 +230,7 @@ def _names(stages: Sequence[_Stage]) -> str:
 
 
 def _edge(stage: _Stage) -> str | None:
-    """Describe a sliding window whose maps do not move along, though what it reads does."""
+    """Describe a sliding window with maps that do not move along, though what it reads does."""
     error, row = stage.equivariance, stage.row
     if row is None or row.kernel_size is None or error is None or error <= ROUNDING:
         return None

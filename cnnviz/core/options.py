@@ -1,6 +1,6 @@
 """Settings of layers: each option knows how to read, check and print its value.
 
-A layer is a frozen dataclass whose fields are made with :func:`option`. The readers here are the
+A layer is a frozen dataclass with fields made by :func:`option`. The readers here are the
 only places where a value from outside (pipeline text, TOML, a command's flags, the Python API)
 becomes a setting, so every door gives the same errors.
 """
@@ -169,7 +169,7 @@ def choice(choices: Collection[str]) -> Reader:
 
 
 def not_among(name: str, value: Any, choices: Collection[str]) -> RequestError:
-    """Build the error for a setting whose value is none of its choices."""
+    """Build the error for a value that is none of a setting's choices."""
     return RequestError(f"{name} is {value!r}", hint=unknown(name, str(value), choices).hint)
 
 

@@ -132,7 +132,7 @@ def _ends(block: Tensor) -> tuple[float, float]:
 def rank_maps(maps: Tensor, by: str) -> list[int]:
     """Return the channels of (C, H, W) maps by a measure, the largest first.
 
-    Equal maps keep the order of their channels. A map whose measure is NaN comes last: one that
+    Equal maps keep the order of their channels. A map with a measure of NaN comes last: one that
     holds a NaN, and by variance also one that holds an infinity.
 
     Parameters

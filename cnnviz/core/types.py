@@ -98,7 +98,7 @@ class Statistics:
 class Losses:
     """What a computed stage let go of; None where the question makes no sense for the layer."""
 
-    dead: int | None  # maps whose values are all 0
+    dead: int | None  # maps of zeros alone
     discarded: float | None  # share of a pooling's input values that win in no window
 
 

@@ -164,7 +164,7 @@ class _Worker:
         down, along = self.problem.counts[0][block[1]], self.problem.counts[1][block[2]]
         cells = along[:1] if along.min() == along.max() else along
         edges = [0, *(np.flatnonzero(np.diff(down)) + 1).tolist(), len(down)]
-        for first, stop in pairwise(edges):  # rows whose windows count as many rows
+        for first, stop in pairwise(edges):  # rows of windows that count equally many rows
             divisor = (down[first] * cells).astype(joined.dtype)
             rows = slice(first, stop)
             np.divide(joined[:, rows], divisor, out=out[:, rows], casting="same_kind")

@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 Real = np.dtype[Any]
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
-FFT: Any = np.fft  # whose annotations know double precision only
+FFT: Any = np.fft  # its annotations know double precision only
 
 DEEPEST = 8  # channels a filter sees: the spectra of more leave the cache, and lose everywhere
 LENGTHS = sorted(base << shift for base in (4, 5, 6) for shift in range(2, 9))  # 16 … 1536
@@ -227,7 +227,7 @@ def _kernel_spectra(problem: Correlation, tiling: _Tiling, filters: range) -> Sp
 
 
 def _dark(tile: Tensor, problem: Correlation) -> Mask | None:
-    """Find the windows of a tile whose every value is 0, or None where there cannot be any."""
+    """Find the windows of a tile that hold only 0, or None where there cannot be any."""
     seen = tile[0] != 0
     for channel in tile[1:]:
         seen |= channel != 0

@@ -291,7 +291,7 @@ def _divide(taps: Matrix, divisor: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
-    """Return weights as small whole multiples of a unit, as float32 tells them; else as they are.
+    """Return weights as small whole multiples of a unit, to float32's precision; else as they are.
 
     >>> whole_multiples(np.float64([0.25, 0, -0.5]))
     (array([ 1.,  0., -2.]), 0.25)
@@ -312,7 +312,7 @@ def whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
 
 
 def _halves(kernel: Matrix) -> tuple[Matrix, Matrix] | None:
-    """Split a kernel into the column and the row whose product it is, or None."""
+    """Split a kernel into a column times a row, or return None."""
     row, column = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
     down, along = kernel[:, column] / kernel[row, column], kernel[row]
     product = np.outer(down, along)

@@ -13,7 +13,7 @@ from cnnviz.core.engine.planes import Found, Matrix, Planes, Recipe, factor, pla
 from cnnviz.core.types import Pads, Pair, Samples, Tensor
 from cnnviz.core.window import Window
 
-FEW_FILTERS = 4  # whose kernels are looked at in any case
+FEW_FILTERS = 4  # of so few, kernels are looked at in any case
 MOST_FILTERS = 256
 WORTH_A_LOOK = 1 << 16  # outputs of a filter
 
@@ -205,7 +205,7 @@ class Correlation:
             self.spills.append(True)
 
     def watch_sizes(self, values: Tensor, energy: float) -> None:
-        """Note contiguous values, too, whose squares add up to `energy` or more."""
+        """Note contiguous values, too, if their squares add up to `energy` or more."""
         if not _energy(values) < energy:  # NaN is not
             self.spills.append(True)
 
@@ -213,7 +213,7 @@ class Correlation:
 def _is_finite(values: Tensor) -> bool:
     """Tell whether all values are finite; at worst (overflow) say no where they are.
 
-    A sum or a dot product that met an infinity or a NaN never becomes finite again.
+    A sum or a dot product with an infinity or a NaN in it never becomes finite again.
     """
     if values.flags.c_contiguous:
         return bool(np.isfinite(_energy(values)))  # BLAS's: several times quicker

@@ -101,7 +101,7 @@ def _run(problem: Correlation, output: Tensor, threads: int) -> None:
 def _multiply(
     problem: Correlation, matrix: Tensor, copies: Tensor, first: int, target: Tensor
 ) -> None:
-    """Fill `target` (O, rows, columns) from B, whose output row `first` is its first."""
+    """Fill `target` (O, rows, columns) from B, from its output row `first` on."""
     (_, rows, width), each = target.shape, problem.filters // problem.groups
     count, stride = matrix.shape[1] // each, problem.window.stride[0]
     groups, _, depth, kw, _ = copies.shape

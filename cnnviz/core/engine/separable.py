@@ -169,7 +169,7 @@ def _along(between: Tensor, band: Tensor, stride: int, into: Tensor) -> None:
 
 
 def _without_sides(problem: Correlation) -> tuple[Correlation, int]:
-    """Return a problem whose rows come without padding left and right, and the left padding.
+    """Return the problem without padding left and right, and how much there was on the left.
 
     What stands there is found by copying columns, or is 0, after the first direction too; so
     most bands need no padded copy. Only for a constant it would have to be computed.

@@ -4,8 +4,8 @@
 
 Every window of a band of output rows is copied into one column (im2col), and a single matrix
 product weighs them all; 1×1 filters at stride 1 read the pixels where they are. Each output value
-is one dot product over its own window, so NaN and infinities reach the outputs whose window
-covers them and no others.
+is one dot product over its own window, so NaN and infinities reach the outputs of windows
+that cover them and no others.
 """
 
 from __future__ import annotations
