@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 
 import numpy as np
 
@@ -110,11 +111,6 @@ class Correlation:
         """Columns of the padded input."""
         return self.pads[1] + self.x.shape[2] + self.pads[3]
 
-    @cached_property
-    def padded_height(self) -> int:
-        """Rows of the padded input."""
-        return self.pads[0] + self.x.shape[1] + self.pads[2]
-
     @property
     def extent(self) -> tuple[int, int]:
         """Rows and columns from a window's first cell to its last, both counted."""
@@ -128,12 +124,7 @@ class Correlation:
     @cached_property
     def macs(self) -> int:
         """Multiply-adds of the plain sum."""
-        return self.outputs * self.depth * self.kernel_size[0] * self.kernel_size[1]
-
-    @property
-    def dense_window(self) -> bool:
-        """Whether windows move by one pixel and have no gaps."""
-        return self.window.stride == (1, 1) and self.window.dilation == (1, 1)
+        return self.outputs * self.depth * self.taps
 
     # --- what algorithms do with it
 
@@ -201,24 +192,20 @@ class Correlation:
 
     def watch(self, values: Tensor) -> None:
         """Note values that are not finite, so that a safe algorithm computes it all anew."""
-        if not _is_finite(values):
+        # A sum or a dot product with an infinity or a NaN in it never becomes finite again. (Nor
+        # does one that overflows: then all is computed anew for nothing.)
+        if values.flags.c_contiguous:
+            total = _energy(values)  # BLAS's: several times quicker
+        else:
+            with np.errstate(all="ignore"):
+                total = float(np.add.reduce(values, axis=None))
+        if not isfinite(total):
             self.spills.append(True)
 
     def watch_sizes(self, values: Tensor, energy: float) -> None:
         """Note contiguous values, too, if their squares add up to `energy` or more."""
         if not _energy(values) < energy:  # NaN is not
             self.spills.append(True)
-
-
-def _is_finite(values: Tensor) -> bool:
-    """Tell whether all values are finite; at worst (overflow) say no where they are.
-
-    A sum or a dot product with an infinity or a NaN in it never becomes finite again.
-    """
-    if values.flags.c_contiguous:
-        return bool(np.isfinite(_energy(values)))  # BLAS's: several times quicker
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.add.reduce(values, axis=None)))
 
 
 def _energy(values: Tensor) -> float:

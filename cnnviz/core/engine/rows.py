@@ -44,7 +44,8 @@ def _work(problem: Correlation) -> float:
     """Count copies, multiply-adds (with those of the band's zeros), and bands."""
     together, each = _together(problem), problem.filters // problem.groups
     (rows, columns), (kh, kw), stride = problem.size, problem.kernel_size, problem.window.stride
-    copies = min(rows * stride[0], problem.padded_height) * problem.channels * kw
+    padded_height = problem.pads[0] + problem.x.shape[1] + problem.pads[2]
+    copies = min(rows * stride[0], padded_height) * problem.channels * kw
     inflated = _height(problem, together) / kh
     taken, width = problem.depth * problem.taps * inflated, _strip_width(problem)
     macs = problem.macs * inflated * lanes(columns)

@@ -101,7 +101,12 @@ class _Worker:
     def __call__(self, item: tuple[int, int, int]) -> None:
         """Compute output rows first … stop−1 of the filters of a group."""
         (group, first, stop), problem = item, self.problem
-        plane = self._plane(group, first, stop)
+        # The group's channels, mixed; BLAS wants neighbours side by side.
+        depth, planes = problem.depth, problem.planes
+        rows = self.source.band(first, stop, slice(group * depth, (group + 1) * depth))
+        if planes is not None and planes.mix is not None:
+            rows = mixed(rows, planes.mix)
+        plane = rows[0] if rows.strides[2] == rows.itemsize else np.ascontiguousarray(rows[0])
         between, total, term = (buffer[: stop - first] for buffer in self.buffers)
         each = problem.filters // problem.groups
         for k in range(group * each, (group + 1) * each):
@@ -114,15 +119,6 @@ class _Worker:
             # Straight into the output, `_along` would wait for memory at every few values.
             problem.finish(total[None], slice(k, k + 1))
             self.output[k, first:stop] = total
-
-    def _plane(self, group: int, first: int, stop: int) -> Tensor:
-        """Return the mixture of a group's padded input rows under output rows first … stop−1."""
-        depth, planes = self.problem.depth, self.problem.planes
-        rows = self.source.band(first, stop, slice(group * depth, (group + 1) * depth))
-        if planes is not None and planes.mix is not None:
-            rows = mixed(rows, planes.mix)
-        # BLAS wants neighbours side by side.
-        return rows[0] if rows.strides[2] == rows.itemsize else np.ascontiguousarray(rows[0])
 
     def _pad(self, between: Tensor, width: int) -> None:
         """Fill in the columns beside the image: padding is the same before and after `_down`."""

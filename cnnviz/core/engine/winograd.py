@@ -132,7 +132,7 @@ def _supports(problem: Correlation) -> bool:
     """
     return (
         problem.kernel_size == (3, 3)
-        and problem.dense_window
+        and problem.window.stride == problem.window.dilation == (1, 1)
         and problem.groups == 1
         and min(problem.depth, problem.filters) >= WIDE
         and all(_layout(each, problem).memory <= MEMORY for each in (F2, F4))
