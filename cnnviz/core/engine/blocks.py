@@ -27,10 +27,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from cnnviz.core.border import padded_band
+from cnnviz.core.engine.bands import view
 from cnnviz.core.engine.modes import PoolProblem, Values
 from cnnviz.core.engine.plan import Algorithm
 from cnnviz.core.threads import share, that_fit
-from cnnviz.core.types import Pair, Shape, Tensor
+from cnnviz.core.types import Pair, Tensor
 
 BLOCK = 1 << 19  # cells: 2 MiB. Smaller ones make threads wait for each other's GIL
 LARGEST = 4  # times that, where windows overlap so much that small blocks repeat the work
@@ -180,11 +181,11 @@ class _Worker:
         else:
             flat = self.slide(cells.reshape(-1), piece.taps[0], dilation[0] * width)
             if down > 1:  # only the rows where windows start are joined along
-                starts = _view(flat, (maps, rows, width), (height * width, down * width, 1))
+                starts = view(flat, (maps, rows, width), (height * width, down * width, 1))
                 flat, height = self.others(flat)[0][: starts.size], rows
                 np.copyto(flat.reshape(starts.shape), starts)
         flat = self.slide(flat, piece.taps[1], dilation[1])
-        return _view(flat, shape, (height * width, width, along))
+        return view(flat, shape, (height * width, width, along))
 
     def cells(self, block: Index, piece: Piece) -> Values:
         """Return a block's cells, prepared for the mode, as they stand in the image if they can."""
@@ -244,11 +245,6 @@ class _Worker:
     def others(self, used: Values) -> list[Values]:
         """Return the buffers that hold nothing of `used`."""
         return [buffer for buffer in self.buffers if not np.may_share_memory(buffer, used)]
-
-
-def _view(flat: Values, shape: Shape, steps: Shape) -> Values:
-    """View values of a contiguous vector; steps in values."""
-    return np.ndarray(shape, flat.dtype, flat, 0, [step * flat.itemsize for step in steps])
 
 
 def _span(problem: PoolProblem, block: Index, piece: Piece, axis: int) -> Pair:
