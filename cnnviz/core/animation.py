@@ -112,15 +112,14 @@ def stops(size: Pair, count: int) -> list[Pair]:
     for _, group in groupby(even, key=lambda at: first[at[0]] * sweeps // count):
         sweep = list(group)
         stations = len(sweep)
-        if 1 < stations <= columns:
-            sweep = [(row, _spread(i, stations, columns)) for i, (row, _) in enumerate(sweep)]
+        if 1 < stations <= columns:  # evenly spaced, both ends among them
+            gaps = stations - 1
+            sweep = [
+                (row, (2 * i * (columns - 1) + gaps) // (2 * gaps))
+                for i, (row, _) in enumerate(sweep)
+            ]
         found += sweep
     return found
-
-
-def _spread(index: int, count: int, length: int) -> int:
-    """Return the `index`-th of `count` evenly spaced positions among `length`, both ends in it."""
-    return (2 * index * (length - 1) + count - 1) // (2 * (count - 1)) if count > 1 else 0
 
 
 # --- the scene ---------------------------------------------------------------------------------

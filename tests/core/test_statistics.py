@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn_arrays
 
@@ -39,14 +39,14 @@ def test_the_mean_is_exact():
     assert large.mean == pytest.approx(np.float32(0.1), rel=1e-12)
 
 
-@given(st.lists(st.floats(width=32), min_size=1, max_size=40))
-def test_facts_of_anything(values):
+@given(st.lists(st.floats(width=32), min_size=1, max_size=40), st.booleans())
+@settings(deadline=None)
+def test_facts_of_anything(values, several_blocks):
     array = np.array(values, np.float32)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "BLOCK", 7)
-        patch.setattr(statistics, "THREADED", 20)
-        facts = statistics_of(array)
-        ends = finite_range(array)
+    if several_blocks:
+        array = np.tile(array, MANY // len(values))
+    facts = statistics_of(array)
+    ends = finite_range(array)
     sound = array[np.isfinite(array)].astype(float)
     assert facts.nonfinite == array.size - sound.size
     assert facts.zeros == (array == 0).mean()
@@ -144,13 +144,14 @@ def test_the_largest_and_the_smallest_numbers():
         np.float32,
         st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 9)),
         elements=st.floats(-1e6, 1e6, width=32),
-    )
+    ),
+    st.booleans(),
 )
-def test_deviations_of_anything(maps):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "BLOCK", 7)
-        patch.setattr(statistics, "THREADED", 20)
-        deviations = MEASURES["variance"](maps)
+@settings(deadline=None)
+def test_deviations_of_anything(maps, several_blocks):
+    if several_blocks:
+        maps = np.tile(maps, (1, 1, statistics.BLOCK // maps[0].size + 9))
+    deviations = MEASURES["variance"](maps)
     expected = maps.astype(np.float64).std(axis=(1, 2))
     np.testing.assert_allclose(deviations, expected, rtol=1e-5, atol=1e-30)
 
