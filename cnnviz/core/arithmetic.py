@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -193,6 +193,44 @@ def spans_of(
 
 
 # --- in words ----------------------------------------------------------------------------------
+
+
+class Misfit(str):
+    """A formula's text whose numbers do not go together: the input does not fit here."""
+
+    __slots__ = ()
+
+
+def signed(number: float) -> str:
+    """Return a number as formulas have it: with a true minus, and no decimals it can do without.
+
+    >>> signed(-3), signed(2.0), signed(0.25)
+    ('−3', '2', '0.25')
+    """
+    text = repr(int(number) if float(number).is_integer() else number)
+    return text.replace("-", "−")
+
+
+def by(shape: Iterable[int]) -> str:
+    """Return sides joined by ×."""
+    return "×".join(map(str, shape))
+
+
+def product(numbers: Iterable[int]) -> str:
+    """Return numbers joined by ·."""
+    return "·".join(map(str, numbers))
+
+
+SIDES = ("channels", "rows", "columns")
+
+
+def by_side(texts: Sequence[str]) -> dict[str, str]:
+    """Return a text for each side of an output, by what the side is called.
+
+    >>> by_side(["3, unchanged", "1", "6"]), by_side(["10"])
+    ({'channels': '3, unchanged', 'rows': '1', 'columns': '6'}, {'values': '10'})
+    """
+    return dict(zip(SIDES if len(texts) == 3 else ("values",), texts, strict=True))
 
 
 def written(value: float) -> str:

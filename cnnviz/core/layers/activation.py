@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, curve_steps, single
-from cnnviz.core.derivation import Derivation, Line, unchanged
+from cnnviz.core.arithmetic import Arithmetic, Misfit, by, curve_steps, single
 from cnnviz.core.layers.base import (
     Elementwise,
     ParamSpec,
@@ -216,13 +215,13 @@ class Prelu(Elementwise):
             )
         return shapes[0]
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return which slopes there are."""
         slopes, channels = self.num_parameters, shapes[0][0]
         text = "1 slope for all" if slopes == 1 else f"{slopes}, one for each channel"
-        if bad := slopes not in (1, channels):
-            text = f"{slopes} ≠ {channels} channels, and not 1 for all"
-        return Derivation((unchanged(shapes[0]), Line("slopes", text, bad)))
+        if slopes not in (1, channels):
+            text = Misfit(f"{slopes} ≠ {channels} channels, and not 1 for all")
+        return {"shape": f"{by(shapes[0])}, unchanged", "slopes": text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the slopes."""

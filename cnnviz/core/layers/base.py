@@ -13,8 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, cell_text, single, summed
-from cnnviz.core.derivation import Derivation, Line, product, unchanged
+from cnnviz.core.arithmetic import Arithmetic, by, cell_text, single, summed
 from cnnviz.core.field import SAME, Indices, Reads
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
@@ -77,6 +76,7 @@ class Layer(_Frozen, ABC):
     is_stage: ClassVar[bool] = True  # False for words that only steer the graph
     keeps_maps: ClassVar[bool] = False  # map c comes from map c alone, and may bear its name
     reads_samples: ClassVar[bool] = False  # apply takes 8-bit Samples for an input, too
+    unread: ClassVar[str | None] = None  # "listed" or "counted" where rows may stay unread
     weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
 
     def __post_init__(self) -> None:
@@ -102,27 +102,19 @@ class Layer(_Frozen, ABC):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit."""
 
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return how the output's shape comes about, with the numbers of `shapes` put in.
+    def output_plane(self, shape: Shape) -> Pair:
+        """Return rows and columns of the output for maps of `shape`, whatever their channels."""
+        return plane(self.output_shape(shape))
 
-        Where they do not fit, a line fails. CnnvizError where the layer has no rule for such
-        inputs at all: maps are needed and a vector is given.
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return how the output's sides come about, with the numbers of `shapes` put in.
+
+        What each formula is about is its key: every side's name (channels, rows, columns, values),
+        and what else only this layer knows. Number and padding of windows, groups, parameters and
+        unread pixels are no matter of the layer's: `derive` says them. Where numbers do not go
+        together the text is a `Misfit`; CnnvizError if the layer has no rule for such inputs.
         """
-        return Derivation((unchanged(self.output_shape(*shapes)),))
-
-    def parameters_line(self, *shapes: Shape) -> Line | None:
-        """Return how many parameters that takes, or None without any."""
-        specs = self.param_shapes(*shapes)
-        trained = {name: spec.shape for name, spec in specs.items() if spec.trained}
-        if not trained:
-            return None
-        terms = " + ".join(product(shape) for shape in trained.values())
-        total = sum(prod(shape) for shape in trained.values())
-        names = " + ".join(trained)
-        told = f"{terms} = {total:,}" if "·" in terms or "+" in terms else f"{total:,}"
-        rest = sum(prod(spec.shape) for spec in specs.values() if not spec.trained)
-        more = f"; {rest:,} measured, not trained" if rest else ""
-        return Line("parameters", f"{told} ({names}){more}")
+        return {"shape": f"{by(self.output_shape(*shapes))}, unchanged"}
 
     @abstractmethod
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import ClassVar
 
@@ -9,10 +10,6 @@ import numpy as np
 
 from cnnviz.core.arithmetic import Arithmetic, summed
 from cnnviz.core.border import fold
-from cnnviz.core.derivation import (
-    Derivation,
-    Line,
-)
 from cnnviz.core.engine import correlate
 from cnnviz.core.field import ALL, Reach, Reads
 from cnnviz.core.kernels import Kernel
@@ -46,6 +43,7 @@ class Convolution(Layer):
     """Settings and parameters that all sliding-weight layers share."""
 
     family: ClassVar[str] = "convolution"
+    unread: ClassVar[str | None] = "listed"
 
     filters: Filters = option(
         read_filters,
@@ -114,6 +112,12 @@ class Convolution(Layer):
         """Return the number of groups for an input of `channels`."""
         return 1
 
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (filters, rows, columns)."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        self.check_channels(channels)
+        return (self.channels_out(channels), *self.output_plane(shapes[0]))
+
     def window(self, shape: Shape) -> Window:
         """Return the sliding window."""
         return Window(self.size, self.stride, self.padding, self.dilation)
@@ -170,21 +174,10 @@ class Convolution(Layer):
             )
         check_depth(self.kernels, channels // groups)
 
-    def channel_lines(self, channels: int) -> list[Line]:
-        """Return how many maps come out, and how groups part the channels."""
-        kind = "kernel" if self.kernels else "filter"
-        lines = [Line("channels", f"{self.count}, one for each {kind}")]
-        groups, out = self.groups_for(channels), self.channels_out(channels)
-        for count, what in ((channels, "channels"), (out, "filters")):
-            if groups == 1:
-                break
-            each, rest = divmod(count, groups)
-            text = f"{count} / {groups} = {each} {what} for each of {groups} groups"
-            if rest:
-                over = f"{count} − {each}·{groups} = {rest} left over"
-                text = f"{over}: {groups} does not divide the {what}"
-            lines.append(Line("groups", text, bool(rest)))
-        return lines
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return how many maps come out."""
+        require_maps(shapes[0], self.name)
+        return {"channels": f"{self.count}, one for each {'kernel' if self.kernels else 'filter'}"}
 
 
 @settings
@@ -250,20 +243,6 @@ class Conv(Grouped, Correlation):
         del channels
         return self.groups
 
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return (filters, rows, columns)."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        self.check_channels(channels)
-        window, size = self.window(shapes[0]), plane(shapes[0])
-        self.check_border(window, size)
-        return (self.count, *window.output_size(size))
-
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the filters' number, and the windows'."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        windows = self.window(shapes[0]).derivation(plane(shapes[0]), self.padding_mode)
-        return windows.led_by(*self.channel_lines(channels))
-
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate the input with the weights and add the bias."""
         return _correlate(self, inputs[0], params, self.groups)
@@ -307,22 +286,11 @@ class Depthwise(Correlation):
         own = super().kernel_weight((self.count, *shape[1:]))
         return np.tile(own, (shape[0] // self.count, 1, 1, 1))
 
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return (channels × filters, rows, columns)."""
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return the filters of each channel."""
         channels, *_ = require_maps(shapes[0], self.name)
-        self.check_channels(channels)
-        window, size = self.window(shapes[0]), plane(shapes[0])
-        self.check_border(window, size)
-        return (self.channels_out(channels), *window.output_size(size))
-
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the filters of each channel, and the windows' number."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        windows = self.window(shapes[0]).derivation(plane(shapes[0]), self.padding_mode)
-        total = self.channels_out(channels)
-        kind = "kernels" if self.kernels else "filters"
-        text = f"{channels}·{self.count} = {total}: channels · {kind}"
-        return windows.led_by(Line("channels", text))
+        total, kind = self.channels_out(channels), "kernels" if self.kernels else "filters"
+        return {"channels": f"{channels}·{self.count} = {total}: channels · {kind}"}
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Correlate each channel with its own filters."""

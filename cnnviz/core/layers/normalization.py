@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from cnnviz.core.arithmetic import (
+    SIDES,
     Arithmetic,
     Doubles,
+    Misfit,
     block,
+    by,
     curve_steps,
     joined_sum,
     single,
     summed,
     written,
 )
-from cnnviz.core.derivation import Derivation, Line, by, sides, unchanged
 from cnnviz.core.field import ALL, SAME, Reach, Reads
 from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
 from cnnviz.core.options import number, option, optional, read_shape, whole
@@ -192,23 +195,22 @@ class Constant(Elementwise):
             )
         return given
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return how the parameter meets the input's sides."""
         own, given = self.shape, shapes[0]
-        derived = Derivation((unchanged(given),))
+        unchanged = {"shape": f"{by(given)}, unchanged"}
         if own is None:
-            return derived
+            return unchanged
         met = f"{by(own)} meets {by(given)}"
         if len(own) != len(given):
-            text = f"{met}: {len(own)} ≠ {len(given)} sides"
-            return derived.ended_by(Line(self.param, text, True))
+            return {**unchanged, self.param: Misfit(f"{met}: {len(own)} ≠ {len(given)} sides")}
         bad = [
             f"{one} of {name} is neither 1 nor {other}"
-            for one, other, name in zip(own, given, sides(given), strict=True)
+            for one, other, name in zip(own, given, SIDES if own[1:] else ("values",), strict=True)
             if one not in (1, other)
         ]
-        text = f"{met}: {', '.join(bad)}" if bad else f"{met}: a side of 1 stretches"
-        return derived.ended_by(Line(self.param, text, bool(bad)))
+        text = Misfit(f"{met}: {', '.join(bad)}") if bad else f"{met}: a side of 1 stretches"
+        return {**unchanged, self.param: text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the parameter, unless one number says all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import gcd
 from typing import Any, ClassVar
@@ -15,6 +15,8 @@ from cnnviz.core.arithmetic import (
     Join,
     Terms,
     block,
+    by,
+    by_side,
     cell_text,
     chosen,
     joined_sum,
@@ -23,7 +25,6 @@ from cnnviz.core.arithmetic import (
     written,
 )
 from cnnviz.core.border import fold, padded_band
-from cnnviz.core.derivation import Derivation, Line, side_lines, size_lines
 from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import Layer, plane, register, require_axes, require_maps, settings
@@ -34,12 +35,13 @@ from cnnviz.core.window import Window
 
 
 @settings
-class LocalPool(Bordered, Layer):
+class LocalPool(Bordered):
     """Settings that all sliding pooling layers share."""
 
     family: ClassVar[str] = "pooling"
     keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
+    unread: ClassVar[str | None] = "listed"
     order: ClassVar[tuple[str, ...]] = (
         *("kernel_size", "stride", "padding", "padding_mode", "dilation", "ceil_mode"),
     )
@@ -62,21 +64,14 @@ class LocalPool(Bordered, Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (C, rows, columns)."""
         shape = require_maps(shapes[0], self.name)
-        window, size = self.window(shape), plane(shape)
-        self.check_border(window, size)
-        output_size = window.output_size(size)
+        size = self.output_plane(shape)
         if self.padding_mode == "zeros":  # else padding holds values, and may fill a window
-            window.require_pixels(size)
-        return (shape[0], *output_size)
+            self.window(shape).require_pixels(plane(shape))
+        return (shape[0], *size)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the windows' number; a line fails where one holds padding only."""
-        shape = require_maps(shapes[0], self.name)
-        window, size = self.window(shape), plane(shape)
-        derived = window.derivation(size, self.padding_mode)
-        if derived.fits and self.padding_mode == "zeros":
-            derived = derived.ended_by(*window.empty_lines(size))
-        return derived.led_by(_kept(shape))
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return that each map is pooled on its own."""
+        return {"channels": _kept(shapes[0], self.name)}
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every window."""
@@ -163,8 +158,8 @@ class LocalPool(Bordered, Layer):
         return self.padding_mode != "zeros"
 
 
-def _kept(shape: Shape) -> Line:
-    return Line("channels", f"{shape[0]}, each map on its own")
+def _kept(shape: Shape, layer: str) -> str:
+    return f"{require_maps(shape, layer)[0]}, each map on its own"
 
 
 @register
@@ -247,11 +242,11 @@ class GlobalPool(Layer):
         """Return (C, 1, 1)."""
         return (require_maps(shapes[0], self.name)[0], 1, 1)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return that one window, the whole map, makes one number."""
-        channels, height, width = require_maps(shapes[0], self.name)
-        size = Line("rows, columns", f"1: the window is the whole map, {height}×{width}")
-        return Derivation((_kept((channels,)), size))
+        channels = _kept(shapes[0], self.name)
+        size = f"1: the window is the whole map, {by(plane(shapes[0]))}"
+        return {"channels": channels, "rows": size, "columns": size}
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return the whole map."""
@@ -428,14 +423,15 @@ class Reduce(Layer):
         require_axes(self.axes, shapes[0], self.name)
         return tuple(1 if axis in self.axes else length for axis, length in enumerate(shapes[0]))
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return which sides are joined."""
         require_axes(self.axes, shapes[0], self.name)
-        texts = [
-            f"1, the {self.mode} of {length}" if axis in self.axes else f"{length}, unchanged"
-            for axis, length in enumerate(shapes[0])
-        ]
-        return Derivation(tuple(side_lines(texts)))
+        return by_side(
+            [
+                f"1, the {self.mode} of {side}" if axis in self.axes else f"{side}, unchanged"
+                for axis, side in enumerate(shapes[0])
+            ]
+        )
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return everything along the axes."""
@@ -496,6 +492,7 @@ class AdaptivePool(Layer):
     family: ClassVar[str] = "pooling"
     keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
+    unread: ClassVar[str | None] = "counted"
 
     output_size: Pair = option(pair(), "rows,columns of the output")
 
@@ -511,14 +508,10 @@ class AdaptivePool(Layer):
         """Return (C, rows, columns)."""
         return (require_maps(shapes[0], self.name)[0], *self.output_size)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return the bins, how large they are and how many pixels neighbours share."""
-        shape = require_maps(shapes[0], self.name)
-        one, two = (
-            _bins(length, count)
-            for length, count in zip(plane(shape), self.output_size, strict=True)
-        )
-        return Derivation((_kept(shape), *size_lines((one, two))), untouched=(0, 0))
+        channels = _kept(shapes[0], self.name)
+        return by_side([channels, *map(_bins, plane(shapes[0]), self.output_size)])
 
     def _bins(self, shape: Shape) -> list[tuple[Indices, Indices]]:
         """Return where the bins along rows and columns start and stop."""
