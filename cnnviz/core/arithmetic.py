@@ -118,6 +118,52 @@ def chosen(
     return Arithmetic(terms, join, value, value, steps(winner), chosen=winner, **more)
 
 
+def extreme(terms: Terms, join: Join) -> Arithmetic:
+    """Return the arithmetic of a value that is the largest or smallest of a window's cells."""
+
+    def steps(winner: int) -> tuple[str, ...]:
+        where = f"cell {cell_text(terms.at[winner])}" if terms.real[winner] else "padding"
+        ties = int(np.count_nonzero(terms.part == terms.part[winner]))
+        tied = f", the first of {ties} that are equal" if ties > 1 else ""
+        return (f"the {join} is {written(terms.part[winner])}, from {where}{tied}",)
+
+    return chosen(terms, join, steps)
+
+
+def mean(terms: Terms, counted: int) -> Arithmetic:
+    """Return the arithmetic of a mean of cells, of which `counted` count."""
+    total = joined_sum(terms)
+    result = total / counted
+    aside = len(terms) + terms.omitted - counted
+    step = f"{written(total)} / {counted:,} = {written(result)}"
+    if aside:
+        step += f" ({aside} of {counted + aside} cells are padding and do not count)"
+    elif terms.padding.any():
+        step += f" (padding counts: {np.count_nonzero(terms.padding)} of the cells)"
+    return Arithmetic(terms, "sum", total, result, (step,))
+
+
+def p_norm(terms: Terms, p: float) -> Arithmetic:
+    """Return the arithmetic of a p-norm, whose terms' parts are `powers`."""
+    total, unit = joined_sum(terms), _unit(terms.value, p)
+    with np.errstate(all="ignore"):
+        result = float(unit * np.power(total, 1 / p))
+    step = f"{written(total)}^(1/{p:g}) = {written(result)}"
+    if unit != 1:
+        step = f"{written(unit)} · {step} (magnitudes are divided by the largest first)"
+    return Arithmetic(terms, "sum", total, result, (step,), noun=f"powers |x|^{p:g}")
+
+
+def powers(values: Doubles, p: float) -> Doubles:
+    """Return |x|^p of each value, divided by the largest first where they might overflow."""
+    return np.asarray((np.abs(values) / _unit(values, p)) ** p)
+
+
+def _unit(values: Doubles, p: float) -> float:
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest if p > 6 and 0 < largest < np.inf else 1.0
+
+
 def single(
     x: Tensor, at: tuple[int, ...], *, source: int = 0, weight: float | None = None
 ) -> Terms:

@@ -14,6 +14,7 @@ from cnnviz.core.arithmetic import Arithmetic, Misfit, by, curve_steps, single
 from cnnviz.core.layers.base import (
     Elementwise,
     ParamSpec,
+    define,
     elementwise,
     options_of,
     register,
@@ -77,18 +78,16 @@ def curve(
     `f` and `df` compute its values and its slope, block by block; where the slope jumps (at 0 of
     relu) it is PyTorch's. `options` are made with `option`, and the layer has them as attributes.
     """
-    body = {
-        "__doc__": source,
-        "__module__": __name__,
-        "__annotations__": dict.fromkeys(options, "Any"),
-        "name": name,
-        "summary": summary,
-        "formula": formula,
-        "f": staticmethod(f),
-        "df": staticmethod(df),
+    define(
+        Activation,
+        name,
+        source,
+        summary=summary,
+        formula=formula,
+        f=staticmethod(f),
+        df=staticmethod(df),
         **options,
-    }
-    register(settings(type(name.title().replace("_", ""), (Activation,), body)))
+    )
 
 
 F = np.float32  # plain numbers would widen blocks to float64

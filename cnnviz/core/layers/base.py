@@ -230,6 +230,18 @@ def register(layer: Registered) -> Registered:
     return layer
 
 
+def define(base: type[Layer], name: str, source: str, **facts: Any) -> None:
+    """Register a layer that differs from others of its kind in facts alone: a row of a table.
+
+    `source` says what it is or who published it. Of the facts those made with `option` are
+    settings, in this order; the others are attributes of the class.
+    """
+    fields = {key: "Any" for key, fact in facts.items() if isinstance(fact, dataclasses.Field)}
+    body = {"__doc__": source, "__module__": base.__module__, "__annotations__": fields}
+    kind = type(name.title().replace("_", ""), (base,), {**body, "name": name, **facts})
+    register(settings(kind))
+
+
 def find_layer(name: str) -> type[Layer]:
     """Return the layer of that name or alias; RequestError with the nearest names if none."""
     known = ALIASES.get(name.lower(), name.lower())

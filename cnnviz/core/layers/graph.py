@@ -25,7 +25,7 @@ from cnnviz.core.arithmetic import (
     written,
 )
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
-from cnnviz.core.layers.base import Layer, register, require_axes, settings
+from cnnviz.core.layers.base import Layer, define, register, require_axes, settings
 from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
@@ -214,16 +214,7 @@ def _shares(output: Tensor, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
 
 def merge(name: str, summary: str, formula: str, source: str, rule: MergeRule) -> None:
     """Register a layer that merges stages value by value by a rule; `source` says what it is."""
-    body = {
-        "__doc__": source,
-        "__module__": __name__,
-        "__annotations__": {},
-        "name": name,
-        "summary": summary,
-        "formula": formula,
-        "rule": rule,
-    }
-    register(settings(type(name.title(), (Combine,), body)))
+    define(Combine, name, source, summary=summary, formula=formula, rule=rule)
 
 
 merge(
