@@ -119,7 +119,7 @@ def _measure(
     norm = first.norm / (x.unit if isinstance(x, Samples) else 1)
     stages = [StageErrors(0, INPUT, INPUT, x.shape, (1.0, 1.0), norm, (), ())]
     references, turned = [first], {INPUT: False}
-    for node, (row, output) in zip(
+    for node, (row, output, *_) in zip(
         pipeline.nodes, pipeline.outputs(x, own, kept=kept), strict=True
     ):
         transposes = isinstance(node.layer, Transpose) and node.layer.axes == (0, 2, 1)
@@ -140,7 +140,7 @@ def _measure(
         output = _values(picture)
         for place in range(len(stages)):
             if place:
-                _, output = next(outputs)
+                output = next(outputs).output
             errors[place].append(compare(amount, output, references[place], grids[place]))
         advance()
     return MovementErrors(

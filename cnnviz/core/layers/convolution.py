@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from math import prod
 from typing import ClassVar
 
@@ -67,7 +68,7 @@ class Convolution(Layer):
     )
     flip: bool = option(flag, "rotate kernels by 180°: the mathematical convolution", default=False)
 
-    @property
+    @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
         """The chosen kernels, none when filters are drawn."""
         return kernels_of(self.filters)
@@ -118,9 +119,13 @@ class Convolution(Layer):
         self.check_channels(channels)
         return (self.channels_out(channels), *self.output_plane(shapes[0]))
 
+    @cached_property
+    def _window(self) -> Window:
+        return Window(self.size, self.stride, self.padding, self.dilation)
+
     def window(self, shape: Shape) -> Window:
         """Return the sliding window."""
-        return Window(self.size, self.stride, self.padding, self.dilation)
+        return self._window
 
     def weight_shape(self, channels: int) -> Shape:
         """Return the weight's shape for an input of `channels`."""
