@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.types import Pair, Tensor
+from cnnviz.core.types import Pair, Params, Tensor
 
 Join = Literal["sum", "product", "largest", "smallest"]
 
@@ -97,6 +97,11 @@ def joined_sum(terms: Terms, bias: float | None = None) -> float:
         return float(terms.part.sum() + terms.omitted_part + (bias or 0.0))
 
 
+def bias_of(params: Params, k: int) -> float | None:
+    """Return the bias of an output channel, where there is one."""
+    return float(params["bias"][k]) if "bias" in params else None
+
+
 def summed(terms: Terms, *steps: str, bias: float | None = None, **more: Any) -> Arithmetic:
     """Return the arithmetic of a value that is the sum of its terms and a bias."""
     total = joined_sum(terms, bias)
@@ -177,6 +182,12 @@ def single(
         source=np.array([source]),
         weight=None if weight is None else np.array([weight]),
     )
+
+
+def weighed(value: Doubles, at: NDArray[np.intp], weight: Doubles, **more: Any) -> Terms:
+    """Return terms that are values times weights."""
+    with np.errstate(all="ignore"):
+        return Terms(value, value * weight, at, weight=weight, **more)
 
 
 def block(

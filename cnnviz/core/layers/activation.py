@@ -17,6 +17,7 @@ from cnnviz.core.layers.base import (
     define,
     elementwise,
     options_of,
+    per_channel,
     register,
     settings,
 )
@@ -233,7 +234,7 @@ class Prelu(Elementwise):
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Scale what is negative by its channel's slope."""
         x = inputs[0]
-        slope = params["weight"].reshape(-1, *(1,) * (x.ndim - 1))
+        slope = per_channel(params["weight"], x.ndim)
         bent = np.where(x > 0, x, slope * x)
         if out is None:
             return bent
@@ -245,7 +246,7 @@ class Prelu(Elementwise):
     ) -> tuple[Tensor, ...]:
         """Return the gradient, times its channel's slope where the value is negative."""
         x = inputs[0]
-        slope = params["weight"].reshape(-1, *(1,) * (x.ndim - 1))
+        slope = per_channel(params["weight"], x.ndim)
         return (np.where(x > 0, gradient, slope * gradient),)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:

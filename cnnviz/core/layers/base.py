@@ -98,9 +98,12 @@ class Layer(_Frozen, ABC):
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
-    @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit."""
+        """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit.
+
+        Here: that of the (first) input.
+        """
+        return shapes[0]
 
     def output_plane(self, shape: Shape) -> Pair:
         """Return rows and columns of the output for maps of `shape`, whatever their channels."""
@@ -191,6 +194,11 @@ class Layer(_Frozen, ABC):
     def references(self) -> tuple[str, ...]:
         """Return the stages this layer names as further inputs."""
         return ()
+
+
+def per_channel(values: Tensor, axes: int) -> Tensor:
+    """Return a vector of values shaped so that each meets its channel of a tensor of `axes`."""
+    return values.reshape(-1, *(1,) * (axes - 1))
 
 
 def plane(shape: Shape) -> Pair:
@@ -303,13 +311,30 @@ class Elementwise(Layer):
 
     keeps_maps: ClassVar[bool] = True
 
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the input's shape."""
-        return shapes[0]
-
     @abstractmethod
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Compute the output into `out`, contiguous and perhaps the input itself, or a new one."""
+
+
+class Identity(Layer):
+    """A layer that hands its input on as it is."""
+
+    keeps_maps: ClassVar[bool] = True
+    formula: ClassVar[str] = "x"
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the input."""
+        return inputs[0]
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient."""
+        return (gradient,)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return the value."""
+        return summed(single(inputs[0], at))
 
 
 class Rearrangement(Layer):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.arithmetic import Arithmetic, summed
+from cnnviz.core.arithmetic import Arithmetic, bias_of, summed
 from cnnviz.core.border import fold
 from cnnviz.core.engine import correlate
 from cnnviz.core.field import ALL, Reach, Reads
@@ -37,6 +37,11 @@ class Grouped:
     """The option of layers whose filters may keep to a group of channels."""
 
     groups: int = option(whole(), "filters of a group see only its channels", default=1)
+
+    def groups_for(self, channels: int) -> int:
+        """Return the groups asked for."""
+        del channels
+        return self.groups
 
 
 @settings
@@ -195,11 +200,18 @@ class Correlation(Bordered, Convolution):
         channels = grouped(shape[0], self.groups_for(shape[0]), self.channels_out(shape[0]))
         return ((channels, *self.window_reads(self.window(shape), plane(shape))),)
 
-    def _channels(self, k: int, channels: int) -> range:
-        """Return the channels that filter `k` sees."""
-        groups = self.groups_for(channels)
-        depth, group = channels // groups, k // (self.channels_out(channels) // groups)
-        return range(group * depth, (group + 1) * depth)
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Correlate the channels with their group's weights and add the bias."""
+        (x,) = inputs
+        return correlate(
+            x,
+            params["weight"],
+            self.window(x.shape),
+            bias=params.get("bias"),
+            groups=self.groups_for(x.shape[0]),
+            padding_mode=self.padding_mode,
+            pad_value=self.pad_value,
+        )
 
     def backward(
         self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
@@ -221,12 +233,12 @@ class Correlation(Bordered, Convolution):
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the products of one window with its filter."""
-        (x,), (k, *_) = inputs, at
-        channels = self._channels(k, x.shape[0])
-        window, weight = self.window(x.shape), params["weight"][k]
-        terms = self.window_terms(window, x, at, channels, weight=weight)
-        bias = float(params["bias"][k]) if "bias" in params else None
-        return summed(terms, bias=bias, kernel_size=window.kernel_size)
+        (x,), k, window = inputs, at[0], self.window(inputs[0].shape)
+        weight, groups = params["weight"], self.groups_for(x.shape[0])
+        first = k // (len(weight) // groups) * weight.shape[1]  # channel of its group
+        channels = range(first, first + weight.shape[1])
+        terms = self.window_terms(window, x, at, channels, weight=weight[k])
+        return summed(terms, bias=bias_of(params, k), kernel_size=window.kernel_size)
 
 
 @register
@@ -242,15 +254,6 @@ class Conv(Grouped, Correlation):
         *("filters", "kernel_size", "stride", "padding", "padding_mode"),
         *("dilation", "groups", "bias", "seed"),
     )
-
-    def groups_for(self, channels: int) -> int:
-        """Return the groups asked for."""
-        del channels
-        return self.groups
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Correlate the input with the weights and add the bias."""
-        return _correlate(self, inputs[0], params, self.groups)
 
 
 @register
@@ -296,10 +299,6 @@ class Depthwise(Correlation):
         channels, *_ = require_maps(shapes[0], self.name)
         total, kind = self.channels_out(channels), "kernels" if self.kernels else "filters"
         return {"channels": f"{channels}·{self.count} = {total}: channels · {kind}"}
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Correlate each channel with its own filters."""
-        return _correlate(self, inputs[0], params, inputs[0].shape[0])
 
 
 def paint(x: Tensor, weight: Tensor, window: Window, size: Pair, groups: int) -> Tensor:
@@ -348,16 +347,4 @@ def grouped(channels: int, groups: int, filters: int) -> Reach | None:
         return Reach(depth, 0, depth - 1)
     return Reach(
         depth, period=each, ends=lambda k: (k // each * depth, (k // each + 1) * depth - 1)
-    )
-
-
-def _correlate(layer: Conv | Depthwise, x: Tensor, params: Params, groups: int) -> Tensor:
-    return correlate(
-        x,
-        params["weight"],
-        layer.window(x.shape),
-        bias=params.get("bias"),
-        groups=groups,
-        padding_mode=layer.padding_mode,
-        pad_value=layer.pad_value,
     )

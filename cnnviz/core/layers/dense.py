@@ -12,6 +12,7 @@ import numpy as np
 from cnnviz.core.arithmetic import (
     Arithmetic,
     Misfit,
+    bias_of,
     block,
     by,
     inside,
@@ -149,7 +150,7 @@ class Dense(Layer):
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the product of every input with its weight."""
         terms = block(inputs[0], spans_of(inputs[0]), weight=params["weight"][at[0]])
-        return summed(terms, bias=float(params["bias"][at[0]]) if self.bias else None)
+        return summed(terms, bias=bias_of(params, at[0]))
 
 
 @settings

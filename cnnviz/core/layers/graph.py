@@ -25,7 +25,7 @@ from cnnviz.core.arithmetic import (
     written,
 )
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
-from cnnviz.core.layers.base import Layer, define, register, require_axes, settings
+from cnnviz.core.layers.base import Identity, Layer, define, register, require_axes, settings
 from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
@@ -41,34 +41,15 @@ def read_stages(value: Any, name: str) -> tuple[str, ...]:
 
 @register
 @settings
-class From(Layer):
+class From(Identity):
     """Not a stage: the next layer reads the stage named here."""
 
     name: ClassVar[str] = "from"
     family: ClassVar[str] = "graph"
     summary: ClassVar[str] = "continue from an earlier stage; input is the image"
-    formula: ClassVar[str] = "x"
     is_stage: ClassVar[bool] = False
 
     stage: str = option(stage_name, "the stage to continue from")
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the named stage's shape."""
-        return shapes[0]
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the named stage's output."""
-        return inputs[0]
-
-    def backward(
-        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
-    ) -> tuple[Tensor, ...]:
-        """Return the gradient."""
-        return (gradient,)
-
-    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
-        """Return the named stage's value."""
-        return summed(single(inputs[0], at))
 
     def references(self) -> tuple[str, ...]:
         """Return the stage to continue from."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.arithmetic import Arithmetic, Misfit, Terms, signed, summed
+from cnnviz.core.arithmetic import Arithmetic, Misfit, bias_of, signed, summed, weighed
 from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.field import Indices, Reach, Reads
 from cnnviz.core.layers.base import plane, register, settings
@@ -34,11 +34,6 @@ class ConvTranspose(Grouped, Convolution):
     )
 
     output_padding: Pair = option(pair(0), "rows,columns added at the bottom, right", default=0)
-
-    def groups_for(self, channels: int) -> int:
-        """Return the groups asked for."""
-        del channels
-        return self.groups
 
     def weight_shape(self, channels: int) -> Shape:
         """Return (channels, filters / groups, kh, kw), PyTorch's order."""
@@ -181,14 +176,6 @@ class ConvTranspose(Grouped, Convolution):
         )
         value = x[c, rows[i], columns[j]].astype(np.float64)
         weight = params["weight"][c, k % each, i, j].astype(np.float64)
-        with np.errstate(all="ignore"):
-            part = value * weight
-        terms = Terms(
-            value,
-            part,
-            np.stack([c, rows[i], columns[j]], axis=1),
-            weight=weight,
-            place=np.stack([i, j], axis=1),
-        )
-        bias = float(params["bias"][k]) if "bias" in params else None
-        return summed(terms, bias=bias, kernel_size=self.size)
+        at_cells, place_in = (np.stack(one, axis=1) for one in ((c, rows[i], columns[j]), (i, j)))
+        terms = weighed(value, at_cells, weight, place=place_in)
+        return summed(terms, bias=bias_of(params, k), kernel_size=self.size)
