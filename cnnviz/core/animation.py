@@ -20,7 +20,7 @@ from cnnviz.core.field import ALL
 from cnnviz.core.layers.base import Elementwise, plane
 from cnnviz.core.layers.convolution import Correlation
 from cnnviz.core.layers.pooling import LocalPool
-from cnnviz.core.pipeline import INPUT, Pipeline, as_input, node_params
+from cnnviz.core.pipeline import INPUT, Pipeline, as_input
 from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import RequestError
@@ -216,7 +216,7 @@ def make_scene(
     source: Tensor | Samples = given[part]
     if name == INPUT and isinstance(x, Samples):  # as they are: a photograph's are many
         source = x[part]
-    own = node_params(node, row.index, [given.shape], params or {}, seed)
+    own = node.params(row.index, [given.shape], params or {}, seed)
 
     def arithmetic(at: Pair) -> Arithmetic:
         with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents

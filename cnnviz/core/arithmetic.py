@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.types import Pair, Tensor
+from cnnviz.core.types import Pair, Params, Tensor
 
 Join = Literal["sum", "product", "largest", "smallest"]
 
@@ -97,6 +97,11 @@ def joined_sum(terms: Terms, bias: float | None = None) -> float:
         return float(terms.part.sum() + terms.omitted_part + (bias or 0.0))
 
 
+def bias_of(params: Params, k: int) -> float | None:
+    """Return the bias of an output channel, where there is one."""
+    return float(params["bias"][k]) if "bias" in params else None
+
+
 def summed(terms: Terms, *steps: str, bias: float | None = None, **more: Any) -> Arithmetic:
     """Return the arithmetic of a value that is the sum of its terms and a bias."""
     total = joined_sum(terms, bias)
@@ -118,6 +123,52 @@ def chosen(
     return Arithmetic(terms, join, value, value, steps(winner), chosen=winner, **more)
 
 
+def extreme(terms: Terms, join: Join) -> Arithmetic:
+    """Return the arithmetic of a value that is the largest or smallest of a window's cells."""
+
+    def steps(winner: int) -> tuple[str, ...]:
+        where = f"cell {cell_text(terms.at[winner])}" if terms.real[winner] else "padding"
+        ties = int(np.count_nonzero(terms.part == terms.part[winner]))
+        tied = f", the first of {ties} that are equal" if ties > 1 else ""
+        return (f"the {join} is {written(terms.part[winner])}, from {where}{tied}",)
+
+    return chosen(terms, join, steps)
+
+
+def mean(terms: Terms, counted: int) -> Arithmetic:
+    """Return the arithmetic of a mean of cells, of which `counted` count."""
+    total = joined_sum(terms)
+    result = total / counted
+    aside = len(terms) + terms.omitted - counted
+    step = f"{written(total)} / {counted:,} = {written(result)}"
+    if aside:
+        step += f" ({aside} of {counted + aside} cells are padding and do not count)"
+    elif terms.padding.any():
+        step += f" (padding counts: {np.count_nonzero(terms.padding)} of the cells)"
+    return Arithmetic(terms, "sum", total, result, (step,))
+
+
+def p_norm(terms: Terms, p: float) -> Arithmetic:
+    """Return the arithmetic of a p-norm, whose terms' parts are `powers`."""
+    total, unit = joined_sum(terms), _unit(terms.value, p)
+    with np.errstate(all="ignore"):
+        result = float(unit * np.power(total, 1 / p))
+    step = f"{written(total)}^(1/{p:g}) = {written(result)}"
+    if unit != 1:
+        step = f"{written(unit)} · {step} (magnitudes are divided by the largest first)"
+    return Arithmetic(terms, "sum", total, result, (step,), noun=f"powers |x|^{p:g}")
+
+
+def powers(values: Doubles, p: float) -> Doubles:
+    """Return |x|^p of each value, divided by the largest first where they might overflow."""
+    return np.asarray((np.abs(values) / _unit(values, p)) ** p)
+
+
+def _unit(values: Doubles, p: float) -> float:
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest if p > 6 and 0 < largest < np.inf else 1.0
+
+
 def single(
     x: Tensor, at: tuple[int, ...], *, source: int = 0, weight: float | None = None
 ) -> Terms:
@@ -131,6 +182,12 @@ def single(
         source=np.array([source]),
         weight=None if weight is None else np.array([weight]),
     )
+
+
+def weighed(value: Doubles, at: NDArray[np.intp], weight: Doubles, **more: Any) -> Terms:
+    """Return terms that are values times weights."""
+    with np.errstate(all="ignore"):
+        return Terms(value, value * weight, at, weight=weight, **more)
 
 
 def block(
@@ -193,6 +250,44 @@ def spans_of(
 
 
 # --- in words ----------------------------------------------------------------------------------
+
+
+class Misfit(str):
+    """A formula's text whose numbers do not go together: the input does not fit here."""
+
+    __slots__ = ()
+
+
+def signed(number: float) -> str:
+    """Return a number as formulas have it: with a true minus, and no decimals it can do without.
+
+    >>> signed(-3), signed(2.0), signed(0.25)
+    ('−3', '2', '0.25')
+    """
+    text = repr(int(number) if float(number).is_integer() else number)
+    return text.replace("-", "−")
+
+
+def by(shape: Iterable[int]) -> str:
+    """Return sides joined by ×."""
+    return "×".join(map(str, shape))
+
+
+def product(numbers: Iterable[int]) -> str:
+    """Return numbers joined by ·."""
+    return "·".join(map(str, numbers))
+
+
+SIDES = ("channels", "rows", "columns")
+
+
+def by_side(texts: Sequence[str]) -> dict[str, str]:
+    """Return a text for each side of an output, by what the side is called.
+
+    >>> by_side(["3, unchanged", "1", "6"]), by_side(["10"])
+    ({'channels': '3, unchanged', 'rows': '1', 'columns': '6'}, {'values': '10'})
+    """
+    return dict(zip(SIDES if len(texts) == 3 else ("values",), texts, strict=True))
 
 
 def written(value: float) -> str:

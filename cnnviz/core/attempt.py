@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cnnviz.core.derivation import Derivation, Line
-from cnnviz.core.layers import Layer
+from cnnviz.core.derivation import Derivation, derive
 from cnnviz.core.pipeline import INPUT, Pipeline
 from cnnviz.core.types import Params, Row, Shape
 from cnnviz.errors import CnnvizError
@@ -37,22 +36,9 @@ def attempt(pipeline: Pipeline, shape: Shape, params: Params | None = None) -> A
         try:
             row = next(flow)
         except CnnvizError as caught:
-            error, failed = caught, _failing(node.layer, given, caught)
+            error, failed = caught, derive(node.layer, *given, error=caught)
             break
-        line = node.layer.parameters_line(*given)
         rows.append(row)
-        derivations.append(node.layer.derivation(*given).ended_by(*([line] if line else [])))
+        derivations.append(derive(node.layer, *given))
         shapes[node.name] = row.output_shape
     return Attempt(tuple(rows), tuple(derivations), shapes, error, failed)
-
-
-def _failing(layer: Layer, given: list[Shape], error: CnnvizError) -> Derivation:
-    """Return the derivation of a stage that does not fit: some line of it fails."""
-    try:
-        derived = layer.derivation(*given)
-    except CnnvizError:
-        derived = Derivation(())
-    if derived.fits:  # what is wrong is no matter of its shapes' arithmetic: weights, axes
-        place, _, told = error.message.partition(": ")
-        derived = derived.ended_by(Line("input", told or place, fails=True))
-    return derived

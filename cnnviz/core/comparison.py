@@ -19,7 +19,7 @@ from cnnviz.core.field import Field
 from cnnviz.core.layers import Layer
 from cnnviz.core.layers.base import plane
 from cnnviz.core.layers.convolution import Convolution
-from cnnviz.core.layers.pooling import AvgPool, LocalPool
+from cnnviz.core.layers.pooling import LocalPool
 from cnnviz.core.layers.transposed import ConvTranspose
 from cnnviz.core.pipeline import INPUT, Pipeline
 from cnnviz.core.statistics import blocks_of
@@ -88,8 +88,9 @@ def _converted(layer: Layer, shape: Shape, convention: Convention) -> Layer:
         other = replace(layer, **settings)
         places = [(one.output_shape(shape), _pads(one, shape)) for one in (layer, other)]
         layer = layer if places[0] == places[1] else other
-    if isinstance(layer, AvgPool) and counts is not None and any(_pads(layer, shape)):
-        layer = replace(layer, count_include_pad=counts)
+    if layer.name == "avgpool" and counts is not None and any(_pads(layer, shape)):
+        changes: dict[str, Any] = {"count_include_pad": counts}
+        layer = replace(layer, **changes)
     return layer
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from cnnviz.core.arithmetic import Arithmetic
 from cnnviz.core.field import ALL, Indices
 from cnnviz.core.layers.base import Layer, Rearrangement
-from cnnviz.core.pipeline import INPUT, Pipeline, as_input, node_params
+from cnnviz.core.pipeline import INPUT, Pipeline, as_input
 from cnnviz.core.types import Pair, Params, Row, Samples, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
@@ -290,7 +290,7 @@ def trace(
     while True:
         given = [held[name] for name in node.inputs]
         shapes = [one.shape for one in given]
-        own = node_params(node, rows[node.name].index, shapes, params or {}, seed)
+        own = node.params(rows[node.name].index, shapes, params or {}, seed)
         with np.errstate(all="ignore"):  # NaN and infinities are values here, not accidents
             arithmetic = node.layer.explain(at, *given, params=own)
         box = box_of(pipeline, x.shape, node.name, at)

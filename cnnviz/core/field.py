@@ -67,12 +67,20 @@ class Reach(NamedTuple):
         Of padding, the pixels that are copied into it count, and numbers do not.
         """
         first, last = self.at(positions)
-        steps = np.arange(int(((last - first) // self.step).max(initial=-1)) + 1) * self.step
-        taps = first[:, None] + steps
-        read = np.unique(taps[taps <= last[:, None]])
+        reads = first <= last
+        first, last = first[reads], last[reads]
+        if not first.size:
+            return first
+        # Mark where each run of cells begins and ends within its residue class of the step, and sum
+        # along the classes: the cells of all positions at once would not fit into memory.
+        start, stop = int(first.min()), int(last.max()) + 1
+        span = -(-(stop - start + self.step) // self.step) * self.step
+        change = np.bincount(first - start, minlength=span)
+        change -= np.bincount(last - start + self.step, minlength=span)
+        read = np.flatnonzero(change.reshape(-1, self.step).cumsum(0).reshape(-1)) + start
         if self.border == CLIPPED:
             return np.unique(np.clip(read, 0, length - 1))
-        before = max(-int(read[0]), 0) if read.size else 0
+        before = max(-start, 0)
         found = np.unique(sources(read, length, (before, self.after), self.border))
         return found[found >= 0]
 

@@ -13,8 +13,8 @@ from itertools import count, groupby, islice, zip_longest
 from math import gcd, isqrt, prod
 from typing import Any, NamedTuple
 
+from cnnviz.core.arithmetic import by
 from cnnviz.core.border import BORDERS
-from cnnviz.core.derivation import by
 from cnnviz.core.layers import Layer, make_layer
 from cnnviz.core.layers.base import plane
 from cnnviz.core.layers.dense import Dense

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from cnnviz.core.engine import noting
 from cnnviz.core.field import Field
-from cnnviz.core.layers import Layer, ParamSpec
-from cnnviz.core.layers.base import Elementwise, options_of
+from cnnviz.core.layers import ParamSpec
+from cnnviz.core.layers.base import Elementwise
 from cnnviz.core.layers.graph import From, Merge
 from cnnviz.core.losses import losses_of
-from cnnviz.core.options import STAGE_NAME
+from cnnviz.core.memory import Live, check_memory, peak_of
+from cnnviz.core.node import INPUT, Names, Node, Term, as_input
 from cnnviz.core.statistics import statistics_of
-from cnnviz.core.text import json_value, layer_text
+from cnnviz.core.text import json_settings, layer_text
 from cnnviz.core.types import Losses, Params, Row, Samples, Shape, Stage, Tensor, Totals
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
-INPUT = "input"
+__all__ = ["INPUT", "Computed", "Node", "Pipeline", "Term", "as_input"]
 
 
-@dataclass(frozen=True)
-class Term:
-    """A layer as written: what it is, and its name if it was given one."""
+class Computed(NamedTuple):
+    """A stage's output and how it was computed."""
 
-    layer: Layer
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class Node:
-    """A stage of the graph: its name, its layer and the stages it reads."""
-
-    name: str
-    layer: Layer
-    inputs: tuple[str, ...]
+    row: Row
+    output: Tensor
+    algorithm: str | None
+    seconds: float
+    losses: Losses | None  # where they were asked for
 
 
 @dataclass(frozen=True)
@@ -63,20 +57,12 @@ class Pipeline:
             raise RequestError("the pipeline is empty", hint="write a layer, such as relu")
         seen = {INPUT}
         for node in self.nodes:
-            if not STAGE_NAME.fullmatch(node.name):
-                raise RequestError(
-                    f"{node.name!r} cannot name a stage",
-                    hint="start with a letter or _, go on with letters, digits, _ . -",
-                )
             if node.name in seen:
                 taken = "stands for the image" if node.name == INPUT else "is taken"
                 raise RequestError(f"stage name {node.name!r} {taken}", hint="choose another")
             for name in node.inputs:
                 if name not in seen:
                     raise unknown(f"stage (read by {node.name})", name, seen)
-            fewest, most = node.layer.arity
-            if len(node.inputs) < fewest or (most is not None and len(node.inputs) > most):
-                raise RequestError(f"{node.name} reads {len(node.inputs)} stages")
             seen.add(node.name)
 
     @classmethod
@@ -91,7 +77,7 @@ class Pipeline:
         """
         terms = list(terms)
         later = Counter(term.name for term in terms if term.name)
-        nodes, names = list[Node](), _Names()
+        nodes, names = list[Node](), Names()
         current, steering = INPUT, False
         for term in terms:
             layer = term.layer
@@ -114,7 +100,7 @@ class Pipeline:
 
     def terms(self) -> Iterator[Term]:
         """Yield the terms that build this pipeline again."""
-        current, names = INPUT, _Names()
+        current, names = INPUT, Names()
         for node in self.nodes:
             if node.inputs[0] != current:
                 yield Term(From(stage=node.inputs[0]))
@@ -153,7 +139,12 @@ class Pipeline:
             given = [shapes[name] for name in node.inputs]
             shapes[node.name] = row.output_shape
             rows.append(row)
-            yield row if params is None else _with_weights(row, node, given, params)
+            if isinstance(params, dict):  # a file's are read one by one, when they are needed
+                node.given(row.index, given, params)
+            loaded = params is not None and any(
+                f"{node.name}.{key}" in params for key in node.layer.param_shapes(*given)
+            )
+            yield replace(row, weights="loaded") if loaded else row
         self._known.clear()
         self._known[shape] = tuple(rows)
 
@@ -162,11 +153,17 @@ class Pipeline:
         """The rows of the last shape that flowed to the end: they are asked for again and again."""
         return {}
 
+    @cached_property
+    def _written(self) -> list[tuple[str, dict[str, object]]]:
+        """Each layer as text and as JSON-ready settings: they do not depend on the shape."""
+        return [(layer_text(node.layer), json_settings(node.layer)) for node in self.nodes]
+
     def _flow(self, shape: Shape) -> Iterator[Row]:
         """Work out row by row, without looking at weights."""
         shapes: dict[str, Shape] = {INPUT: shape}
         fields: dict[str, Field] = {INPUT: Field.of_input((shape[1], shape[2]))}
-        for index, node in enumerate(self.nodes, start=1):
+        nodes = zip(self.nodes, self._written, strict=True)
+        for index, (node, (text, settings)) in enumerate(nodes, start=1):
             layer = node.layer
             given = tuple(shapes[name] for name in node.inputs)
             try:
@@ -182,8 +179,8 @@ class Pipeline:
                 index=index,
                 name=node.name,
                 layer=layer.name,
-                text=layer_text(layer),
-                settings=settings_of(layer),
+                text=text,
+                settings=settings,
                 inputs=node.inputs,
                 input_shape=given[0],
                 output_shape=output,
@@ -219,18 +216,11 @@ class Pipeline:
         """Return the sums over all stages for an input of `shape`."""
         rows = list(self.rows(shape))
         size = {INPUT: 4 * prod(shape)} | {row.name: row.memory_bytes for row in rows}
-        readers = Counter(name for node in self.nodes for name in node.inputs)
-        live = peak = size[INPUT]
-        for node in self.nodes:
-            live += size[node.name]
-            peak = max(peak, live)
-            for name in _forgotten(node, readers):
-                live -= size[name]
         return Totals(
             params=sum(row.params for row in rows),
             macs=sum(row.macs for row in rows),
             memory_bytes=sum(row.memory_bytes for row in rows),
-            peak_bytes=peak,
+            peak_bytes=peak_of(self.nodes, size),
         )
 
     def param_specs(self, shape: Shape) -> dict[str, ParamSpec]:
@@ -255,7 +245,7 @@ class Pipeline:
         return {
             f"{node.name}.{name}": tensor
             for index, (node, given) in enumerate(self._input_shapes(shape), start=1)
-            for name, tensor in node_params(node, index, given, params or {}, seed).items()
+            for name, tensor in node.params(index, given, params or {}, seed).items()
         }
 
     def _input_shapes(self, shape: Shape) -> Iterator[tuple[Node, list[Shape]]]:
@@ -296,22 +286,22 @@ class Pipeline:
         CnnvizError
             If a stage does not fit, or what is alive at once would not fit into memory.
         """
-        outputs = self._outputs(x, params, seed, reuse=reuse, losses=losses)
-        for row, output, algorithm, seconds, lost in outputs:
+        flow = self.outputs(x, params, seed=seed, reuse=reuse, losses=losses)
+        for row, output, algorithm, seconds, lost in flow:
             yield Stage(row, output, algorithm, statistics_of(output), seconds, lost)
             del output
 
     def forward(
         self, x: Tensor | Samples, params: Params | None = None, *, seed: int = 0
     ) -> Tensor:
-        """Return the last stage's output alone: nothing is told of the others.
+        """Return the last stage's output alone: the others are let go of.
 
         Parameters and errors are those of `run`.
         """
-        outputs = self._outputs(x, params, seed, reuse=True)
+        outputs = self.outputs(x, params, seed=seed, reuse=True)
         for _ in self.nodes[:-1]:
             next(outputs)
-        return next(outputs)[1]
+        return next(outputs).output
 
     def outputs(
         self,
@@ -320,15 +310,37 @@ class Pipeline:
         *,
         seed: int = 0,
         reuse: bool = False,
+        losses: bool = False,
         kept: int = 0,
-    ) -> Iterator[tuple[Row, Tensor]]:
-        """Compute and yield each stage's row and output, and look at no value.
+    ) -> Iterator[Computed]:
+        """Compute and yield one stage after another, and look at no value.
 
         Parameters and errors are those of `run`; beside what is alive at once, the `kept` bytes
         that the caller holds must fit into memory, too.
         """
-        for row, output, *_ in self._outputs(x, params, seed, reuse=reuse, kept=kept):
-            yield row, output
+        x = as_input(x)
+        rows = list(self.rows(x.shape, params))
+        peak = self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows)
+        check_memory(peak + kept)
+        live = Live(x, self.nodes)
+        for row, node in zip(rows, self.nodes, strict=True):
+            inputs = [live.tensor(name, samples=node.layer.reads_samples) for name in node.inputs]
+            shapes = [tensor.shape for tensor in inputs]
+            own = node.params(row.index, shapes, params or {}, seed)
+            in_place = reuse and isinstance(node.layer, Elementwise) and live.is_last(node)
+            started = time.perf_counter()
+            # NaN and infinities are values here, not accidents.
+            with np.errstate(all="ignore"), noting() as algorithms:
+                if in_place and isinstance(node.layer, Elementwise):
+                    output = node.layer.apply(inputs[0], params=own, out=inputs[0])
+                else:
+                    output = node.layer.apply(*inputs, params=own)
+            seconds = time.perf_counter() - started
+            # What is discarded is a pooling's, whose input is as it was: only others work in place.
+            lost = losses_of(node.layer, inputs[0], output) if losses else None
+            del inputs, own
+            live.add(node, output)
+            yield Computed(row, output, ", ".join(algorithms) or None, seconds, lost)
             del output
 
     def computed(
@@ -348,12 +360,11 @@ class Pipeline:
         if not wanted:
             return found
         kept = sum(row.memory_bytes for row in self.rows(x.shape) if row.name in wanted)
-        for row, output in self.outputs(x, params, seed=seed, kept=kept):
+        for row, output, *_ in self.outputs(x, params, seed=seed, kept=kept):
             if row.name in wanted:
                 found[row.name] = output
-                wanted.remove(row.name)
-                if not wanted:
-                    break
+            if wanted <= found.keys():
+                break
         return found
 
     def backward(
@@ -395,15 +406,13 @@ class Pipeline:
         CnnvizError
             If the pipeline or the gradient does not fit, or the outputs do not fit into memory.
         """
-        x = as_input(x)
-        last = self.find(stage)
+        x, last = as_input(x), self.find(stage)
         to = to if to == INPUT else self.nodes[self.find(to)].name
         shapes = {INPUT: x.shape} | {row.name: row.output_shape for row in self.rows(x.shape)}
         start = self.nodes[last].name
         gradient = _seeded(gradient, start, shapes[start])
         # Only stages between the two matter: those that read `to`, directly or not.
-        between = {to}
-        path = list[tuple[int, Node]]()
+        between, path = {to}, list[tuple[int, Node]]()
         for index, node in enumerate(self.nodes[: last + 1], start=1):
             if node.name != to and between & set(node.inputs):
                 between.add(node.name)
@@ -418,84 +427,13 @@ class Pipeline:
             if own is None:
                 continue
             inputs = [held[name] for name in node.inputs]
-            given = node_params(node, index, [one.shape for one in inputs], params or {}, seed)
+            given = node.params(index, [one.shape for one in inputs], params or {}, seed)
             with np.errstate(all="ignore"), noting():
                 back = node.layer.backward(own, held[node.name], *inputs, params=given)
             for name, part in zip(node.inputs, back, strict=True):
                 if name in between:
                     found[name] = found[name] + part if name in found else part
         return found.get(to, np.zeros(shapes[to], np.float32))
-
-    def _outputs(
-        self,
-        x: Tensor | Samples,
-        params: Params | None,
-        seed: int,
-        *,
-        reuse: bool,
-        losses: bool = False,
-        kept: int = 0,
-    ) -> Iterator[tuple[Row, Tensor, str | None, float, Losses | None]]:
-        """Yield each stage's row, output, algorithm, seconds and, if asked for, losses."""
-        x = as_input(x)
-        rows = list(self.rows(x.shape, params))
-        peak = self.totals(x.shape).peak_bytes + 4 * max(row.params for row in rows)
-        check_memory(peak + kept)
-        live = _Live(x, Counter(name for node in self.nodes for name in node.inputs))
-        for row, node in zip(rows, self.nodes, strict=True):
-            inputs = [live.tensor(name, samples=node.layer.reads_samples) for name in node.inputs]
-            shapes = [tensor.shape for tensor in inputs]
-            own = node_params(node, row.index, shapes, params or {}, seed)
-            in_place = reuse and isinstance(node.layer, Elementwise) and live.is_last(node)
-            started = time.perf_counter()
-            # NaN and infinities are values here, not accidents.
-            with np.errstate(all="ignore"), noting() as algorithms:
-                if in_place and isinstance(node.layer, Elementwise):
-                    output = node.layer.apply(inputs[0], params=own, out=inputs[0])
-                else:
-                    output = node.layer.apply(*inputs, params=own)
-            seconds = time.perf_counter() - started
-            # What is discarded is a pooling's, whose input is as it was: only others work in place.
-            lost = losses_of(node.layer, inputs[0], output) if losses else None
-            del inputs, own
-            live.add(node, output)
-            yield row, output, ", ".join(algorithms) or None, seconds, lost
-            del output
-
-
-class _Live:
-    """The tensors that some later stage still reads."""
-
-    def __init__(self, x: Tensor | Samples, readers: Counter[str]) -> None:
-        self._readers = readers
-        self._image = x.values if isinstance(x, Samples) else x
-        self._tensors: dict[str, Tensor | Samples] = {INPUT: x}
-
-    def tensor(self, name: str, *, samples: bool) -> Tensor:
-        """Return a tensor, made of samples where the reader does not take them."""
-        found = self._tensors[name]
-        if isinstance(found, Samples) and not samples:
-            found = self._tensors[name] = found.tensor()
-        return found  # type: ignore[return-value]  # Samples only where the reader takes them
-
-    def is_last(self, node: Node) -> bool:
-        """Whether nobody but `node` reads its one input, nor memory that the input shares.
-
-        Layers such as dropout hand their input on as it is; and the image is the caller's.
-        """
-        (name,) = node.inputs
-        own = self._tensors[name]
-        if isinstance(own, Samples) or self._readers[name] > 1 or not own.flags.c_contiguous:
-            return False
-        others = [tensor for key, tensor in self._tensors.items() if key != name]
-        arrays = [other for other in others if not isinstance(other, Samples)]
-        return not any(np.may_share_memory(own, other) for other in (self._image, *arrays))
-
-    def add(self, node: Node, output: Tensor) -> None:
-        """Keep a node's output for its readers, and forget what it was the last to read."""
-        self._tensors[node.name] = output
-        for name in _forgotten(node, self._readers):
-            del self._tensors[name]
 
 
 def _seeded(gradient: Tensor | tuple[int, ...], stage: str, shape: Shape) -> Tensor:
@@ -510,132 +448,3 @@ def _seeded(gradient: Tensor | tuple[int, ...], stage: str, shape: Shape) -> Ten
     chosen = np.zeros(shape, np.float32)
     chosen[gradient] = 1
     return chosen
-
-
-def settings_of(layer: Layer) -> dict[str, object]:
-    """Return every setting of a layer by name, JSON-ready."""
-    return {
-        field.name: json_value(getattr(layer, field.name)) for field, _ in options_of(type(layer))
-    }
-
-
-def _with_weights(row: Row, node: Node, given: Sequence[Shape], params: Params) -> Row:
-    """Return a row that says whether its weights are loaded; CnnvizError if they do not fit."""
-    specs = node.layer.param_shapes(*given)
-    if isinstance(params, dict):  # a file's are read one by one, when they are needed
-        try:
-            _check_shapes(specs, _given(node, specs, params))
-        except CnnvizError as error:
-            raise error.within(f"stage {row.index} {node.name}") from None
-    loaded = any(f"{node.name}.{name}" in params for name in specs)
-    return replace(row, weights="loaded") if loaded else row
-
-
-def _check_shapes(specs: Mapping[str, ParamSpec], own: Params) -> None:
-    """Raise CnnvizError if a stage's own parameter is of another shape than it needs."""
-    for name, spec in specs.items():
-        if name in own and own[name].shape != spec.shape:
-            raise CnnvizError(
-                f"its {name} is {own[name].shape}, and for this input it would be {spec.shape}",
-                hint="the weights were made for pictures of another size or number of channels",
-            )
-
-
-def _given(node: Node, specs: Mapping[str, ParamSpec], params: Params) -> dict[str, Tensor]:
-    """Return those of a stage's own parameters that are given."""
-    return {name: params[key] for name in specs if (key := f"{node.name}.{name}") in params}
-
-
-def node_params(
-    node: Node, index: int, shapes: Sequence[Shape], given: Params, seed: int
-) -> Mapping[str, Tensor]:
-    """Return one stage's own parameters: those given, the rest as the layer starts with.
-
-    Filters are drawn from `seed` and `index`, so that every command draws the same.
-
-    Raises
-    ------
-    CnnvizError
-        If one that is given is of another shape than the stage needs.
-    """
-    specs = node.layer.param_shapes(*shapes)
-    own = _given(node, specs, given)
-    try:
-        _check_shapes(specs, own)
-    except CnnvizError as error:
-        raise error.within(f"stage {index} {node.name}") from None
-    if len(own) == len(specs):
-        return own
-    return {**node.layer.initial_params((seed, index), *shapes), **own}
-
-
-class _Names:
-    """The names of the stages so far, in order, and how many of each layer there are."""
-
-    def __init__(self) -> None:
-        self._order = [INPUT]
-        self._known = {INPUT}
-        self._layers = Counter[str]()
-
-    def add(self, name: str, layer: Layer) -> None:
-        self._order.append(name)
-        self._known.add(name)
-        self._layers[layer.name] += 1
-
-    def default(self, layer: Layer) -> str:
-        """Return a stage's name when none is given: the layer's and how many of it there are."""
-        count = 1 + self._layers[layer.name]
-        while f"{layer.name}{count}" in self._known:
-            count += 1
-        return f"{layer.name}{count}"
-
-    def resolve(self, name: str, later: Mapping[str, int]) -> str:
-        """Return the name of the earlier stage that `name`, or an index, stands for."""
-        if name.isdecimal():
-            if len(name) < 10 and int(name) < len(self._order):
-                return self._order[int(name)]
-            before = len(self._order) - 1
-            raise RequestError(
-                f"stage {name} does not come before this one",
-                hint=f"{before} stages do" if before else "this is the first stage",
-            )
-        if name in self._known:
-            return name
-        if later.get(name, 0) > 0:
-            raise RequestError(
-                f"stage {name!r} comes later", hint="a stage can only read earlier ones: no cycles"
-            )
-        raise unknown("stage", name, self._order)
-
-
-def _forgotten(node: Node, readers: Counter[str]) -> list[str]:
-    """Count `node`'s reading off and return the tensors nobody will read again."""
-    for name in node.inputs:
-        readers[name] -= 1
-    gone = [name for name in dict.fromkeys(node.inputs) if not readers[name]]
-    return gone if readers[node.name] else [*gone, node.name]
-
-
-def as_input(x: Tensor | Samples) -> Tensor | Samples:
-    """Return an input as float32 or samples; CnnvizError unless it is (C, H, W) with values."""
-    if not isinstance(x, Samples):
-        x = np.asarray(x, np.float32)
-    if len(x.shape) != 3 or not prod(x.shape):
-        raise CnnvizError(
-            f"the input has shape {x.shape}", hint="give (channels, rows, columns): x[None]"
-        )
-    return x
-
-
-def check_memory(needed: int) -> None:
-    """Raise CnnvizError if so many bytes are more than this machine has."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not every system tells
-        return
-    if needed > available:
-        raise CnnvizError(
-            f"maps and weights alive at once take {needed / 2**30:,.1f} GiB, this machine has "
-            f"{available / 2**30:,.1f} GiB",
-            hint="resize the image (--resize), or use a stride or fewer filters",
-        )

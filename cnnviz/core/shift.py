@@ -120,7 +120,7 @@ def _measure(
     norm = first.norm / (x.unit if isinstance(x, Samples) else 1)
     stages = [StageErrors(0, INPUT, INPUT, x.shape, (1.0, 1.0), norm, (), ())]
     references, turned = [first], {INPUT: False}
-    for node, (row, output) in zip(
+    for node, (row, output, *_) in zip(
         pipeline.nodes, pipeline.outputs(x, own, kept=kept), strict=True
     ):
         transposes = isinstance(node.layer, Transpose) and node.layer.axes == (0, 2, 1)
@@ -135,7 +135,7 @@ def _measure(
         picture = moved(amount)
         outputs = pipeline.outputs(picture, own, reuse=True, kept=kept)
         for place, pairs in enumerate(errors):
-            output = next(outputs)[1] if place else _values(picture)
+            output = next(outputs).output if place else _values(picture)
             pairs.append(compare(amount, output, references[place], grids[place]))
         advance()
     return MovementErrors(

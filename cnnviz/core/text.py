@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from cnnviz.core.layers import KernelGroup, Layer
+from cnnviz.core.layers.base import options_of
 from cnnviz.core.options import Padding
 
 _BARE = re.compile(r"[A-Za-z_](?:[\w.]|-(?!>))*", re.ASCII)
@@ -57,6 +58,12 @@ def quoted(text: str) -> str:
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def json_settings(layer: Layer) -> dict[str, object]:
+    """Return every setting of a layer by name, as JSON has it."""
+    names = (field.name for field, _ in options_of(type(layer)))
+    return {name: json_value(getattr(layer, name)) for name in names}
 
 
 def json_value(value: Any) -> Any:

@@ -11,16 +11,12 @@ windows (Dumoulin & Visin, "A guide to convolution arithmetic for deep learning"
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.border import BORDERS, Border, Index
-from cnnviz.core.derivation import Derivation, Line, axis_lines, left_over, signed, size_lines
 from cnnviz.core.options import Padding
 from cnnviz.core.types import Pads, Pair, Tensor
 from cnnviz.errors import CnnvizError, RequestError
@@ -94,68 +90,6 @@ class Window:
         hangs = self.ceil_mode and rest > 0 and (steps + 1) * self.stride[axis] < length + pads[0]
         return (steps + 1, int(hangs))
 
-    def derivation(self, size: Pair, padding_mode: str = "zeros") -> Derivation:
-        """Return how many windows stand on an image of `size` and why, with the numbers put in.
-
-        Where no window fits, or `padding_mode` would copy more pixels than there are, a line fails.
-        """
-        pads = self.pads(size)
-        axes = [
-            _Axis(self, axis, size[axis], (pads[axis], pads[axis + 2]), BORDERS[padding_mode])
-            for axis in (0, 1)
-        ]
-        one, two = axes
-        lines = [
-            *self.extent_lines(),
-            *size_lines((one.count_text(), two.count_text()), (not one.fits, not two.fits)),
-            *axis_lines("padding", (one.padding_text(), two.padding_text())),
-            *axis_lines(
-                padding_mode,
-                (one.border_text(), two.border_text()),
-                (not one.border_reaches, not two.border_reaches),
-            ),
-            *axis_lines("ceil mode", (one.ceil_text(), two.ceil_text())),
-        ]
-        if not (one.fits and two.fits and one.border_reaches and two.border_reaches):
-            return Derivation(tuple(lines))
-        rows, columns = self.unread(size, padding_mode)
-        told = (left_over(rows, size[0]), left_over(columns, size[1]))
-        return Derivation(
-            (*lines, *axis_lines("untouched", told)), untouched=(len(rows), len(columns))
-        )
-
-    def extent_lines(self) -> list[Line]:
-        """Return how far a dilated window reaches; none for one that is not dilated."""
-        rows, columns = (
-            "" if step == 1 else f"{step}·({cells} − 1) + 1 = {extent} pixels, first cell to last"
-            for cells, step, extent in zip(
-                self.kernel_size, self.dilation, self.extent, strict=True
-            )
-        )
-        return axis_lines("extent", (rows, columns))
-
-    def unread(
-        self, size: Pair, padding_mode: str = "zeros"
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the rows and the columns of an image of `size` that no window reads.
-
-        They lie at the end, where the stride leaves a rest; between windows further apart than
-        their extent; and between the cells of dilated ones. What `padding_mode` copies into a
-        padding that is read counts as read.
-        """
-        pads, positions = self.pads(size), self.output_size(size)
-        rows, columns = (
-            _unread(
-                size[axis],
-                (pads[axis], pads[axis + 2]),
-                np.arange(positions[axis]) * self.stride[axis],
-                (self.kernel_size[axis], self.dilation[axis]),
-                BORDERS[padding_mode].source,
-            )
-            for axis in (0, 1)
-        )
-        return rows, columns
-
     def starts(self, size: Pair) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return each window's first row and first column, in input coordinates (may be < 0)."""
         top, left, _, _ = self.pads(size)
@@ -219,27 +153,6 @@ class Window:
                     hint="pooling padding must be smaller than the window",
                 )
 
-    def empty_lines(self, size: Pair) -> list[Line]:
-        """Return the arithmetic of windows that hold no pixel, only padding; none without any."""
-        pads, positions = self.pads(size), self.output_size(size)
-        texts = []
-        for axis, length in enumerate(size):
-            before, extent = pads[axis], self.extent[axis]
-            last = (positions[axis] - 1) * self.stride[axis] - before
-            text = ""
-            if before >= extent:
-                text = f"{before} ≥ {extent}: the padding before holds a whole window"
-            elif last >= length:
-                text = (
-                    f"({positions[axis]} − 1)·{self.stride[axis]} − {before} = {last} ≥ {length}: "
-                    "the last window starts in the padding after"
-                )
-            elif not self.counts(size)[axis].all():
-                text = f"{self.dilation[axis]} > {length}: the image lies between a window's cells"
-            texts.append(text)
-        bad = (bool(texts[0]), bool(texts[1]))
-        return axis_lines("padding only", (texts[0], texts[1]), bad)
-
     def views(self, padded: Tensor) -> Tensor:
         """Return every whole window of an already padded tensor, without copying.
 
@@ -265,116 +178,6 @@ class Window:
             (step_c, dh * step_h, dw * step_w, sh * step_h, sw * step_w),
             writeable=False,
         )
-
-
-class _Axis(NamedTuple):
-    """One axis of a window on an image, told in formulas."""
-
-    window: Window
-    axis: int
-    length: int
-    pads: Pair  # before, after
-    border: Border
-
-    @property
-    def fits(self) -> bool:
-        """Whether the padded image holds a window."""
-        return self.length + sum(self.pads) >= self.window.extent[self.axis]
-
-    @property
-    def border_reaches(self) -> bool:
-        """Whether the padding mode has as many pixels to copy as there is padding."""
-        reach = self.border.reach(self.length)
-        return reach is None or max(self.pads) <= reach
-
-    def count_text(self) -> str:
-        """Return the size formula."""
-        before, after = self.pads
-        extent, stride = self.window.extent[self.axis], self.window.stride[self.axis]
-        padded = f"{self.length} + {before} + {after} − {extent}"
-        if not self.fits:
-            rest = self.length + before + after - extent
-            return f"{padded} = {signed(rest)} < 0: no window fits"
-        whole, hanging = self.window.count_axis(self.axis, self.length, self.pads)
-        more = " + 1" * hanging
-        return f"⌊({padded}) / {stride}⌋ + 1{more} = {whole + hanging}"
-
-    def padding_text(self) -> str:
-        """Return the padding, and why it is that."""
-        before, after = self.pads
-        extent, stride = self.window.extent[self.axis], self.window.stride[self.axis]
-        match self.window.padding.rule:
-            case "valid":
-                return "valid: none"
-            case "explicit":
-                return f"as given: {before} before, {after} after"
-            case "full":
-                return f"full: every overlap, {extent} − 1 = {before} before and after"
-        positions = -(-self.length // stride)
-        needed = (positions - 1) * stride + extent
-        more = needed - self.length
-        told = f"{more} more than {self.length}: {before} before, {after} after"
-        return (
-            f"{self.window.padding.rule}: ⌈{self.length} / {stride}⌉ = {positions} windows need "
-            f"({positions} − 1)·{stride} + {extent} = {needed} pixels, "
-            + (told if more > 0 else f"{self.length} are there: none")
-        )
-
-    def border_text(self) -> str:
-        """Return how much a mirror or wrap copies; nothing where no limit is met."""
-        reach, needed = self.border.reach(self.length), max(self.pads)
-        if reach is None or not needed:
-            return ""
-        limit = f"{self.length} − {self.length - reach} = {reach}" if reach < self.length else reach
-        sign = "≤" if needed <= reach else ">"
-        return f"copies {needed} {sign} {limit} pixels" + (
-            "" if needed <= reach else ", more than there are"
-        )
-
-    def ceil_text(self) -> str:
-        """Return what becomes of ceil mode's further window."""
-        if not (self.window.ceil_mode and self.fits):
-            return ""
-        before, after = self.pads
-        extent, stride = self.window.extent[self.axis], self.window.stride[self.axis]
-        whole, hanging = self.window.count_axis(self.axis, self.length, self.pads)
-        rest = self.length + before + after - ((whole - 1) * stride + extent)
-        if not rest:
-            return "nothing is left over: no further window"
-        start, end = whole * stride - before, self.length
-        told = f"{rest} left over; a further window starts at {whole}·{stride} − {before} = "
-        if hanging:
-            return f"{told}{signed(start)} < {end}, on the image: + 1"
-        return f"{told}{signed(start)} ≥ {end}, in the padding after: dropped"
-
-
-def _unread(
-    length: int,
-    pads: Pair,
-    starts: NDArray[np.intp],
-    taps: Pair,
-    source: Callable[[Index, int], Index] | None,
-) -> Index:
-    """Return the pixels of one axis that no window reads.
-
-    `starts` are the windows' in the padded line; `taps` how many there are and how far apart.
-    """
-    before, after = pads
-    count, step = taps
-    padded = before + length + after
-    # A window's cells are a run within one residue class of the dilation: mark where each run
-    # begins and ends, and sum along the classes.
-    line = -(-(max(padded, int(starts[-1]) + 1) + count * step) // step) * step
-    change = np.zeros(line, np.int32)
-    change[starts] += 1
-    change[starts + count * step] -= 1
-    read = change.reshape(-1, step).cumsum(axis=0).reshape(-1)[:padded] > 0
-    seen = read[before : before + length].copy()
-    if source is not None:
-        beyond = np.flatnonzero(read)
-        beyond = beyond[(beyond < before) | (beyond >= before + length)] - before
-        seen[source(beyond, length)] = True
-    return np.flatnonzero(~seen)
 
 
 @lru_cache(maxsize=1024)  # the same stages are asked for again and again

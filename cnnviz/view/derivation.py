@@ -9,7 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from cnnviz.core.derivation import Derivation, by
+from cnnviz.core.arithmetic import by
+from cnnviz.core.derivation import Derivation
 from cnnviz.core.types import Shape
 from cnnviz.errors import safe
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.attempt import attempt
-from cnnviz.core.derivation import Derivation, Line, left_over
+from cnnviz.core.derivation import Line, derive, left_over, unread_by
 from cnnviz.core.layers import make_layer
 from cnnviz.core.options import Padding
 from cnnviz.core.window import Window
@@ -29,6 +29,23 @@ WINDOWS = st.builds(
 
 def text_of(derivation, label):
     return [line.text for line in derivation.lines if line.label == label]
+
+
+def fits(derivation):
+    return not any(line.fails for line in derivation.lines)
+
+
+def pool_of(window, mode="zeros"):
+    """A layer on a map that slides the window."""
+    return make_layer(
+        "maxpool",
+        window.kernel_size,
+        window.stride,
+        window.padding.value(),
+        mode,
+        window.dilation,
+        ceil_mode=window.ceil_mode,
+    )
 
 
 def check_arithmetic(derivation):
@@ -65,26 +82,19 @@ def test_every_layer_derives_its_output_shape(name, data):
     if len(shapes) > 1 and data.draw(st.booleans()):  # merges: inputs that may not be alike
         shapes[1] = tuple(max(1, side + data.draw(st.integers(-1, 1))) for side in shapes[1])
     try:
-        promised = layer.output_shape(*shapes)
-    except CnnvizError:
-        promised = None
-    try:
-        derivation = layer.derivation(*shapes)
-    except CnnvizError:
-        assert promised is None
-        return
+        promised, error = layer.output_shape(*shapes), None
+    except CnnvizError as caught:
+        promised, error = None, caught
+    derivation = derive(layer, *shapes, error=error)
     check_arithmetic(derivation)
+    assert fits(derivation) == (promised is not None), derivation
     if promised is None:
-        assert not derivation.fits
         return
-    assert derivation.fits, derivation
     assert stated_shape(derivation) == promised
-    line = layer.parameters_line(*shapes)
     trained = sum(np.prod(s.shape) for s in layer.param_shapes(*shapes).values() if s.trained)
-    assert (line is not None) == (trained > 0)
-    if line is not None:
-        check_arithmetic(Derivation((line,)))
-        assert f"{trained:,} (" in line.text
+    told = text_of(derivation, "parameters")
+    assert len(told) == (trained > 0)
+    assert all(f"{trained:,} (" in text for text in told)
 
 
 def dependence(layer, shape, axis):
@@ -115,7 +125,7 @@ def test_untouched_pixels_are_those_no_output_depends_on(name, data):
         layer.output_shape(shape)
     except CnnvizError:
         return
-    derivation = layer.derivation(shape)
+    derivation = derive(layer, shape)
     assert derivation.untouched is not None
     unseen = [dependence(layer, shape, axis) for axis in (1, 2)]
     if any(map(operator.eq, derivation.untouched, shape[1:])):  # without rows no column is read
@@ -153,24 +163,25 @@ def walked(window, size, axis):
 @example((5, 5), Window((2, 2), (2, 2), Padding.read((0, 0, 1, 1)), (1, 1), True))
 def test_the_formula_counts_the_windows_that_walking_finds(size, window):
     counted = [len(walked(window, size, axis)) for axis in (0, 1)]
-    derivation = window.derivation(size)
+    derivation = derive(pool_of(window, "replicate"), (1, *size))
     check_arithmetic(derivation)
     if not all(counted):
-        assert not derivation.fits
         assert any("< 0: no window fits" in line.text for line in derivation.lines if line.fails)
         return
-    whole = Derivation((Line("channels", "1"), *derivation.lines))
-    assert stated_shape(whole) == (1, *counted)
+    assert fits(derivation)
+    assert stated_shape(derivation) == (1, *counted)
 
 
 @given(pairs(1, 15), WINDOWS, st.sampled_from(list(NP_PAD)))
 @settings(max_examples=200)
 def test_unread_pixels_are_those_no_walking_window_meets(size, window, mode):
-    derivation = window.derivation(size, mode)
-    if not derivation.fits:
+    layer = pool_of(window, mode)
+    try:
+        layer.output_shape((1, *size))
+    except CnnvizError:
         return
     pads = window.pads(size)
-    for axis, unread in enumerate(window.unread(size, mode)):
+    for axis, unread in enumerate(unread_by(layer, (1, *size))):
         options = {"constant_values": -1} if NP_PAD[mode] == "constant" else {}
         line = np.pad(np.arange(size[axis]), (pads[axis], pads[axis + 2]), NP_PAD[mode], **options)
         met = {
@@ -183,7 +194,7 @@ def test_unread_pixels_are_those_no_walking_window_meets(size, window, mode):
 
 
 def test_the_stem_of_resnet_is_derived():
-    derivation = make_layer("conv", 64, 7, stride=2, padding="same").derivation((3, 224, 224))
+    derivation = derive(make_layer("conv", 64, 7, stride=2, padding="same"), (3, 224, 224))
     assert derivation.lines == (
         Line("channels", "64, one for each filter"),
         Line("rows, columns", "⌊(224 + 2 + 3 − 7) / 2⌋ + 1 = 112"),
@@ -193,6 +204,7 @@ def test_the_stem_of_resnet_is_derived():
             "2 before, 3 after",
         ),
         Line("untouched", "none"),
+        Line("parameters", "64·3·7·7 + 64 = 9,472 (weight + bias)"),
     )
     assert derivation.untouched == (0, 0)
 
@@ -238,7 +250,7 @@ def test_the_stem_of_resnet_is_derived():
 )  # fmt: skip
 def test_lines_say_why(term, shape, label, text):
     (node,) = parse(term).nodes
-    assert text in text_of(node.layer.derivation(shape), label)
+    assert text in text_of(derive(node.layer, shape), label)
 
 
 @pytest.mark.parametrize(
@@ -303,5 +315,5 @@ def test_a_whole_network_is_derived_stage_by_stage():
 
 def test_huge_images_and_windows_are_counted_without_walking():
     window = Window((400_001, 3), (3, 5), Padding("same"), (2, 1))
-    derivation = window.derivation((1_000_000, 1_000_000))
+    derivation = derive(pool_of(window), (1, 1_000_000, 1_000_000))
     assert derivation.untouched == (0, 400_000)

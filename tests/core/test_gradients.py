@@ -262,6 +262,27 @@ def test_pools_are_torchs(kernel, stride, ceil_mode, counted, seed):
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize("text", ["maxpool(3, stride=2, padding=1)", "adaptive_maxpool(3)"])
+def test_a_window_of_nan_hands_its_gradient_to_the_last_as_torch_does(text):
+    """Differences cannot show that: a NaN swallows every step."""
+    torch = load_torch()
+    (node,) = parse(text).nodes
+    x = noise(0, 2, 7, 8)
+    x[0, 2:6, 3:7] = np.nan
+    x[1, :, 0] = np.nan
+    output = node.layer.apply(x, params={})
+    weight = noise(1, *output.shape)
+    leaf = torch.from_numpy(x)[None].requires_grad_()
+    functional = torch.nn.functional
+    if node.layer.name == "maxpool":
+        theirs = functional.max_pool2d(leaf, 3, 2, 1)
+    else:
+        theirs = functional.adaptive_max_pool2d(leaf, 3)
+    (grad,) = torch.autograd.grad(theirs, leaf, torch.from_numpy(weight)[None])
+    (ours,) = node.layer.backward(weight, output, x, params={})
+    np.testing.assert_allclose(ours, grad[0].numpy(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("text", "torchs"),
     [

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cnnviz
-from cnnviz.core import losses
 from cnnviz.core.border import BORDERS
-from cnnviz.core.engine import correlate
+from cnnviz.core.engine import correlate, unpool
 from cnnviz.core.layers import make_layer
 from cnnviz.core.losses import dead_maps, discarded, winners
 from cnnviz.core.types import Losses
@@ -77,7 +76,7 @@ def test_winners_are_those_of_a_visit_of_every_cell(case, seed, name, cells):
     )  # fmt: skip
     x = uneven(seed, 3, *size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "CELLS", cells)
+        patch.setattr(unpool, "CELLS", cells)
         found = winners(x, layer)
         share = discarded(x, layer)
     expected = winners_oracle(x, layer)
@@ -99,7 +98,7 @@ def test_winners_of_bins(size, seed, output_size, cells):
     x = uneven(seed, 2, *size)
     layer = make_layer("adaptive_maxpool", output_size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "CELLS", cells)
+        patch.setattr(unpool, "CELLS", cells)
         found = winners(x, layer)
         whole = winners(x, make_layer("global_maxpool"))
     for c, plane in enumerate(x):

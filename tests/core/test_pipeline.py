@@ -2,6 +2,7 @@
 
 import gc
 import math
+import os
 import tracemalloc
 import weakref
 from collections import Counter
@@ -11,10 +12,9 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from cnnviz.core import pipeline as pipeline_module
 from cnnviz.core.engine import ALGORITHMS
 from cnnviz.core.layers import make_layer
-from cnnviz.core.pipeline import Node, Pipeline, Term, node_params
+from cnnviz.core.pipeline import Node, Pipeline, Term
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import load_spec, parse
@@ -184,7 +184,7 @@ def test_lenet5_is_torchs():
     params = {
         f"{node.name}.{key}": torch.from_numpy(value).double()
         for index, (node, stage) in enumerate(zip(spec.pipeline.nodes, stages, strict=True), 1)
-        for key, value in node_params(node, index, [stage.row.input_shape], {}, 5).items()
+        for key, value in node.params(index, [stage.row.input_shape], {}, 5).items()
     }
     t = torch.from_numpy(x)[None].double()
     y = torch.tanh(f.conv2d(t, params["conv1.weight"], params["conv1.bias"], padding=2))
@@ -397,16 +397,16 @@ def test_wrong_graphs(text, told):
 def test_nodes_are_checked_however_they_are_built():
     relu, add = make_layer("relu"), make_layer("add", "input")
     for nodes, told in [
-        ((Node("a", relu, ("b",)), Node("b", relu, ("a",))), "unknown stage"),
-        ((Node("a", relu, ("a",)),), "unknown stage"),
-        ((Node("a b", relu, ("input",)),), "cannot name a stage"),
-        ((Node("1", relu, ("input",)),), "cannot name a stage"),
-        ((Node("a", relu, ("input", "input")),), "reads 2 stages"),
-        ((Node("a", add, ("input",)),), "reads 1 stages"),
-        ((), "empty"),
+        (lambda: (Node("a", relu, ("b",)), Node("b", relu, ("a",))), "unknown stage"),
+        (lambda: (Node("a", relu, ("a",)),), "unknown stage"),
+        (lambda: (Node("a b", relu, ("input",)),), "cannot name a stage"),
+        (lambda: (Node("1", relu, ("input",)),), "cannot name a stage"),
+        (lambda: (Node("a", relu, ("input", "input")),), "reads 2 stages"),
+        (lambda: (Node("a", add, ("input",)),), "reads 1 stages"),
+        (tuple, "empty"),
     ]:
         with pytest.raises(RequestError, match=told):
-            Pipeline(nodes)
+            Pipeline(nodes())
     with pytest.raises(RequestError, match="empty"):
         Pipeline.from_terms([])
     built = Pipeline.from_terms([Term(relu, "x"), Term(add)])
@@ -465,7 +465,7 @@ def test_stages_draw_by_their_index_alone():
     two = run_all("relu as a -> conv(4) as other -> gap", x, seed=7)["other"]
     np.testing.assert_array_equal(one, two)
     pipeline = parse("relu -> conv(4)")
-    params = node_params(pipeline.nodes[1], 2, [x.shape], {}, 7)
+    params = pipeline.nodes[1].params(2, [x.shape], {}, 7)
     np.testing.assert_array_equal(
         run_all("relu -> conv(4)", x, {"conv1." + k: v for k, v in params.items()})["conv1"], one
     )
@@ -601,7 +601,7 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated(monkeypatch):
         with pytest.raises(CnnvizError, match="GiB") as caught:
             list(parse(text).run(x))
         assert caught.value.hint
-    monkeypatch.setattr(pipeline_module.os, "sysconf", lambda _: 10)  # a machine of 100 bytes
+    monkeypatch.setattr(os, "sysconf", lambda _: 10)  # a machine of 100 bytes
     with pytest.raises(CnnvizError, match="this machine has"):
         list(parse("relu").run(x))
 

@@ -1,5 +1,6 @@
 """Shifts: what must be zero is, and every error is what plain arrays say."""
 
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core import pipeline as pipelines
 from cnnviz.core.shift import AXES, MODES, rotation_errors, shift_errors
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
@@ -253,7 +253,7 @@ def test_a_pipeline_that_fits_one_size_only_says_so():
 
 
 def test_reference_outputs_must_fit_into_memory(monkeypatch):
-    monkeypatch.setattr(pipelines.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 1}.get(name, 7000))
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 1}.get(name, 7000))
     x, pipeline = noise(0, 1, 20, 20), parse("relu -> relu -> relu")
     list(pipeline.run(x))  # three maps of 1600 bytes are alive at once, at most
     shift_errors(parse("relu"), x, 1)
@@ -266,7 +266,7 @@ def test_outputs_are_those_of_run():
     x = noise(0, 2, 9, 7)
     pipeline = parse("conv(3, 2) as a -> relu -> add(a) -> gap")
     pairs = zip(pipeline.run(x), pipeline.outputs(x), strict=True)
-    for stage, (row, output) in pairs:
+    for stage, (row, output, *_) in pairs:
         assert row == stage.row
         assert (output == stage.output).all()
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, curve_steps, single
-from cnnviz.core.derivation import Derivation, Line, unchanged
+from cnnviz.core.arithmetic import Arithmetic, Misfit, by, curve_steps, single
 from cnnviz.core.layers.base import (
     Elementwise,
     ParamSpec,
+    define,
     elementwise,
     options_of,
+    per_channel,
     register,
     settings,
 )
@@ -78,18 +79,16 @@ def curve(
     `f` and `df` compute its values and its slope, block by block; where the slope jumps (at 0 of
     relu) it is PyTorch's. `options` are made with `option`, and the layer has them as attributes.
     """
-    body = {
-        "__doc__": source,
-        "__module__": __name__,
-        "__annotations__": dict.fromkeys(options, "Any"),
-        "name": name,
-        "summary": summary,
-        "formula": formula,
-        "f": staticmethod(f),
-        "df": staticmethod(df),
+    define(
+        Activation,
+        name,
+        source,
+        summary=summary,
+        formula=formula,
+        f=staticmethod(f),
+        df=staticmethod(df),
         **options,
-    }
-    register(settings(type(name.title().replace("_", ""), (Activation,), body)))
+    )
 
 
 F = np.float32  # plain numbers would widen blocks to float64
@@ -216,13 +215,13 @@ class Prelu(Elementwise):
             )
         return shapes[0]
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return which slopes there are."""
         slopes, channels = self.num_parameters, shapes[0][0]
         text = "1 slope for all" if slopes == 1 else f"{slopes}, one for each channel"
-        if bad := slopes not in (1, channels):
-            text = f"{slopes} ≠ {channels} channels, and not 1 for all"
-        return Derivation((unchanged(shapes[0]), Line("slopes", text, bad)))
+        if slopes not in (1, channels):
+            text = Misfit(f"{slopes} ≠ {channels} channels, and not 1 for all")
+        return {"shape": f"{by(shapes[0])}, unchanged", "slopes": text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the slopes."""
@@ -235,7 +234,7 @@ class Prelu(Elementwise):
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Scale what is negative by its channel's slope."""
         x = inputs[0]
-        slope = params["weight"].reshape(-1, *(1,) * (x.ndim - 1))
+        slope = per_channel(params["weight"], x.ndim)
         bent = np.where(x > 0, x, slope * x)
         if out is None:
             return bent
@@ -247,7 +246,7 @@ class Prelu(Elementwise):
     ) -> tuple[Tensor, ...]:
         """Return the gradient, times its channel's slope where the value is negative."""
         x = inputs[0]
-        slope = params["weight"].reshape(-1, *(1,) * (x.ndim - 1))
+        slope = per_channel(params["weight"], x.ndim)
         return (np.where(x > 0, gradient, slope * gradient),)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnviz.core.derivation import (
-    SIDES,
-    Derivation,
-    Line,
-    product,
-    side_lines,
-    sides,
-    signed,
-    size_lines,
-)
+from cnnviz.core.arithmetic import SIDES, Misfit, by_side, product, signed
 from cnnviz.core.field import ALL, SAME, Reach, Reads
 from cnnviz.core.layers.base import (
     Rearrangement,
@@ -52,13 +44,12 @@ class Reshape(Rearrangement):
             )
         return self.shape
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return whether the values fill the shape asked for."""
         given, asked = prod(shapes[0]), prod(self.shape)
-        told = f"{_count(shapes[0])} values, {_count(self.shape)} places"
-        text = told if given == asked else f"{told}: {given} ≠ {asked}"
-        lines = side_lines([f"{length}, as asked" for length in self.shape])
-        return Derivation((Line("count", text, given != asked), *lines))
+        text = f"{_count(shapes[0])} values, {_count(self.shape)} places"
+        count = text if given == asked else Misfit(f"{text}: {given} ≠ {asked}")
+        return {"count": count, **by_side([f"{length}, as asked" for length in self.shape])}
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return that a vector's values keep what they saw; else rows and columns are mixed."""
@@ -98,12 +89,10 @@ class Transpose(Rearrangement):
         shape = require_maps(shapes[0], self.name)
         return tuple(shape[axis] for axis in self.axes)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return which side each one was."""
         shape = require_maps(shapes[0], self.name)
-        return Derivation(
-            tuple(side_lines([f"{shape[axis]}, the input's {SIDES[axis]}" for axis in self.axes]))
-        )
+        return by_side([f"{shape[axis]}, the input's {SIDES[axis]}" for axis in self.axes])
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return which axis of the output each of the input's has become."""
@@ -135,6 +124,7 @@ class Slice(Rearrangement):
     length: int = option(whole(1, 2**31), "how many are kept")
     axis: int = option(whole(0, 2), "0 channels, 1 rows, 2 columns", default=0)
     start: int = option(whole(0, 2**31), "the first that is kept", default=0)
+    unread: ClassVar[str | None] = "counted"
     step: int = option(read_step, "from one to the next", default=1)
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -149,26 +139,19 @@ class Slice(Rearrangement):
             )
         return (*shapes[0][: self.axis], self.length, *shapes[0][self.axis + 1 :])
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return the last position that is kept, and whether there is one."""
         require_axes((self.axis,), shapes[0], self.name)
-        texts = [f"{length}, unchanged" for length in shapes[0]]
-        texts[self.axis] = f"{self.length}, as asked"
-        side, last = shapes[0][self.axis], self.start + (self.length - 1) * self.step
-        fits = 0 <= last < side and self.start < side
+        sides = by_side([f"{length}, unchanged" for length in shapes[0]])
+        name, side = list(sides)[self.axis], shapes[0][self.axis]
+        last = self.start + (self.length - 1) * self.step
         kept = (
             f"from {self.start} on, the last is {self.start} + ({self.length} − 1)·"
             f"({signed(self.step)}) = {signed(last)}"
         )
-        name = sides(shapes[0])[self.axis]
-        lines = side_lines(texts)
-        lines.append(
-            Line("kept", kept if fits else f"{kept}: {name} are 0 to {side - 1} only", not fits)
-        )
-        gone = [0, 0]
-        if self.axis:
-            gone[self.axis - 1] = side - self.length
-        return Derivation(tuple(lines), untouched=(gone[0], gone[1]) if fits else None)
+        if not (0 <= last < side and self.start < side):
+            kept = Misfit(f"{kept}: {name} are 0 to {side - 1} only")
+        return {**sides, name: f"{self.length}, as asked", "kept": kept}
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the maps kept."""
@@ -216,16 +199,16 @@ class DepthToSpace(Rearrangement):
             )
         return (channels // self.block**2, height * self.block, width * self.block)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return how channels become rows and columns."""
         channels, height, width = require_maps(shapes[0], self.name)
         b = self.block
         each, rest = divmod(channels, b * b)
         text = f"{channels} / ({b}·{b}) = {each}"
         if rest:
-            text = f"{channels} − {each}·({b}·{b}) = {rest} left over: they do not fill blocks"
-        sizes = size_lines((f"{height}·{b} = {height * b}", f"{width}·{b} = {width * b}"))
-        return Derivation((Line("channels", text, bool(rest)), *sizes))
+            over = f"{channels} − {each}·({b}·{b}) = {rest} left over"
+            text = Misfit(f"{over}: they do not fill blocks")
+        return by_side([text, f"{height}·{b} = {height * b}", f"{width}·{b} = {width * b}"])
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return that a pixel reads the block it stands in, of the channels woven into its map."""

@@ -13,8 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, cell_text, single, summed
-from cnnviz.core.derivation import Derivation, Line, product, unchanged
+from cnnviz.core.arithmetic import Arithmetic, by, cell_text, single, summed
 from cnnviz.core.field import SAME, Indices, Reads
 from cnnviz.core.options import Option, option
 from cnnviz.core.threads import share, thread_count
@@ -77,6 +76,7 @@ class Layer(_Frozen, ABC):
     is_stage: ClassVar[bool] = True  # False for words that only steer the graph
     keeps_maps: ClassVar[bool] = False  # map c comes from map c alone, and may bear its name
     reads_samples: ClassVar[bool] = False  # apply takes 8-bit Samples for an input, too
+    unread: ClassVar[str | None] = None  # "listed" or "counted" where rows may stay unread
     weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
 
     def __post_init__(self) -> None:
@@ -98,31 +98,26 @@ class Layer(_Frozen, ABC):
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
-    @abstractmethod
     def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit."""
+        """Return the output's shape for inputs of `shapes`; CnnvizError if they do not fit.
 
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return how the output's shape comes about, with the numbers of `shapes` put in.
-
-        Where they do not fit, a line fails. CnnvizError where the layer has no rule for such
-        inputs at all: maps are needed and a vector is given.
+        Here: that of the (first) input.
         """
-        return Derivation((unchanged(self.output_shape(*shapes)),))
+        return shapes[0]
 
-    def parameters_line(self, *shapes: Shape) -> Line | None:
-        """Return how many parameters that takes, or None without any."""
-        specs = self.param_shapes(*shapes)
-        trained = {name: spec.shape for name, spec in specs.items() if spec.trained}
-        if not trained:
-            return None
-        terms = " + ".join(product(shape) for shape in trained.values())
-        total = sum(prod(shape) for shape in trained.values())
-        names = " + ".join(trained)
-        told = f"{terms} = {total:,}" if "·" in terms or "+" in terms else f"{total:,}"
-        rest = sum(prod(spec.shape) for spec in specs.values() if not spec.trained)
-        more = f"; {rest:,} measured, not trained" if rest else ""
-        return Line("parameters", f"{told} ({names}){more}")
+    def output_plane(self, shape: Shape) -> Pair:
+        """Return rows and columns of the output for maps of `shape`, whatever their channels."""
+        return plane(self.output_shape(shape))
+
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return how the output's sides come about, with the numbers of `shapes` put in.
+
+        What each formula is about is its key: every side's name (channels, rows, columns, values),
+        and what else only this layer knows. Number and padding of windows, groups, parameters and
+        unread pixels are no matter of the layer's: `derive` says them. Where numbers do not go
+        together the text is a `Misfit`; CnnvizError if the layer has no rule for such inputs.
+        """
+        return {"shape": f"{by(self.output_shape(*shapes))}, unchanged"}
 
     @abstractmethod
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
@@ -201,6 +196,11 @@ class Layer(_Frozen, ABC):
         return ()
 
 
+def per_channel(values: Tensor, axes: int) -> Tensor:
+    """Return a vector of values shaped so that each meets its channel of a tensor of `axes`."""
+    return values.reshape(-1, *(1,) * (axes - 1))
+
+
 def plane(shape: Shape) -> Pair:
     """Return the (rows, columns) of a (C, H, W) shape."""
     return (shape[1], shape[2])
@@ -236,6 +236,18 @@ def register(layer: Registered) -> Registered:
     LAYERS[layer.name] = layer
     ALIASES.update(dict.fromkeys(layer.aliases, layer.name))
     return layer
+
+
+def define(base: type[Layer], name: str, source: str, **facts: Any) -> None:
+    """Register a layer that differs from others of its kind in facts alone: a row of a table.
+
+    `source` says what it is or who published it. Of the facts those made with `option` are
+    settings, in this order; the others are attributes of the class.
+    """
+    fields = {key: "Any" for key, fact in facts.items() if isinstance(fact, dataclasses.Field)}
+    body = {"__doc__": source, "__module__": base.__module__, "__annotations__": fields}
+    kind = type(name.title().replace("_", ""), (base,), {**body, "name": name, **facts})
+    register(settings(kind))
 
 
 def find_layer(name: str) -> type[Layer]:
@@ -299,13 +311,30 @@ class Elementwise(Layer):
 
     keeps_maps: ClassVar[bool] = True
 
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the input's shape."""
-        return shapes[0]
-
     @abstractmethod
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Compute the output into `out`, contiguous and perhaps the input itself, or a new one."""
+
+
+class Identity(Layer):
+    """A layer that hands its input on as it is."""
+
+    keeps_maps: ClassVar[bool] = True
+    formula: ClassVar[str] = "x"
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the input."""
+        return inputs[0]
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return the gradient."""
+        return (gradient,)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return the value."""
+        return summed(single(inputs[0], at))
 
 
 class Rearrangement(Layer):

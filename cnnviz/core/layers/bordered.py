@@ -12,23 +12,29 @@ import numpy as np
 
 from cnnviz.core.arithmetic import Doubles, Terms
 from cnnviz.core.border import BEYOND, BORDERS, NUMBER, check_border, sources
-from cnnviz.core.field import Indices, Reach
-from cnnviz.core.layers.base import plane, settings
+from cnnviz.core.field import Reach
+from cnnviz.core.layers.base import Layer, plane, settings
 from cnnviz.core.options import choice, number, option
-from cnnviz.core.types import Pair, Tensor
+from cnnviz.core.types import Pair, Shape, Tensor
 from cnnviz.core.window import Window
 
 
 @settings
-class Bordered:
-    """The options of layers that read beyond the edge."""
+class Bordered(Layer):
+    """Layers of windows that read beyond the edge."""
 
     padding_mode: str = option(choice(BORDERS), "what lies beyond the edge", default="zeros")
     pad_value: float = option(number(), "the padding of mode constant", default=0.0)
 
-    def check_border(self, window: Window, size: Pair) -> None:
-        """Raise CnnvizError when a mirror or wrap would reach past the image it copies from."""
+    def output_plane(self, shape: Shape) -> Pair:
+        """Return how many windows stand on maps of `shape`, down and along.
+
+        CnnvizError if none fits, or a mirror or wrap would reach past the image it copies from.
+        """
+        window, size = self.window(shape), plane(shape)
+        assert window is not None  # noqa: S101 - for mypy
         check_border(self.padding_mode, window.pads(size), size)
+        return window.output_size(size)
 
     @property
     def fill(self) -> float:
@@ -51,10 +57,6 @@ class Bordered:
         )
         return down, along
 
-    def _sources(self, window: Window, size: Pair, axis: int, at: Indices) -> Indices:
-        pads = window.pads(size)
-        return sources(at, size[axis], (pads[axis], pads[axis + 2]), self.padding_mode)
-
     def window_terms(
         self,
         window: Window,
@@ -73,7 +75,11 @@ class Bordered:
         """
         size = plane(x.shape)
         taps = [window.taps(size, axis, np.array([at[1 + axis]]))[0] for axis in (0, 1)]
-        lines = [self._sources(window, size, axis, taps[axis]) for axis in (0, 1)]
+        pads = window.pads(size)
+        lines = [
+            sources(taps[axis], size[axis], (pads[axis], pads[axis + 2]), self.padding_mode)
+            for axis in (0, 1)
+        ]
         kept = [line != BEYOND for line in lines]
         grid = np.meshgrid(channels, *(line[k] for line, k in zip(lines, kept, strict=True)),
                            indexing="ij")  # fmt: skip

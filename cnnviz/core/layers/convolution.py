@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from math import prod
 from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.arithmetic import Arithmetic, summed
+from cnnviz.core.arithmetic import Arithmetic, bias_of, summed
 from cnnviz.core.border import fold
-from cnnviz.core.derivation import (
-    Derivation,
-    Line,
-)
 from cnnviz.core.engine import correlate
 from cnnviz.core.field import ALL, Reach, Reads
 from cnnviz.core.kernels import Kernel
@@ -40,12 +38,18 @@ class Grouped:
 
     groups: int = option(whole(), "filters of a group see only its channels", default=1)
 
+    def groups_for(self, channels: int) -> int:
+        """Return the groups asked for."""
+        del channels
+        return self.groups
+
 
 @settings
 class Convolution(Layer):
     """Settings and parameters that all sliding-weight layers share."""
 
     family: ClassVar[str] = "convolution"
+    unread: ClassVar[str | None] = "listed"
 
     filters: Filters = option(
         read_filters,
@@ -69,7 +73,7 @@ class Convolution(Layer):
     )
     flip: bool = option(flag, "rotate kernels by 180°: the mathematical convolution", default=False)
 
-    @property
+    @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
         """The chosen kernels, none when filters are drawn."""
         return kernels_of(self.filters)
@@ -114,9 +118,19 @@ class Convolution(Layer):
         """Return the number of groups for an input of `channels`."""
         return 1
 
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (filters, rows, columns)."""
+        channels, *_ = require_maps(shapes[0], self.name)
+        self.check_channels(channels)
+        return (self.channels_out(channels), *self.output_plane(shapes[0]))
+
+    @cached_property
+    def _window(self) -> Window:
+        return Window(self.size, self.stride, self.padding, self.dilation)
+
     def window(self, shape: Shape) -> Window:
         """Return the sliding window."""
-        return Window(self.size, self.stride, self.padding, self.dilation)
+        return self._window
 
     def weight_shape(self, channels: int) -> Shape:
         """Return the weight's shape for an input of `channels`."""
@@ -170,21 +184,10 @@ class Convolution(Layer):
             )
         check_depth(self.kernels, channels // groups)
 
-    def channel_lines(self, channels: int) -> list[Line]:
-        """Return how many maps come out, and how groups part the channels."""
-        kind = "kernel" if self.kernels else "filter"
-        lines = [Line("channels", f"{self.count}, one for each {kind}")]
-        groups, out = self.groups_for(channels), self.channels_out(channels)
-        for count, what in ((channels, "channels"), (out, "filters")):
-            if groups == 1:
-                break
-            each, rest = divmod(count, groups)
-            text = f"{count} / {groups} = {each} {what} for each of {groups} groups"
-            if rest:
-                over = f"{count} − {each}·{groups} = {rest} left over"
-                text = f"{over}: {groups} does not divide the {what}"
-            lines.append(Line("groups", text, bool(rest)))
-        return lines
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return how many maps come out."""
+        require_maps(shapes[0], self.name)
+        return {"channels": f"{self.count}, one for each {'kernel' if self.kernels else 'filter'}"}
 
 
 @settings
@@ -197,11 +200,18 @@ class Correlation(Bordered, Convolution):
         channels = grouped(shape[0], self.groups_for(shape[0]), self.channels_out(shape[0]))
         return ((channels, *self.window_reads(self.window(shape), plane(shape))),)
 
-    def _channels(self, k: int, channels: int) -> range:
-        """Return the channels that filter `k` sees."""
-        groups = self.groups_for(channels)
-        depth, group = channels // groups, k // (self.channels_out(channels) // groups)
-        return range(group * depth, (group + 1) * depth)
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Correlate the channels with their group's weights and add the bias."""
+        (x,) = inputs
+        return correlate(
+            x,
+            params["weight"],
+            self.window(x.shape),
+            bias=params.get("bias"),
+            groups=self.groups_for(x.shape[0]),
+            padding_mode=self.padding_mode,
+            pad_value=self.pad_value,
+        )
 
     def backward(
         self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
@@ -223,12 +233,12 @@ class Correlation(Bordered, Convolution):
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the products of one window with its filter."""
-        (x,), (k, *_) = inputs, at
-        channels = self._channels(k, x.shape[0])
-        window, weight = self.window(x.shape), params["weight"][k]
-        terms = self.window_terms(window, x, at, channels, weight=weight)
-        bias = float(params["bias"][k]) if "bias" in params else None
-        return summed(terms, bias=bias, kernel_size=window.kernel_size)
+        (x,), k, window = inputs, at[0], self.window(inputs[0].shape)
+        weight, groups = params["weight"], self.groups_for(x.shape[0])
+        first = k // (len(weight) // groups) * weight.shape[1]  # channel of its group
+        channels = range(first, first + weight.shape[1])
+        terms = self.window_terms(window, x, at, channels, weight=weight[k])
+        return summed(terms, bias=bias_of(params, k), kernel_size=window.kernel_size)
 
 
 @register
@@ -244,29 +254,6 @@ class Conv(Grouped, Correlation):
         *("filters", "kernel_size", "stride", "padding", "padding_mode"),
         *("dilation", "groups", "bias", "seed"),
     )
-
-    def groups_for(self, channels: int) -> int:
-        """Return the groups asked for."""
-        del channels
-        return self.groups
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return (filters, rows, columns)."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        self.check_channels(channels)
-        window, size = self.window(shapes[0]), plane(shapes[0])
-        self.check_border(window, size)
-        return (self.count, *window.output_size(size))
-
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the filters' number, and the windows'."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        windows = self.window(shapes[0]).derivation(plane(shapes[0]), self.padding_mode)
-        return windows.led_by(*self.channel_lines(channels))
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Correlate the input with the weights and add the bias."""
-        return _correlate(self, inputs[0], params, self.groups)
 
 
 @register
@@ -307,26 +294,11 @@ class Depthwise(Correlation):
         own = super().kernel_weight((self.count, *shape[1:]))
         return np.tile(own, (shape[0] // self.count, 1, 1, 1))
 
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return (channels × filters, rows, columns)."""
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return the filters of each channel."""
         channels, *_ = require_maps(shapes[0], self.name)
-        self.check_channels(channels)
-        window, size = self.window(shapes[0]), plane(shapes[0])
-        self.check_border(window, size)
-        return (self.channels_out(channels), *window.output_size(size))
-
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the filters of each channel, and the windows' number."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        windows = self.window(shapes[0]).derivation(plane(shapes[0]), self.padding_mode)
-        total = self.channels_out(channels)
-        kind = "kernels" if self.kernels else "filters"
-        text = f"{channels}·{self.count} = {total}: channels · {kind}"
-        return windows.led_by(Line("channels", text))
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Correlate each channel with its own filters."""
-        return _correlate(self, inputs[0], params, inputs[0].shape[0])
+        total, kind = self.channels_out(channels), "kernels" if self.kernels else "filters"
+        return {"channels": f"{channels}·{self.count} = {total}: channels · {kind}"}
 
 
 def paint(x: Tensor, weight: Tensor, window: Window, size: Pair, groups: int) -> Tensor:
@@ -375,16 +347,4 @@ def grouped(channels: int, groups: int, filters: int) -> Reach | None:
         return Reach(depth, 0, depth - 1)
     return Reach(
         depth, period=each, ends=lambda k: (k // each * depth, (k // each + 1) * depth - 1)
-    )
-
-
-def _correlate(layer: Conv | Depthwise, x: Tensor, params: Params, groups: int) -> Tensor:
-    return correlate(
-        x,
-        params["weight"],
-        layer.window(x.shape),
-        bias=params.get("bias"),
-        groups=groups,
-        padding_mode=layer.padding_mode,
-        pad_value=layer.pad_value,
     )

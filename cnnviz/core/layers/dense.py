@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from math import prod
 from typing import ClassVar
 
@@ -10,14 +11,17 @@ import numpy as np
 
 from cnnviz.core.arithmetic import (
     Arithmetic,
+    Misfit,
+    bias_of,
     block,
+    by,
     inside,
     joined_sum,
+    product,
     spans_of,
     summed,
     written,
 )
-from cnnviz.core.derivation import Derivation, Line, by, product
 from cnnviz.core.engine.bands import Band, cut
 from cnnviz.core.field import ALL, SAME, Reads
 from cnnviz.core.layers.base import (
@@ -51,11 +55,11 @@ class Flatten(Rearrangement):
         """Return (C·H·W,)."""
         return (prod(shapes[0]),)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return C·H·W."""
         shape = shapes[0]
         text = f"{product(shape)} = {prod(shape)}" if len(shape) > 1 else f"{shape[0]}, unchanged"
-        return Derivation((Line("values", text),))
+        return {"values": text}
 
     def move(self, x: Tensor) -> Tensor:
         """Return the values as one vector."""
@@ -88,14 +92,14 @@ class Dense(Layer):
             )
         return (self.units,)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return the units, and whether the input is a vector."""
         first, *rest = shapes[0]
-        text = f"{first}, each weighed by every unit"
-        if bad := prod(rest) != 1:
-            text = f"{product(rest)} = {prod(rest)} ≠ 1: {by(shapes[0])} is not a vector"
-        units = Line("values", f"{self.units}, one for each unit")
-        return Derivation((Line("inputs", text, bad), units))
+        inputs = f"{first}, each weighed by every unit"
+        if prod(rest) != 1:
+            text = f"{product(rest)} = {prod(rest)} ≠ 1"
+            inputs = Misfit(f"{text}: {by(shapes[0])} is not a vector")
+        return {"inputs": inputs, "values": f"{self.units}, one for each unit"}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return weight (units, N) and bias (units,)."""
@@ -146,7 +150,7 @@ class Dense(Layer):
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the product of every input with its weight."""
         terms = block(inputs[0], spans_of(inputs[0]), weight=params["weight"][at[0]])
-        return summed(terms, bias=float(params["bias"][at[0]]) if self.bias else None)
+        return summed(terms, bias=bias_of(params, at[0]))
 
 
 @settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,8 +12,11 @@ from cnnviz.core.arithmetic import (
     Arithmetic,
     Doubles,
     Join,
+    Misfit,
     Terms,
     block,
+    by,
+    by_side,
     chosen,
     joined_sum,
     single,
@@ -21,9 +24,8 @@ from cnnviz.core.arithmetic import (
     summed,
     written,
 )
-from cnnviz.core.derivation import Derivation, Line, by, side_lines
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
-from cnnviz.core.layers.base import Layer, register, require_axes, settings
+from cnnviz.core.layers.base import Identity, Layer, define, register, require_axes, settings
 from cnnviz.core.options import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
@@ -39,34 +41,15 @@ def read_stages(value: Any, name: str) -> tuple[str, ...]:
 
 @register
 @settings
-class From(Layer):
+class From(Identity):
     """Not a stage: the next layer reads the stage named here."""
 
     name: ClassVar[str] = "from"
     family: ClassVar[str] = "graph"
     summary: ClassVar[str] = "continue from an earlier stage; input is the image"
-    formula: ClassVar[str] = "x"
     is_stage: ClassVar[bool] = False
 
     stage: str = option(stage_name, "the stage to continue from")
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the named stage's shape."""
-        return shapes[0]
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the named stage's output."""
-        return inputs[0]
-
-    def backward(
-        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
-    ) -> tuple[Tensor, ...]:
-        """Return the gradient."""
-        return (gradient,)
-
-    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
-        """Return the named stage's value."""
-        return summed(single(inputs[0], at))
 
     def references(self) -> tuple[str, ...]:
         """Return the stage to continue from."""
@@ -134,21 +117,9 @@ class Combine(Merge):
             common = tuple(max(side) for side in sides)
         return common
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return what each side has in common, or stretches to."""
-        if len({len(shape) for shape in shapes}) > 1:
-            return _unlike(shapes)
-        texts, failing = [], []
-        for axis, lengths in enumerate(zip(*shapes, strict=True)):
-            large = sorted(set(lengths) - {1})
-            if len(large) > 1:
-                failing.append(axis)
-                texts.append(f"{' ≠ '.join(map(str, lengths))}")
-            elif large and 1 in lengths:
-                texts.append(f"{large[0]}, and 1 stretches to it")
-            else:
-                texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
-        return Derivation(tuple(side_lines(texts, failing)))
+        return _sides(shapes, lambda _, lengths: _stretched(set(lengths) - {1}, lengths))
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return each value's place; where an input's side is 1, its one position."""
@@ -224,16 +195,7 @@ def _shares(output: Tensor, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
 
 def merge(name: str, summary: str, formula: str, source: str, rule: MergeRule) -> None:
     """Register a layer that merges stages value by value by a rule; `source` says what it is."""
-    body = {
-        "__doc__": source,
-        "__module__": __name__,
-        "__annotations__": {},
-        "name": name,
-        "summary": summary,
-        "formula": formula,
-        "rule": rule,
-    }
-    register(settings(type(name.title(), (Combine,), body)))
+    define(Combine, name, source, summary=summary, formula=formula, rule=rule)
 
 
 merge(
@@ -309,21 +271,16 @@ class Concat(Merge):
         total = sum(shape[self.axis] for shape in shapes)
         return (*shapes[0][: self.axis], total, *shapes[0][self.axis + 1 :])
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return the side that is added up; the others must be alike."""
         require_axes((self.axis,), shapes[0], self.name)
-        if len({len(shape) for shape in shapes}) > 1:
-            return _unlike(shapes)
-        texts, failing = [], []
-        for axis, lengths in enumerate(zip(*shapes, strict=True)):
+
+        def told(axis: int, lengths: Sequence[int]) -> str:
             if axis == self.axis:
-                texts.append(f"{' + '.join(map(str, lengths))} = {sum(lengths)}")
-            elif len(set(lengths)) > 1:
-                failing.append(axis)
-                texts.append(f"{' ≠ '.join(map(str, lengths))}")
-            else:
-                texts.append(f"{lengths[0]}, alike in all {len(lengths)}")
-        return Derivation(tuple(side_lines(texts, failing)))
+                return f"{' + '.join(map(str, lengths))} = {sum(lengths)}"
+            return _stretched(set(lengths), lengths)
+
+        return _sides(shapes, told)
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the inputs' names one behind the other, if all have some."""
@@ -374,11 +331,12 @@ class Magnitude(Layer):
         """Return one map (or one number for a vector)."""
         return (1, *shapes[0][1:])
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return that channels become one."""
         first, *rest = shapes[0]
-        texts = [f"1, the length over all {first}", *(f"{length}, unchanged" for length in rest)]
-        return Derivation(tuple(side_lines(texts)))
+        return by_side(
+            [f"1, the length over all {first}", *(f"{side}, unchanged" for side in rest)]
+        )
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return what the one map shows."""
@@ -416,9 +374,23 @@ def _between(start: int, stop: int, at: Indices) -> tuple[Indices, Indices]:
     return np.where(there, at - start, 0), np.where(there, at - start, -1)
 
 
-def _unlike(shapes: tuple[Shape, ...]) -> Derivation:
-    text = f"{', '.join(map(by, shapes))}: maps and vectors do not go together"
-    return Derivation((Line("shape", text, True),))
+def _sides(
+    shapes: tuple[Shape, ...], text: Callable[[int, Sequence[int]], str]
+) -> Mapping[str, str]:
+    """Return a text for each axis of shapes that have as many."""
+    if len({len(shape) for shape in shapes}) > 1:
+        listed = ", ".join(map(by, shapes))
+        return {"shape": Misfit(f"{listed}: maps and vectors do not go together")}
+    return by_side([text(axis, one) for axis, one in enumerate(zip(*shapes, strict=True))])
+
+
+def _stretched(different: set[int], lengths: Sequence[int]) -> str:
+    """Return what the lengths of an axis come to, `different` being those that do not stretch."""
+    if len(different) > 1:
+        return Misfit(" ≠ ".join(map(str, lengths)))
+    if different and different != set(lengths):
+        return f"{different.pop()}, and 1 stretches to it"
+    return f"{lengths[0]}, alike in all {len(lengths)}"
 
 
 def _without(shape: Shape, axis: int) -> Shape:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from cnnviz.core.arithmetic import (
+    SIDES,
     Arithmetic,
     Doubles,
+    Misfit,
     block,
+    by,
     curve_steps,
     joined_sum,
     single,
     summed,
     written,
 )
-from cnnviz.core.derivation import Derivation, Line, by, sides, unchanged
 from cnnviz.core.field import ALL, SAME, Reach, Reads
-from cnnviz.core.layers.base import Elementwise, Layer, ParamSpec, register, require_maps, settings
+from cnnviz.core.layers.base import (
+    Elementwise,
+    Identity,
+    Layer,
+    ParamSpec,
+    per_channel,
+    register,
+    require_maps,
+    settings,
+)
 from cnnviz.core.options import number, option, optional, read_shape, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
@@ -56,9 +68,8 @@ class BatchNorm(Elementwise):
         """Normalise each channel."""
         x = inputs[0]
         scale, shift = self._scales(params)
-        per_channel = (-1, *(1,) * (x.ndim - 1))
-        output = np.multiply(x, scale.astype(np.float32).reshape(per_channel), out=out)
-        output += shift.astype(np.float32).reshape(per_channel)
+        output = np.multiply(x, per_channel(scale.astype(np.float32), x.ndim), out=out)
+        output += per_channel(shift.astype(np.float32), x.ndim)
         return output
 
     def _scales(self, params: Params) -> tuple[Doubles, Doubles]:
@@ -72,7 +83,7 @@ class BatchNorm(Elementwise):
     ) -> tuple[Tensor, ...]:
         """Return the gradient times each channel's scale."""
         scale = self._scales(params)[0].astype(np.float32)
-        return (gradient * scale.reshape(-1, *(1,) * (gradient.ndim - 1)),)
+        return (gradient * per_channel(scale, gradient.ndim),)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the value times the channel's scale, and the shift."""
@@ -192,23 +203,22 @@ class Constant(Elementwise):
             )
         return given
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return how the parameter meets the input's sides."""
         own, given = self.shape, shapes[0]
-        derived = Derivation((unchanged(given),))
+        unchanged = {"shape": f"{by(given)}, unchanged"}
         if own is None:
-            return derived
+            return unchanged
         met = f"{by(own)} meets {by(given)}"
         if len(own) != len(given):
-            text = f"{met}: {len(own)} ≠ {len(given)} sides"
-            return derived.ended_by(Line(self.param, text, True))
+            return {**unchanged, self.param: Misfit(f"{met}: {len(own)} ≠ {len(given)} sides")}
         bad = [
             f"{one} of {name} is neither 1 nor {other}"
-            for one, other, name in zip(own, given, sides(given), strict=True)
+            for one, other, name in zip(own, given, SIDES if own[1:] else ("values",), strict=True)
             if one not in (1, other)
         ]
-        text = f"{met}: {', '.join(bad)}" if bad else f"{met}: a side of 1 stretches"
-        return derived.ended_by(Line(self.param, text, bool(bad)))
+        text = Misfit(f"{met}: {', '.join(bad)}") if bad else f"{met}: a side of 1 stretches"
+        return {**unchanged, self.param: text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return the parameter, unless one number says all."""
@@ -234,7 +244,7 @@ class Constant(Elementwise):
         if self.value is not None:
             return np.asarray(self.value, np.float32)
         other = params[self.param]
-        return other if self.shape is not None else other.reshape(-1, *(1,) * (axes - 1))
+        return other if self.shape is not None else per_channel(other, axes)
 
     def _constant(self, at: tuple[int, ...], params: Params) -> float:
         """Return the number that the value at a place meets."""
@@ -371,31 +381,11 @@ class Lrn(Layer):
 
 @register
 @settings
-class Dropout(Layer):
+class Dropout(Identity):
     """Dropout: Srivastava et al., JMLR 2014. At inference nothing is dropped."""
 
     name: ClassVar[str] = "dropout"
     family: ClassVar[str] = "normalization"
-    keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "nothing here: it drops values in training only"
-    formula: ClassVar[str] = "x"
 
     p: float = option(number(least=0), "the share dropped in training", default=0.5)
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return the input's shape."""
-        return shapes[0]
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Return the input."""
-        return inputs[0]
-
-    def backward(
-        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
-    ) -> tuple[Tensor, ...]:
-        """Return the gradient."""
-        return (gradient,)
-
-    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
-        """Return the value."""
-        return summed(single(inputs[0], at))

@@ -1,32 +1,50 @@
-"""Layers that make windows into numbers: local, global and adaptive pooling."""
+"""Layers that make windows into numbers: local, global and adaptive pooling.
+
+What a mode computes is a row of the engine's POOL_MODES, how it is explained one of `_POOLED`;
+which cells a window holds each layer `reads`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import gcd
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from cnnviz.core.arithmetic import (
     Arithmetic,
     Doubles,
-    Join,
     Terms,
     block,
-    cell_text,
-    chosen,
-    joined_sum,
+    by,
+    by_side,
+    extreme,
+    mean,
+    p_norm,
+    powers,
     spans_of,
     summed,
-    written,
 )
-from cnnviz.core.border import fold, padded_band
-from cnnviz.core.derivation import Derivation, Line, side_lines, size_lines
-from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool
+from cnnviz.core.engine import (
+    POOL_MODES,
+    adaptive_bins,
+    adaptive_pool,
+    global_pool,
+    pool,
+    unpool,
+)
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
-from cnnviz.core.layers.base import Layer, plane, register, require_axes, require_maps, settings
+from cnnviz.core.layers.base import (
+    Layer,
+    define,
+    plane,
+    register,
+    require_axes,
+    require_maps,
+    settings,
+)
 from cnnviz.core.layers.bordered import Bordered
 from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, read_axes
 from cnnviz.core.types import Pair, Params, Shape, Tensor
@@ -34,12 +52,95 @@ from cnnviz.core.window import Window
 
 
 @settings
-class LocalPool(Bordered, Layer):
-    """Settings that all sliding pooling layers share."""
+class Pool(Layer):
+    """What all poolings share: a mode, and windows of each map, which `reads` says."""
 
     family: ClassVar[str] = "pooling"
     keeps_maps: ClassVar[bool] = True
     mode: ClassVar[str]
+
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return that each map is pooled on its own."""
+        return {"channels": f"{require_maps(shapes[0], self.name)[0]}, each map on its own"}
+
+    @property
+    def fill(self) -> float:
+        """The number that pads, where one does."""
+        return 0.0
+
+    @property
+    def norm(self) -> float:
+        """The p of a p-norm."""
+        return float(getattr(self, "norm_type", 2.0))
+
+    @property
+    def counts_padding(self) -> bool:
+        """Whether padding holds values as pixels do, so that averages count it."""
+        return False
+
+    def axes(self, shape: Shape) -> list[Reach]:
+        """Return what the windows read of an input of `shape`, down and along."""
+        reads = zip(self.reads(shape)[0][1:], plane(shape), strict=True)
+        return [Reach(0, 0, length - 1) if axis is ALL else axis for axis, length in reads]
+
+    def winners(self, x: Tensor) -> Iterator[unpool.Won]:
+        """Yield which cell of each window is its largest or smallest."""
+        size = plane(self.output_shape(x.shape))
+        return unpool.find_winners(x, self.mode, self.axes(x.shape), size, self.fill)
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return to each pixel what the windows it is in owe it."""
+        (x,), axes = inputs, self.axes(inputs[0].shape)
+        if self.mode in unpool.SIGNS:
+            return (unpool.hand_on(gradient, x, self.winners(x)),)
+        if self.mode == "avg":
+            return (unpool.share_out(gradient, x.shape, axes, counts_padding=self.counts_padding),)
+        return (unpool.share_norm(gradient, output, x, axes, self.norm, self.fill),)
+
+    def cells(self, at: tuple[int, ...], x: Tensor) -> Terms:
+        """Return the cells of one value's window."""
+        axes = zip(self.axes(x.shape), at[1:], strict=True)
+        ends = [axis.at(np.array([place])) for axis, place in axes]
+        window = (range(int(first[0]), int(last[0]) + 1) for first, last in ends)
+        return _block(x, [range(at[0], at[0] + 1), *window], self.mode, self.norm)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return what the mode makes of one window."""
+        terms, window = self.cells(at, inputs[0]), self.window(inputs[0].shape)
+        counted = len(terms) if self.counts_padding else int(np.count_nonzero(~terms.padding))
+        made = _EXPLAINED[self.mode](terms, counted + terms.omitted, self.norm)
+        if window is None or isinstance(self, AdaptivePool):  # no window slides
+            return made
+        return made._replace(kernel_size=window.kernel_size)
+
+
+def _block(x: Tensor, spans: Sequence[range], mode: str, norm: float = 2.0) -> Terms:
+    """Return a block of cells, all of which count."""
+    rank = {"max": lambda parts: parts, "min": lambda parts: -parts}.get(mode, np.abs)
+    return block(x, spans, part=_parts_of(mode, norm), rank=rank)
+
+
+def _parts_of(mode: str, norm: float) -> Callable[[Doubles], Doubles] | None:
+    """Return what makes values into what is joined, where it is not the values themselves."""
+    return partial(powers, p=norm) if mode == "lp" else None
+
+
+_EXPLAINED: Mapping[str, Callable[[Terms, int, float], Arithmetic]] = {
+    "max": lambda terms, _counted, _p: extreme(terms, "largest"),
+    "min": lambda terms, _counted, _p: extreme(terms, "smallest"),
+    "avg": lambda terms, counted, _: mean(terms, counted),
+    "lp": lambda terms, _, p: p_norm(terms, p),
+}
+"""What a mode makes of (the cells of a window, how many of them count, the p of a norm)."""
+
+
+@settings
+class LocalPool(Bordered, Pool):
+    """Pooling through windows that slide."""
+
+    unread: ClassVar[str | None] = "listed"
     order: ClassVar[tuple[str, ...]] = (
         *("kernel_size", "stride", "padding", "padding_mode", "dilation", "ceil_mode"),
     )
@@ -62,21 +163,10 @@ class LocalPool(Bordered, Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return (C, rows, columns)."""
         shape = require_maps(shapes[0], self.name)
-        window, size = self.window(shape), plane(shape)
-        self.check_border(window, size)
-        output_size = window.output_size(size)
+        size = self.output_plane(shape)
         if self.padding_mode == "zeros":  # else padding holds values, and may fill a window
-            window.require_pixels(size)
-        return (shape[0], *output_size)
-
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the windows' number; a line fails where one holds padding only."""
-        shape = require_maps(shapes[0], self.name)
-        window, size = self.window(shape), plane(shape)
-        derived = window.derivation(size, self.padding_mode)
-        if derived.fits and self.padding_mode == "zeros":
-            derived = derived.ended_by(*window.empty_lines(size))
-        return derived.led_by(_kept(shape))
+            self.window(shape).require_pixels(plane(shape))
+        return (shape[0], *size)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every window."""
@@ -87,157 +177,35 @@ class LocalPool(Bordered, Layer):
             self.mode,
             padding_mode=self.padding_mode,
             pad_value=self.pad_value,
-            **self.own_options(),
+            count_include_pad=getattr(self, "count_include_pad", False),
+            norm_type=self.norm,
         )
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return the windows' pixels, each map's own."""
         return ((SAME, *self.window_reads(self.window(shapes[0]), plane(shapes[0]))),)
 
-    def own_options(self) -> dict[str, Any]:
-        """Return what the engine needs to know for this mode alone."""
-        return {}
-
     @property
-    def _neutral(self) -> float:
-        """What cells that change no window hold: those past the padding, and zero padding."""
-        return POOL_MODES[self.mode](1.0).neutral
-
-    @property
-    def _padding(self) -> float:
-        return self.fill if self.padding_mode == "constant" else self._neutral
-
-    def backward(
-        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
-    ) -> tuple[Tensor, ...]:
-        """Return to each pixel what the windows it is in owe it."""
-        x, (rows, columns) = inputs[0], plane(output.shape)
-        window, size = self.window(x.shape), plane(x.shape)
-        pads, (sh, sw), (dh, dw) = window.pads(size), window.stride, window.dilation
-        high = max((rows - 1) * sh + window.extent[0], pads[0] + size[0] + pads[2])
-        wide = max((columns - 1) * sw + window.extent[1], pads[1] + size[1] + pads[3])
-        back = np.zeros((x.shape[0], high, wide), np.float32)
-        if self.mode == "avg":
-            down, along = window.counts(size, include_pad=self._counts_padding)
-            gradient = np.divide(gradient, down[:, None] * along, dtype=np.float32)
-        else:
-            padded = padded_band(
-                x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
-                columns=(0, wide),
-            )  # fmt: skip
-        rest = output.copy()
-        for i, j in np.ndindex(*window.kernel_size):
-            cells = (
-                slice(None),
-                slice(i * dh, i * dh + (rows - 1) * sh + 1, sh),
-                slice(j * dw, j * dw + (columns - 1) * sw + 1, sw),
-            )
-            if self.mode == "avg":
-                back[cells] += gradient
-            elif self.mode == "lp":
-                back[cells] += gradient * _norm_slope(padded[cells], output, self._norm)
-            else:  # the first of equal ones has won, and then none equals NaN
-                won = padded[cells] == rest
-                np.add(back[cells], gradient, out=back[cells], where=won)
-                np.copyto(rest, np.nan, where=won)
-        return (fold(back, pads, size, self.padding_mode),)
-
-    @property
-    def _norm(self) -> float:
-        return float(self.own_options().get("norm_type", 2.0))
-
-    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
-        """Return what the mode makes of one window."""
-        (x,), window = inputs, self.window(inputs[0].shape)
-        norm = self.own_options().get("norm_type", 2.0)
-        own = range(at[0], at[0] + 1)
-        terms = self.window_terms(
-            window, x, at, own, fill=self._padding, part=parts_of(self.mode, norm)
-        )
-        counted = len(terms) if self._counts_padding else int(np.count_nonzero(~terms.padding))
-        return pooled(self.mode, terms, counted, norm, kernel_size=window.kernel_size)
-
-    @property
-    def _counts_padding(self) -> bool:
-        """Whether padding holds values as pixels do, so that averages count it."""
-        return self.padding_mode != "zeros"
-
-
-def _kept(shape: Shape) -> Line:
-    return Line("channels", f"{shape[0]}, each map on its own")
-
-
-@register
-@settings
-class MaxPool(LocalPool):
-    """Max pooling."""
-
-    name: ClassVar[str] = "maxpool"
-    mode: ClassVar[str] = "max"
-    summary: ClassVar[str] = "keep the largest value of each window"
-    formula: ClassVar[str] = "S(c,y,x) = max over i,j of I(c, y·s+i·d, x·s+j·d); padding is −∞"
-
-
-@register
-@settings
-class AvgPool(LocalPool):
-    """Average pooling."""
-
-    name: ClassVar[str] = "avgpool"
-    mode: ClassVar[str] = "avg"
-    summary: ClassVar[str] = "the mean of each window"
-    formula: ClassVar[str] = "S(c,y,x) = Σ I(c, y·s+i·d, x·s+j·d) / cells counted"
-
-    count_include_pad: bool = option(
-        flag, "count zero padding in the divisor (PyTorch's default; TensorFlow's is not to)",
-        default=False,
-    )  # fmt: skip
-
-    def own_options(self) -> dict[str, Any]:
-        """Return the divisor's rule."""
-        return {"count_include_pad": self.count_include_pad}
-
-    @property
-    def _counts_padding(self) -> bool:
+    def counts_padding(self) -> bool:
         """Whether padding counts: if it holds values, or as asked for."""
-        return super()._counts_padding or self.count_include_pad
+        return self.padding_mode != "zeros" or getattr(self, "count_include_pad", False)
 
-
-@register
-@settings
-class MinPool(LocalPool):
-    """Min pooling."""
-
-    name: ClassVar[str] = "minpool"
-    mode: ClassVar[str] = "min"
-    summary: ClassVar[str] = "keep the smallest value of each window"
-    formula: ClassVar[str] = "S(c,y,x) = min over i,j of I(c, y·s+i·d, x·s+j·d); padding is +∞"
-
-
-@register
-@settings
-class LpPool(LocalPool):
-    """Lp pooling, of magnitudes as ONNX defines it."""
-
-    name: ClassVar[str] = "lppool"
-    mode: ClassVar[str] = "lp"
-    summary: ClassVar[str] = "the p-norm of each window: p=1 sums magnitudes, large p nears max"
-    formula: ClassVar[str] = "S(c,y,x) = (Σ |I(c, y·s+i·d, x·s+j·d)|^p)^(1/p)"
-
-    norm_type: float = option(number(above=0), "the p of the norm", default=2.0)
-
-    def own_options(self) -> dict[str, Any]:
-        """Return the norm."""
-        return {"norm_type": self.norm_type}
+    def cells(self, at: tuple[int, ...], x: Tensor) -> Terms:
+        """Return the cells of one window, those on padding too."""
+        neutral = POOL_MODES[self.mode](self.norm).neutral
+        return self.window_terms(
+            self.window(x.shape),
+            x,
+            at,
+            range(at[0], at[0] + 1),
+            fill=self.fill if self.padding_mode == "constant" else neutral,
+            part=_parts_of(self.mode, self.norm),
+        )
 
 
 @settings
-class GlobalPool(Layer):
+class GlobalPool(Pool):
     """Pooling whose window is the whole map."""
-
-    family: ClassVar[str] = "pooling"
-    keeps_maps: ClassVar[bool] = True
-    mode: ClassVar[str]
 
     def window(self, shape: Shape) -> Window:
         """Return the one window, as large as the map."""
@@ -247,11 +215,11 @@ class GlobalPool(Layer):
         """Return (C, 1, 1)."""
         return (require_maps(shapes[0], self.name)[0], 1, 1)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return that one window, the whole map, makes one number."""
-        channels, height, width = require_maps(shapes[0], self.name)
-        size = Line("rows, columns", f"1: the window is the whole map, {height}×{width}")
-        return Derivation((_kept((channels,)), size))
+        channels = super().formulas(*shapes)
+        size = f"1: the window is the whole map, {by(plane(shapes[0]))}"
+        return {**channels, "rows": size, "columns": size}
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return the whole map."""
@@ -259,151 +227,106 @@ class GlobalPool(Layer):
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Pool every map to one number."""
-        return global_pool(inputs[0], self.mode)
-
-    def backward(
-        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
-    ) -> tuple[Tensor, ...]:
-        """Return to each pixel what its map's value owes it."""
-        norm = getattr(self, "norm_type", 2.0)
-        return (_block_gradient(self.mode, inputs[0], output, gradient, norm),)
-
-    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
-        """Return what the mode makes of one map."""
-        spans, norm = spans_of(inputs[0], at, (1, 2)), getattr(self, "norm_type", 2.0)
-        return pooled_block(self.mode, inputs[0], spans, norm, kernel_size=plane(inputs[0].shape))
+        x = inputs[0]
+        if self.mode == "lp":
+            return pool(x, self.window(x.shape), self.mode, norm_type=self.norm)
+        return global_pool(x, self.mode)
 
 
-@register
 @settings
-class GlobalAvgPool(GlobalPool):
-    """Global average pooling: Lin, Chen & Yan, "Network In Network", 2013."""
+class AdaptivePool(Pool):
+    """Pooling to a fixed size; windows are cut to fit, as in PyTorch."""
 
-    name: ClassVar[str] = "global_avgpool"
-    aliases: ClassVar[tuple[str, ...]] = ("gap",)
-    mode: ClassVar[str] = "avg"
-    summary: ClassVar[str] = "the mean of each whole map: one number a map"
-    formula: ClassVar[str] = "S(c) = Σ I(c,y,x) / (H·W)"
+    unread: ClassVar[str | None] = "counted"
 
+    output_size: Pair = option(pair(), "rows,columns of the output")
 
-@register
-@settings
-class GlobalMaxPool(GlobalPool):
-    """Global max pooling."""
+    def window(self, shape: Shape) -> Window | None:
+        """Return the window where all are alike: where the output size divides the input's."""
+        (height, width), (rows, columns) = plane(shape), self.output_size
+        if height % rows or width % columns:
+            return None
+        size = (height // rows, width // columns)
+        return Window(size, size)
 
-    name: ClassVar[str] = "global_maxpool"
-    mode: ClassVar[str] = "max"
-    summary: ClassVar[str] = "the largest value of each whole map: one number a map"
-    formula: ClassVar[str] = "S(c) = max over y,x of I(c,y,x)"
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C, rows, columns)."""
+        return (require_maps(shapes[0], self.name)[0], *self.output_size)
 
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return the bins, how large they are and how many pixels neighbours share."""
+        channels = super().formulas(*shapes)["channels"]
+        return by_side([channels, *map(_bins, plane(shapes[0]), self.output_size)])
 
-@register
-@settings
-class GlobalLpPool(GlobalPool):
-    """Global Lp pooling, of magnitudes as ONNX defines it."""
-
-    name: ClassVar[str] = "global_lppool"
-    mode: ClassVar[str] = "lp"
-    summary: ClassVar[str] = "the p-norm of each whole map: one number a map"
-    formula: ClassVar[str] = "S(c) = (Σ |I(c,y,x)|^p)^(1/p)"
-
-    norm_type: float = option(number(above=0), "the p of the norm", default=2.0)
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return the bins: bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1 of L positions."""
+        axes = []
+        for length, count in zip(plane(shapes[0]), self.output_size, strict=True):
+            common = gcd(length, count)
+            if common == count:
+                axes.append(Reach(length // count, 0, length // count - 1))
+            else:
+                ends = partial(_bin_ends, length, count)
+                axes.append(Reach(length // common, period=count // common, ends=ends))
+        return ((SAME, *axes),)
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Pool every map through one window as large as it."""
-        x = inputs[0]
-        return pool(x, self.window(x.shape), "lp", norm_type=self.norm_type)
+        """Pool every bin."""
+        return adaptive_pool(inputs[0], self.output_size, self.mode)
 
 
-def _norm_slope(x: Tensor, norm: Tensor, p: float) -> Tensor:
-    """Return the slope of a p-norm: sign(x) · (|x| / norm)^(p − 1), 0 where the norm is 0."""
-    share = np.divide(np.abs(x), norm, out=np.zeros_like(x), where=(norm != 0) & (x != 0))
-    slope: Tensor = np.sign(x) * np.where(share == 0, share, share ** np.float32(p - 1))
-    return slope
+def _bin_ends(length: int, count: int, at: Indices) -> tuple[Indices, Indices]:
+    return at * length // count, -(-(at + 1) * length // count) - 1
 
 
-def _block_gradient(
-    mode: str, x: Tensor, output: Tensor, gradient: Tensor, norm: float = 2.0
-) -> Tensor:
-    """Return the gradient of (C, h, w) blocks, each of which made one value of (C, 1, 1)."""
-    if mode == "avg":
-        return np.broadcast_to(gradient / np.float32(x[0].size), x.shape)
-    if mode == "lp":
-        return gradient * _norm_slope(x, np.broadcast_to(output, x.shape), norm)
-    cells = x.reshape(len(x), -1)
-    won = cells.argmax(axis=1) if mode == "max" else cells.argmin(axis=1)
-    back = np.zeros_like(cells)
-    back[np.arange(len(x)), won] = gradient.reshape(-1)
-    return back.reshape(x.shape)
+def _bins(length: int, count: int) -> str:
+    """Return how an axis is cut into bins: bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1."""
+    if length % count == 0:
+        return f"{count}, as asked: bins of {length} / {count} = {length // count}"
+    starts, stops = adaptive_bins(length, count)
+    spans = sorted({int(span) for span in stops - starts})
+    shared = int((stops - starts).sum()) - length
+    return (
+        f"{count}, as asked: bin p spans ⌊p·{length}/{count}⌋ to ⌈(p+1)·{length}/{count}⌉, "
+        f"{' to '.join(map(str, spans))} long; together they are {shared} longer than {length}: "
+        "neighbours overlap"
+    )
 
 
-def pooled(
-    mode: str, terms: Terms, counted: int, norm_type: float = 2.0, **more: Any
-) -> Arithmetic:
-    """Return what a mode makes of the cells of a window, of which some may not count."""
-    return _POOLED[mode](terms, counted, norm_type, more)
+_P = option(number(above=0), "the p of the norm", default=2.0)
+_PADDED = option(
+    flag,
+    "count zero padding in the divisor (PyTorch's default; TensorFlow's is not to)",
+    default=False,
+)
+# fmt: off
+define(LocalPool, "maxpool", "Max pooling.", mode="max",
+       summary="keep the largest value of each window",
+       formula="S(c,y,x) = max over i,j of I(c, y·s+i·d, x·s+j·d); padding is −∞")
+define(LocalPool, "avgpool", "Average pooling.", mode="avg", count_include_pad=_PADDED,
+       summary="the mean of each window",
+       formula="S(c,y,x) = Σ I(c, y·s+i·d, x·s+j·d) / cells counted")
+define(LocalPool, "minpool", "Min pooling.", mode="min",
+       summary="keep the smallest value of each window",
+       formula="S(c,y,x) = min over i,j of I(c, y·s+i·d, x·s+j·d); padding is +∞")
+define(LocalPool, "lppool", "Lp pooling, of magnitudes as ONNX defines it.",
+       mode="lp", norm_type=_P,
+       summary="the p-norm of each window: p=1 sums magnitudes, large p nears max",
+       formula="S(c,y,x) = (Σ |I(c, y·s+i·d, x·s+j·d)|^p)^(1/p)")
+define(GlobalPool, "global_avgpool",
+       'Global average pooling: Lin, Chen & Yan, "Network In Network", 2013.',
+       mode="avg", aliases=("gap",),
+       summary="the mean of each whole map: one number a map",
+       formula="S(c) = Σ I(c,y,x) / (H·W)")
+define(GlobalPool, "global_maxpool", "Global max pooling.", mode="max",
+       summary="the largest value of each whole map: one number a map",
+       formula="S(c) = max over y,x of I(c,y,x)")
+define(GlobalPool, "global_lppool", "Global Lp pooling, of magnitudes as ONNX defines it.",
+       mode="lp", norm_type=_P,
+       summary="the p-norm of each whole map: one number a map",
+       formula="S(c) = (Σ |I(c,y,x)|^p)^(1/p)")
+# fmt: on
 
-
-def pooled_block(
-    mode: str, x: Tensor, spans: Sequence[range], norm_type: float = 2.0, **more: Any
-) -> Arithmetic:
-    """Return what a mode makes of a block of cells, all of which count."""
-    rank = {"max": lambda parts: parts, "min": lambda parts: -parts}.get(mode, np.abs)
-    terms = block(x, spans, part=parts_of(mode, norm_type), rank=rank)
-    return pooled(mode, terms, len(terms) + terms.omitted, norm_type, **more)
-
-
-def parts_of(mode: str, norm_type: float = 2.0) -> Callable[[Doubles], Doubles]:
-    """Return what makes values into what is joined: the powers of a norm, else themselves."""
-    if mode != "lp":
-        return lambda values: values
-    return lambda values: (np.abs(values) / _unit(values, norm_type)) ** norm_type
-
-
-def _unit(values: Doubles, norm_type: float) -> float:
-    """Return what magnitudes are divided by, so that high powers do not overflow."""
-    largest = float(np.abs(values).max(initial=0.0))
-    return largest if norm_type > 6 and 0 < largest < np.inf else 1.0
-
-
-def _average(terms: Terms, counted: int, _: float, more: dict[str, Any]) -> Arithmetic:
-    total = joined_sum(terms)
-    result = total / counted
-    aside = len(terms) + terms.omitted - counted
-    step = f"{written(total)} / {counted:,} = {written(result)}"
-    if aside:
-        step += f" ({aside} of {counted + aside} cells are padding and do not count)"
-    elif terms.padding.any():
-        step += f" (padding counts: {np.count_nonzero(terms.padding)} of the cells)"
-    return Arithmetic(terms, "sum", total, result, (step,), **more)
-
-
-def _norm(terms: Terms, _counted: int, p: float, more: dict[str, Any]) -> Arithmetic:
-    total, unit = joined_sum(terms), _unit(terms.value, p)
-    with np.errstate(all="ignore"):
-        result = float(unit * np.power(total, 1 / p))
-    step = f"{written(total)}^(1/{p:g}) = {written(result)}"
-    if unit != 1:
-        step = f"{written(unit)} · {step} (magnitudes are divided by the largest first)"
-    return Arithmetic(terms, "sum", total, result, (step,), noun=f"powers |x|^{p:g}", **more)
-
-
-def _extreme(terms: Terms, join: Join, more: dict[str, Any]) -> Arithmetic:
-    def steps(winner: int) -> tuple[str, ...]:
-        where = f"cell {cell_text(terms.at[winner])}" if terms.real[winner] else "padding"
-        ties = int(np.count_nonzero(terms.part == terms.part[winner]))
-        tied = f", the first of {ties} that are equal" if ties > 1 else ""
-        return (f"the {join} is {written(terms.part[winner])}, from {where}{tied}",)
-
-    return chosen(terms, join, steps, **more)
-
-
-_POOLED: dict[str, Callable[[Terms, int, float, dict[str, Any]], Arithmetic]] = {
-    "max": lambda terms, _counted, _p, more: _extreme(terms, "largest", more),
-    "min": lambda terms, _counted, _p, more: _extreme(terms, "smallest", more),
-    "avg": _average,
-    "lp": _norm,
-}
 
 _REDUCTIONS: dict[str, np.ufunc] = {
     "mean": np.add, "sum": np.add, "max": np.maximum, "min": np.minimum,
@@ -428,14 +351,15 @@ class Reduce(Layer):
         require_axes(self.axes, shapes[0], self.name)
         return tuple(1 if axis in self.axes else length for axis, length in enumerate(shapes[0]))
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return which sides are joined."""
         require_axes(self.axes, shapes[0], self.name)
-        texts = [
-            f"1, the {self.mode} of {length}" if axis in self.axes else f"{length}, unchanged"
-            for axis, length in enumerate(shapes[0])
-        ]
-        return Derivation(tuple(side_lines(texts)))
+        return by_side(
+            [
+                f"1, the {self.mode} of {side}" if axis in self.axes else f"{side}, unchanged"
+                for axis, side in enumerate(shapes[0])
+            ]
+        )
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return everything along the axes."""
@@ -466,118 +390,16 @@ class Reduce(Layer):
         spans = spans_of(inputs[0], at, self.axes)
         if self.mode == "sum":
             return summed(block(inputs[0], spans))
-        return pooled_block("avg" if self.mode == "mean" else self.mode, inputs[0], spans)
+        mode = "avg" if self.mode == "mean" else self.mode
+        terms = _block(inputs[0], spans, mode)
+        return _EXPLAINED[mode](terms, len(terms) + terms.omitted, 2.0)
 
 
-def _bin_ends(length: int, count: int, at: Indices) -> tuple[Indices, Indices]:
-    return at * length // count, -(-(at + 1) * length // count) - 1
-
-
-def _bins(length: int, count: int) -> str:
-    """Return how an axis is cut into bins: bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1."""
-    if length % count == 0:
-        return f"{count}, as asked: bins of {length} / {count} = {length // count}"
-    first = np.arange(count) * length // count
-    stop = -(-(np.arange(count) + 1) * length // count)
-    spans = stop - first
-    shared = int(spans.sum()) - length
-    low, high = int(spans.min()), int(spans.max())
-    told = f"{low}" if low == high else f"{low} to {high}"
-    return (
-        f"{count}, as asked: bin p spans ⌊p·{length}/{count}⌋ to ⌈(p+1)·{length}/{count}⌉, {told} "
-        f"long; together they are {shared} longer than {length}: neighbours overlap"
-    )
-
-
-@settings
-class AdaptivePool(Layer):
-    """Pooling to a fixed size; windows are cut to fit, as in PyTorch."""
-
-    family: ClassVar[str] = "pooling"
-    keeps_maps: ClassVar[bool] = True
-    mode: ClassVar[str]
-
-    output_size: Pair = option(pair(), "rows,columns of the output")
-
-    def window(self, shape: Shape) -> Window | None:
-        """Return the window where all are alike: where the output size divides the input's."""
-        (height, width), (rows, columns) = plane(shape), self.output_size
-        if height % rows or width % columns:
-            return None
-        size = (height // rows, width // columns)
-        return Window(size, size)
-
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return (C, rows, columns)."""
-        return (require_maps(shapes[0], self.name)[0], *self.output_size)
-
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the bins, how large they are and how many pixels neighbours share."""
-        shape = require_maps(shapes[0], self.name)
-        one, two = (
-            _bins(length, count)
-            for length, count in zip(plane(shape), self.output_size, strict=True)
-        )
-        return Derivation((_kept(shape), *size_lines((one, two))), untouched=(0, 0))
-
-    def _bins(self, shape: Shape) -> list[tuple[Indices, Indices]]:
-        """Return where the bins along rows and columns start and stop."""
-        return [adaptive_bins(*axis) for axis in zip(plane(shape), self.output_size, strict=True)]
-
-    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
-        """Return the bins: bin p of n reads ⌊p·L/n⌋ … ⌈(p+1)·L/n⌉ − 1 of L positions."""
-        axes = []
-        for length, count in zip(plane(shapes[0]), self.output_size, strict=True):
-            common = gcd(length, count)
-            if common == count:
-                axes.append(Reach(length // count, 0, length // count - 1))
-            else:
-                ends = partial(_bin_ends, length, count)
-                axes.append(Reach(length // common, period=count // common, ends=ends))
-        return ((SAME, *axes),)
-
-    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
-        """Pool every bin."""
-        return adaptive_pool(inputs[0], self.output_size, self.mode)
-
-    def backward(
-        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
-    ) -> tuple[Tensor, ...]:
-        """Return to each pixel what the bins it is in owe it."""
-        x, back = inputs[0], np.zeros_like(inputs[0])
-        down, along = (list(zip(*bins, strict=True)) for bins in self._bins(x.shape))
-        for row, (top, bottom) in enumerate(down):
-            for column, (left, right) in enumerate(along):
-                cells = (slice(None), slice(top, bottom), slice(left, right))
-                at = (slice(None), slice(row, row + 1), slice(column, column + 1))
-                back[cells] += _block_gradient(self.mode, x[cells], output[at], gradient[at])
-        return (back,)
-
-    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
-        """Return what the mode makes of one bin."""
-        spans = [range(at[0], at[0] + 1)]
-        for bins, position in zip(self._bins(inputs[0].shape), at[1:], strict=True):
-            spans.append(range(bins[0][position], bins[1][position]))
-        return pooled_block(self.mode, inputs[0], spans)
-
-
-@register
-@settings
-class AdaptiveAvgPool(AdaptivePool):
-    """Adaptive average pooling."""
-
-    name: ClassVar[str] = "adaptive_avgpool"
-    mode: ClassVar[str] = "avg"
-    summary: ClassVar[str] = "averages over as many windows as the output asks for"
-    formula: ClassVar[str] = "window i of n spans ⌊i·L/n⌋ … ⌈(i+1)·L/n⌉"
-
-
-@register
-@settings
-class AdaptiveMaxPool(AdaptivePool):
-    """Adaptive max pooling."""
-
-    name: ClassVar[str] = "adaptive_maxpool"
-    mode: ClassVar[str] = "max"
-    summary: ClassVar[str] = "maxima of as many windows as the output asks for"
-    formula: ClassVar[str] = "window i of n spans ⌊i·L/n⌋ … ⌈(i+1)·L/n⌉"
+# fmt: off
+define(AdaptivePool, "adaptive_avgpool", "Adaptive average pooling.", mode="avg",
+       summary="averages over as many windows as the output asks for",
+       formula="window i of n spans ⌊i·L/n⌋ … ⌈(i+1)·L/n⌉")
+define(AdaptivePool, "adaptive_maxpool", "Adaptive max pooling.", mode="max",
+       summary="maxima of as many windows as the output asks for",
+       formula="window i of n spans ⌊i·L/n⌋ … ⌈(i+1)·L/n⌉")
+# fmt: on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from math import floor
@@ -12,17 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, Terms, summed
+from cnnviz.core.arithmetic import Arithmetic, Misfit, by_side, signed, summed, weighed
 from cnnviz.core.border import fold, padded_band
-from cnnviz.core.derivation import (
-    Derivation,
-    Line,
-    axis_lines,
-    left_over,
-    side_lines,
-    signed,
-    size_lines,
-)
 from cnnviz.core.field import CLIPPED, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import (
     Layer,
@@ -41,7 +32,7 @@ from cnnviz.errors import CnnvizError, RequestError
 
 @register
 @settings
-class Pad(Bordered, Layer):
+class Pad(Bordered):
     """Padding as a stage of its own."""
 
     name: ClassVar[str] = "pad"
@@ -49,6 +40,7 @@ class Pad(Bordered, Layer):
     keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "add pixels around each map"
     formula: ClassVar[str] = "S(c,y,x) = I(c, y−top, x−left), the border beyond"
+    unread: ClassVar[str | None] = "counted"
     order: ClassVar[tuple[str, ...]] = ("padding",)
 
     padding: Padding = option(Padding.read, "N, (H, W) or (T, L, B, R) pixels")
@@ -72,22 +64,17 @@ class Pad(Bordered, Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the padded shape."""
         shape = require_maps(shapes[0], self.name)
-        window, size = self.window(shape), plane(shape)
-        self.check_border(window, size)
-        return (shape[0], *window.output_size(size))
+        return (shape[0], *self.output_plane(shape))
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return the sides with what is added."""
         channels, height, width = require_maps(shapes[0], self.name)
         top, left, bottom, right = self.pads
-        derived = self.window(shapes[0]).derivation((height, width), self.padding_mode)
-        border = [line for line in derived.lines if line.label.startswith(self.padding_mode)]
-        texts = [
-            f"{channels}, unchanged",
-            f"{height} + {top} + {bottom} = {height + top + bottom}",
-            f"{width} + {left} + {right} = {width + left + right}",
-        ]
-        return Derivation((*side_lines(texts), *border), derived.untouched)
+        return {
+            "channels": f"{channels}, unchanged",
+            "rows": f"{height} + {top} + {bottom} = {height + top + bottom}",
+            "columns": f"{width} + {left} + {right} = {width + left + right}",
+        }
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Return the padded maps."""
@@ -157,9 +144,7 @@ class Resampling(Layer):
         cells = [(at[0], row, column) for row, _ in lines[0] for column, _ in lines[1]]
         weight = np.array([down * along for _, down in lines[0] for _, along in lines[1]])
         value = np.array([x[cell] for cell in cells], np.float64)
-        with np.errstate(all="ignore"):
-            part = value * weight
-        return summed(Terms(value, part, np.array(cells), weight=weight))
+        return summed(weighed(value, np.array(cells), weight))
 
 
 @register
@@ -181,16 +166,11 @@ class Upsample(Resampling):
         channels, height, width = require_maps(shapes[0], self.name)
         return (channels, height * self.scale[0], width * self.scale[1])
 
-    def derivation(self, *shapes: Shape) -> Derivation:
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
         """Return the sides times the scale."""
-        channels, height, width = require_maps(shapes[0], self.name)
-        down, across = self.scale
-        texts = [
-            f"{channels}, unchanged",
-            f"{height}·{down} = {height * down}",
-            f"{width}·{across} = {width * across}",
-        ]
-        return Derivation(tuple(side_lines(texts)))
+        channels, *size = require_maps(shapes[0], self.name)
+        sides = zip(size, self.scale, strict=True)
+        return by_side([f"{channels}, unchanged", *(f"{n}·{s} = {n * s}" for n, s in sides)])
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return the input that is copied, or the two around an output's middle."""
@@ -256,6 +236,7 @@ class Resize(Resampling):
     """Resampling to any size, by the coordinate rules ONNX names."""
 
     name: ClassVar[str] = "resize"
+    unread: ClassVar[str | None] = "listed"
     summary: ClassVar[str] = "resample each map to another size, larger or smaller"
     formula: ClassVar[str] = "S(c,y,x) = I at coordinates(y), coordinates(x), rounded or blended"
 
@@ -302,28 +283,14 @@ class Resize(Resampling):
             )
         return (channels, rows, columns)
 
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the size asked for, or the sides times the scale, and what is left out."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        given, made = plane(shapes[0]), self._size(shapes[0])
-        fails = (made[0] < 1, made[1] < 1)
-        one, two = (
-            f"{count}, as asked"
-            if self.size
-            else f"⌊{length}·{signed(scale)}⌋ = {count}" + " < 1: nothing is left" * (count < 1)
-            for length, scale, count in zip(given, self.scale, made, strict=True)
-        )
-        lines = [Line("channels", f"{channels}, unchanged"), *size_lines((one, two), fails)]
-        if any(fails):
-            return Derivation(tuple(lines))
-        unread = [
-            _unread(self.sources(shapes[0], axis), length) for axis, length in enumerate(given)
-        ]
-        told = [left_over(each, length) for each, length in zip(unread, given, strict=True)]
-        return Derivation(
-            (*lines, *axis_lines("untouched", (told[0], told[1]))),
-            untouched=(len(unread[0]), len(unread[1])),
-        )
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return the size asked for, or the sides times the scale."""
+        channels, *given = require_maps(shapes[0], self.name)
+        texts = [f"{channels}, unchanged"]
+        for length, scale, made in zip(given, self.scale, self._size(shapes[0]), strict=True):
+            text = f"{made}, as asked" if self.size else f"⌊{length}·{signed(scale)}⌋ = {made}"
+            texts.append(text if made else Misfit(f"{text} < 1: nothing is left"))
+        return by_side(texts)
 
     def _axes(self, shape: Shape) -> list[_Axis]:
         given, made = plane(shape), self._size(shape)
@@ -369,14 +336,6 @@ def _between(places: Places, length: int) -> Sources:
     low = place.astype(np.intp)
     # Where the share is 0 only one input counts: not even a NaN may come from the other.
     return low, np.ceil(place).astype(np.intp), place - low
-
-
-def _unread(sources: Sources, length: int) -> NDArray[np.intp]:
-    """Return the inputs of an axis that no output blends."""
-    low, high, share = sources
-    seen = np.zeros(length, bool)
-    seen[low] = seen[high[share > 0]] = True
-    return np.flatnonzero(~seen)
 
 
 def _blend(x: Tensor, axis: int, sources: Sources) -> Tensor:

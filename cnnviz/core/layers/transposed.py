@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from math import gcd, prod
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, Terms, summed
-from cnnviz.core.derivation import Derivation, axis_lines, left_over, signed, size_lines
+from cnnviz.core.arithmetic import Arithmetic, Misfit, bias_of, signed, summed, weighed
 from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.field import Indices, Reach, Reads
-from cnnviz.core.layers.base import plane, register, require_maps, settings
+from cnnviz.core.layers.base import plane, register, settings
 from cnnviz.core.layers.convolution import Convolution, Grouped, grouped, paint
 from cnnviz.core.options import option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
@@ -35,11 +34,6 @@ class ConvTranspose(Grouped, Convolution):
     )
 
     output_padding: Pair = option(pair(0), "rows,columns added at the bottom, right", default=0)
-
-    def groups_for(self, channels: int) -> int:
-        """Return the groups asked for."""
-        del channels
-        return self.groups
 
     def weight_shape(self, channels: int) -> Shape:
         """Return (channels, filters / groups, kh, kw), PyTorch's order."""
@@ -72,70 +66,39 @@ class ConvTranspose(Grouped, Convolution):
         """Return None: its padding is cropped from the output, and no window reads any."""
         del shape
 
-    def output_shape(self, *shapes: Shape) -> Shape:
-        """Return (filters, rows, columns)."""
-        channels, *_ = require_maps(shapes[0], self.name)
-        self.check_channels(channels)
-        size, pads = self.crop(plane(shapes[0]))
+    def output_plane(self, shape: Shape) -> Pair:
+        """Return how large the painted windows make the output, cropped."""
+        size, pads = self.crop(plane(shape))
         if min(size) < 1:
             raise CnnvizError(
                 f"{self.name}: padding {','.join(map(str, pads))} crops the whole output",
                 hint="use less padding or a larger kernel",
             )
-        return (self.count, *size)
+        return size
 
-    def derivation(self, *shapes: Shape) -> Derivation:
-        """Return the filters' number, and how large the painted windows make the output."""
-        channels, *_ = require_maps(shapes[0], self.name)
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return how large the painted windows make the output, and what is cropped of it."""
+        texts = dict(super().formulas(*shapes))
         size, window = plane(shapes[0]), self.window(shapes[0])
         out, pads = self.crop(size)
-        same = self.padding.rule in ("same", "same-lower")
-        sizes, crops = list[str](), list[str]()
-        for axis, length in enumerate(size):
-            stride, extent = self.stride[axis], window.extent[axis]
+        rule, crops = self.padding.rule, {}
+        for axis, name in enumerate(("rows", "columns")):
+            length, stride, extent = size[axis], self.stride[axis], window.extent[axis]
             before, after, more = pads[axis], pads[axis + 2], self.output_padding[axis]
-            painted = f"({length} − 1)·{stride} + {extent}"
-            cut = f"{before} before, {after} after"
-            if same:
-                reach = (length - 1) * stride + extent
-                sizes.append(f"{length}·{stride} + {more} = {out[axis]}")
-                crops.append(
-                    f"{self.padding.rule}: {painted} = {reach} painted, {length}·{stride} = "
-                    f"{length * stride} kept: {cut}"
+            painted, cut = f"({length} − 1)·{stride} + {extent}", f"{before} before, {after} after"
+            if rule in ("same", "same-lower"):
+                text = f"{length}·{stride} + {more} = {out[axis]}"
+                crop = (
+                    f"{rule}: {painted} = {(length - 1) * stride + extent} painted, "
+                    f"{length}·{stride} = {length * stride} kept: {cut}"
                 )
             else:
-                sizes.append(f"{painted} − {before} − {after} + {more} = {signed(out[axis])}")
-                rule = "as given" if self.padding.rule == "explicit" else self.padding.rule
-                crops.append(f"{rule}: {cut if any(pads) else 'none'}")
-        fails = (out[0] < 1, out[1] < 1)
-        texts = [
-            f"{text} < 1: nothing is left" if bad else text
-            for text, bad in zip(sizes, fails, strict=True)
-        ]
-        lines = [
-            *self.channel_lines(channels),
-            *window.extent_lines(),
-            *size_lines((texts[0], texts[1]), fails),
-            *axis_lines("cropped", (crops[0], crops[1])),
-        ]
-        if any(fails):
-            return Derivation(tuple(lines))
-        unread = [
-            self._unread(axis, length, out[axis], pads[axis]) for axis, length in enumerate(size)
-        ]
-        told = [left_over(each, length) for each, length in zip(unread, size, strict=True)]
-        return Derivation(
-            (*lines, *axis_lines("untouched", (told[0], told[1]))),
-            untouched=(len(unread[0]), len(unread[1])),
-        )
-
-    def _unread(self, axis: int, length: int, out: int, before: int) -> NDArray[np.intp]:
-        """Return the inputs of one axis all of whose painted cells are cropped."""
-        taps = np.arange(self.size[axis]) * self.dilation[axis]
-        starts = np.arange(length) * self.stride[axis] - before
-        first = np.searchsorted(taps, -starts, side="left")
-        stop = np.searchsorted(taps, out - starts, side="left")
-        return np.flatnonzero(first == stop)
+                text = f"{painted} − {before} − {after} + {more} = {signed(out[axis])}"
+                given = "as given" if rule == "explicit" else rule
+                crop = f"{given}: {cut if any(pads) else 'none'}"
+            texts[name] = text if out[axis] > 0 else Misfit(f"{text} < 1: nothing is left")
+            crops[f"cropped, {name}"] = crop
+        return texts | crops
 
     def macs(self, *shapes: Shape) -> int:
         """Return inputs × weights each of them meets."""
@@ -213,14 +176,6 @@ class ConvTranspose(Grouped, Convolution):
         )
         value = x[c, rows[i], columns[j]].astype(np.float64)
         weight = params["weight"][c, k % each, i, j].astype(np.float64)
-        with np.errstate(all="ignore"):
-            part = value * weight
-        terms = Terms(
-            value,
-            part,
-            np.stack([c, rows[i], columns[j]], axis=1),
-            weight=weight,
-            place=np.stack([i, j], axis=1),
-        )
-        bias = float(params["bias"][k]) if "bias" in params else None
-        return summed(terms, bias=bias, kernel_size=self.size)
+        at_cells, place_in = (np.stack(one, axis=1) for one in ((c, rows[i], columns[j]), (i, j)))
+        terms = weighed(value, at_cells, weight, place=place_in)
+        return summed(terms, bias=bias_of(params, k), kernel_size=self.size)
