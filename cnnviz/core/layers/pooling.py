@@ -27,14 +27,7 @@ from cnnviz.core.arithmetic import (
     spans_of,
     summed,
 )
-from cnnviz.core.engine import (
-    POOL_MODES,
-    adaptive_bins,
-    adaptive_pool,
-    global_pool,
-    pool,
-    unpool,
-)
+from cnnviz.core.engine import POOL_MODES, adaptive_bins, adaptive_pool, global_pool, pool, unpool
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import (
     Layer,
