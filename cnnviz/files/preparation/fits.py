@@ -15,7 +15,7 @@ class Fit(NamedTuple):
     Attributes
     ----------
     summary : str
-        What it does, for help and README.
+        What it does, for help.
     longest : int
         What the longer side of a larger picture is scaled down to first.
     shape : tuple
