@@ -167,10 +167,8 @@ def kernel_options() -> str:
 
 def pipelines() -> str:
     """Return the bundled networks with their sizes."""
-    from cnnviz.files.settings import BUNDLE
-
     records = []
-    for path in sorted(BUNDLE.glob("*.toml")):
+    for path in sorted((ROOT / "cnnviz" / "pipelines").glob("*.toml")):
         comment = re.match(r"(?:# .*\n)+", path.read_text("utf-8"))
         assert comment is not None, f"{path.name} begins with what it is and where from"
         about = " ".join(comment[0].replace("# ", "").split())

@@ -15,7 +15,7 @@ class Fit(NamedTuple):
     Attributes
     ----------
     summary : str
-        What it does, for help.
+        What it does, for help and README.
     longest : int
         What the longer side of a larger picture is scaled down to first.
     shape : tuple
