@@ -98,7 +98,6 @@ def test_readme_is_short():
 def test_commands_are_documented():
     from cnnviz.cli.app import app
 
-    assert len(app.registered_commands) == 10
     for command in app.registered_commands:
         assert f"`cnnviz {command.name} " in README
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from cnnviz import __version__
-from cnnviz.cli.console import note, printable, stderr
+from cnnviz.cli.console import note, stderr
 from cnnviz.cli.options import (
     ColorOptions,
     ComputeOptions,
     FolderOptions,
+    FormatOptions,
     Image,
     InputOptions,
     SpecText,
     WeightOptions,
 )
+from cnnviz.errors import safe
 
 if TYPE_CHECKING:
     from cnnviz.cli.subject import Subject
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cnnviz.core.types import Row
     from cnnviz.view.frames import Film
     from cnnviz.view.maps import Bytes
+    from cnnviz.view.report import Report
 
 EXAMPLES = (
     "cnnviz animate photo.jpg edges",
@@ -40,8 +43,17 @@ HOLD = 1500
 
 
 @dataclass(frozen=True, eq=False)
-class AnimationOptions:
+class AnimationOptions(FormatOptions):
     """What moves, and how the file plays."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = (
+        *FormatOptions.SHOWN,
+        "stage",
+        "channel",
+        "frames",
+        "duration",
+        "size",
+    )
 
     stage: Annotated[
         str | None,
@@ -101,10 +113,6 @@ class AnimationOptions:
         bool,
         typer.Option("--apng", help="An animated PNG, too.", rich_help_panel=ANIMATION),
     ] = False
-    format: Annotated[
-        Literal["table", "json"],
-        typer.Option(help="How the answer is printed.", rich_help_panel=ANIMATION),
-    ] = "table"
 
 
 def animate(
@@ -122,9 +130,10 @@ def animate(
     Each frame shows the window's cells, the kernel, their products and the sum.
     """
     from cnnviz.cli import process
-    from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable
+    from cnnviz.cli.printing import print_report
+    from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
     from cnnviz.core.animation import find_stage, make_scene, stops, survey
-    from cnnviz.files.run import OutputFolder, animation_name
+    from cnnviz.files.run import animation_name
     from cnnviz.files.spec import load_spec
     from cnnviz.view.frameplan import Look
     from cnnviz.view.frames import Film
@@ -140,10 +149,7 @@ def animate(
         names = [animation_name(row, animation.channel)]
         if animation.apng:
             names.append(animation_name(row, animation.channel, png=True))
-        output = OutputFolder(
-            folder.out, subject.stem, force=folder.force, record="animate.json", collects=True
-        )
-        output.check(names)
+        output = subject.folder(folder, names, "animate.json", collects=True)
         scene = make_scene(pipeline, x, row, animation.channel, params, seed=compute.seed)
         positions = stops(scene.map_size, animation.frames)
         found = survey(scene, positions)
@@ -169,12 +175,13 @@ def animate(
             "files": files,
         }
         output.finish(repeatable(answer, compute.seed, weights.weights))
-    _print(answer, [len(data) for data in encoded], animation.format, quiet=folder.quiet)
+    report = _report(answer, [len(data) for data in encoded])
+    print_report(report, animation.format, quiet=folder.quiet)
     if not folder.quiet:
         if random := subject.random_stages(row.index):
             note(random_note(random, compute.seed))
         _tell(scene, found)
-        note(f"wrote {len(files) + 1} files to {output.path}")  # the record is one, too
+        wrote(len(files), output, files[0])
 
 
 def _encode(
@@ -208,18 +215,19 @@ def _with_progress(frames: Iterator[Bytes], count: int, *, quiet: bool) -> Itera
 def _words(subject: Subject, scene: Scene, found: Survey, count: int) -> dict[str, Any]:
     """Say what the frames show: title, note, captions, and the names of the channels read."""
     from cnnviz.core.pipeline import INPUT
+    from cnnviz.core.types import size_text
 
     row, depth, maps = scene.row, scene.shape[0], scene.row.output_shape[0]
     planes = subject.channels
     coloured = row.inputs[0] == INPUT and set(planes) == {"red", "green", "blue"}
     channels = planes if coloured else tuple(f"channel {channel}" for channel in range(depth))
     whole = coloured and len(found.channels) == 3
-    source = f"{row.inputs[0]}: {_times(scene.shape)}"
+    source = f"{row.inputs[0]}: {size_text(scene.shape, ' x ')}"
     if depth > 1 and not whole:
         source += f", {channels[found.channels[found.main]]}"
     if len(scene.reads) > len(found.channels):
         source += ", which contributes most"
-    output = f"{row.name}: {_times(row.output_shape)}"
+    output = f"{row.name}: {size_text(row.output_shape, ' x ')}"
     if maps > 1:
         output += f", map {scene.channel}"
         names = subject.pipeline.map_names(planes)[row.name]
@@ -239,52 +247,25 @@ def _words(subject: Subject, scene: Scene, found: Survey, count: int) -> dict[st
     }
 
 
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
+def _report(answer: dict[str, Any], sizes: Sequence[int]) -> Report:
+    """Return the files as a table, which does without columns before it would break a path."""
+    from cnnviz.core.types import size_text
+    from cnnviz.view.report import Report, Strip, Table
 
-
-def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bool) -> None:
-    """Print the answer: JSON even where all else is quiet."""
-    if form == "json":
-        from cnnviz.cli.printing import write
-        from cnnviz.core.jsontext import json_text
-
-        write(json_text(answer) + "\n")
-    elif not quiet:
-        _print_files(answer, sizes)
-
-
-def _print_files(answer: dict[str, Any], sizes: Sequence[int]) -> None:
-    """Print the files as a table, which does without columns before it would break a path.
-
-    Where not even paths and bytes fit, each path is a line that is not wrapped.
-    """
-    from cnnviz.cli.console import PLAIN, stdout
-    from cnnviz.cli.printing import print_listing
-
-    width, height = answer["size"]
-    records = [
-        {
-            "file": printable(path),
-            "frames": str(answer["frames"]),
-            "pixels": f"{width}×{height}",
-            "bytes": f"{size:,}",
-        }
-        for path, size in zip(answer["files"], sizes, strict=True)
+    pixels = size_text(answer["size"])
+    count = str(answer["frames"])
+    rows = [
+        [path, count, pixels, str(size)] for path, size in zip(answer["files"], sizes, strict=True)
     ]
-    wide = {key: max(len(key), *(len(one[key]) for one in records)) + 2 for key in records[0]}
-    for left_out in ("pixels", "frames", None):
-        if sum(wide[key] for key in records[0]) <= stdout().width:
-            print_listing("files", records, "table")
-            return
-        if left_out:
-            records = [
-                {key: text for key, text in one.items() if key != left_out} for one in records
-            ]
-    for path, size in zip(answer["files"], sizes, strict=True):
-        stdout().print(printable(path), **PLAIN)
-        about = f"  {answer['frames']} frames, {width}×{height} pixels, {size:,} bytes"
-        stdout().print(about, style="dim", **PLAIN)
+    table = Table(
+        [
+            Strip("file", "file", [safe(row[0]) for row in rows]),
+            Strip("frames", "frames", [row[1] for row in rows], right=True, importance=1),
+            Strip("pixels", "pixels", [row[2] for row in rows], right=True, importance=2),
+            Strip("bytes", "bytes", [f"{size:,}" for size in sizes], right=True, importance=1),
+        ]
+    )
+    return Report(answer, [table], [["file", "frames", "pixels", "bytes"], *rows])
 
 
 def _tell(scene: Scene, found: Survey) -> None:

@@ -22,6 +22,7 @@ COMMANDS = (
     "animate",
     "kernels",
     "layers",
+    "help",
 )
 """Each is a module of its name in `cnnviz.cli` with a function of its name."""
 
@@ -43,6 +44,9 @@ def app_for(arguments: Sequence[str]) -> App:
     Making a command takes a millisecond or two, and only one of them is ever run.
     """
     first = arguments[0] if arguments else None
+    if first == "version":
+        typer.echo(f"cnnviz {__version__}")
+        raise SystemExit(0)
     return make_app([first] if first in COMMANDS else COMMANDS)
 
 
@@ -55,17 +59,20 @@ def make_app(names: Sequence[str] = COMMANDS) -> App:
             "Start with:  cnnviz convolve photo.jpg -k sobel\n\n"
             "Learn more:  cnnviz COMMAND --help, cnnviz kernels, cnnviz layers"
         ),
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
+        invoke_without_command=True,
     )
     for name in names:
         module = import_module(f"cnnviz.cli.{name}")
-        epilog = "\n\n".join(["Examples:", *module.EXAMPLES])
+        lines = ["Examples:", *module.EXAMPLES]
+        if len(names) == 1 and name != "help":
+            lines.append("More: cnnviz help input|output|table|compute")
+        epilog = "\b\n" + "\n".join(lines)  # which keeps its lines
         app.command(name, epilog=epilog)(command(getattr(module, name)))
-    app.callback()(_root)
+    app.callback(invoke_without_command=True)(_root)
     return app
 
 
@@ -76,9 +83,13 @@ def _version(asked: bool) -> None:
 
 
 def _root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", "-V", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -97,7 +97,8 @@ def tell_error(error: CnnvizError) -> None:
     console.print("error:", style="bold red", end=" ")
     console.print(printable(error.message), markup=False, highlight=False, soft_wrap=True)
     if error.hint:
-        console.print("  " + printable(error.hint), style="dim", **PLAIN)
+        console.print("hint:", style="dim", end=" ")
+        console.print(printable(error.hint), style="dim", **PLAIN)
 
 
 def printable(text: str) -> str:

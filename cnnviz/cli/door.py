@@ -13,27 +13,48 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from cnnviz.cli.console import note, tell_error
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, RequestError
 
 
 class App(typer.Typer):
-    """The program. Its streams take any sign; that help cannot be written is told like the rest."""
+    """The program: streams that take any sign, and every error as one message in one style."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Run the command line."""
+        """Run the command line and exit."""
         _ready_streams()
         try:
-            return super().__call__(*args, **options)
+            code = super().__call__(*args, standalone_mode=False, **options)
+        except CnnvizError as error:  # of reading an option
+            tell_error(error)
+            code = error.exit_code
         except OSError as error:  # Typer prints help and the version itself
             tell_error(_unwritable(error))
             _leave_stdout()
-            sys.exit(1)
+            code = 1
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # Typer's vendored click: a usage error
+                raise
+            tell_error(RequestError(_sentence(error.format_message()), hint=_way_out(error)))
+            code = 2
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _sentence(text: str) -> str:
+    """Return a usage error in our style: no capital letter, no full stop."""
+    text = text.rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _way_out(error: Any) -> str:
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "cnnviz"
+    return f"{path} --help shows what it takes"
 
 
 def _ready_streams() -> None:
@@ -55,8 +76,11 @@ def _unwritable(error: OSError) -> CnnvizError:
     return CnnvizError(f"cannot write the output: {error.strerror or error}")
 
 
-def command(function: Callable[..., int | None]) -> Callable[..., None]:
-    """Make a function a command: spread its option groups, end it with the right exit code."""
+def command(function: Callable[..., int | None], *, every: bool = False) -> Callable[..., None]:
+    """Make a function a command: spread its option groups, end it with the right exit code.
+
+    Help shows what a group's SHOWN names; `every` option is shown by ``--help-all``, and if asked.
+    """
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
     groups: dict[str, tuple[type[Any], list[str]]] = {}
@@ -69,19 +93,21 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         inner = get_type_hints(kind, include_extras=True)
         fields = dataclasses.fields(kind)
         groups[parameter.name] = (kind, [field.name for field in fields])
-        parameters += [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default
-                if field.default is not dataclasses.MISSING
-                else inspect.Parameter.empty,
-                annotation=inner[field.name],
+        for field in fields:
+            shown = every or field.name in getattr(kind, "SHOWN", inner)
+            missing = field.default is dataclasses.MISSING
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=inspect.Parameter.empty if missing else field.default,
+                    annotation=inner[field.name] if shown else _hidden(inner[field.name]),
+                )
             )
-            for field in fields
-        ]
+    parameters.append(HELP_ALL)
 
     def run(**values: Any) -> None:
+        del values[HELP_ALL.name]
         for name, (kind, fields) in groups.items():
             values[name] = kind(**{field: values.pop(field) for field in fields})
         raise typer.Exit(_guarded(function, values))
@@ -91,6 +117,40 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
     run.__doc__, run.__name__ = function.__doc__, function.__name__
     return run
+
+
+def _hidden(annotation: Any) -> Any:
+    """Return an option that works, but is not in the help."""
+    option = copy(annotation.__metadata__[0])
+    option.hidden = True
+    return Annotated[annotation.__origin__, option]
+
+
+def _help_all(context: typer.Context, asked: bool) -> None:
+    if not asked:
+        return
+    hidden = [parameter for parameter in context.command.params if parameter.hidden]  # type: ignore[attr-defined]
+    for parameter in hidden:
+        parameter.hidden = False  # type: ignore[attr-defined]
+    try:
+        typer.echo(context.get_help(), nl=False)
+    finally:
+        for parameter in hidden:
+            parameter.hidden = True  # type: ignore[attr-defined]
+    raise typer.Exit
+
+
+HELP_ALL = inspect.Parameter(
+    "help_all",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--help-all", callback=_help_all, is_eager=True, help="Show every option and exit."
+        ),
+    ],
+)
 
 
 def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from cnnviz.cli.options import (
     ColorOptions,
     ComputeOptions,
     FolderOptions,
+    FormatOptions,
     Image,
     InputOptions,
     SpecText,
@@ -59,6 +60,7 @@ def explain(
     compute: ComputeOptions,
     color: ColorOptions,
     folder: FolderOptions,
+    form: FormatOptions,
     trace: Annotated[
         bool,
         typer.Option(
@@ -75,9 +77,6 @@ def explain(
     show: Annotated[
         bool, typer.Option("--show", help="Draw in the terminal where on the input it looks.")
     ] = False,
-    format: Annotated[  # noqa: A002 - the flag's name
-        Literal["table", "json"], typer.Option(help="How it is told; json has every term.")
-    ] = "table",
 ) -> None:  # fmt: skip
     """Explain one value: its arithmetic, term by term, and where on the input it looks."""
     from cnnviz.cli import process
@@ -86,7 +85,8 @@ def explain(
     from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
     from cnnviz.core import explanation
     from cnnviz.files.spec import load_spec
-    from cnnviz.view.report import Report
+    from cnnviz.view.explained import term_rows
+    from cnnviz.view.report import Block, Report
 
     check_out(folder)
     if len(at) > 1:
@@ -115,9 +115,10 @@ def explain(
             record = _record(told, subject, files)
             output.finish(repeatable(record, seed, weights.weights))
     if show:
-        _show(told[0], subject, format)
-    lines = _lines(told, subject, most=terms) if format == "table" else ()
-    print_report(Report(record, tuple(lines)), format, quiet=folder.quiet)
+        _show(told[0], subject, form.format)
+    lines = tuple(_lines(told, subject, most=terms))
+    report = Report(record, [Block(lines)], term_rows(record))
+    print_report(report, form.format, quiet=folder.quiet)
     if not folder.quiet:
         if random := subject.random_stages(told[0].row.index):
             note(random_note(random, seed))

@@ -192,7 +192,7 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
             totals,
             [one._asdict() for one in predictions],
         )
-        folder.write("shapes.csv", csv_text(stage_rows(outcome.stages, timing=False)).encode())
+        folder.write("shapes.csv", csv_text(stage_rows(outcome.stages)).encode())
         folder.finish(_repeatable(record, job, outcome.written))
     if not job.draws:
         _print_title(subject, job)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cnnviz.cli.options import FormatOptions
 
 if TYPE_CHECKING:
     from cnnviz.core.kernels import Kernel, KernelEntry
@@ -20,6 +22,7 @@ EXAMPLES = (
 
 
 def kernels(
+    form: FormatOptions,
     name: Annotated[
         str | None,
         typer.Argument(
@@ -43,10 +46,7 @@ def kernels(
         str | None,
         typer.Option("--out", "-o", metavar="PATH", help="Also draw it: a .png file, or a folder."),
     ] = None,
-    format: Annotated[  # noqa: A002 - the flag's name
-        Literal["table", "json", "md"], typer.Option(help="How it is printed.")
-    ] = "table",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
 ) -> None:
     """List the kernels, or show one: weights, rank, symmetry, a picture.
 
@@ -56,11 +56,11 @@ def kernels(
 
     path = _picture_path(out, drawn=stage if weights is not None else name)
     if weights is not None or stage is not None:
-        _show_weights(weights, stage, name, path, format, force=force)
+        _show_weights(weights, stage, name, path, form.format, force=force)
     elif name is None:
-        print_listing("kernels", kernel_records(), format, least=("source", "kind"))
+        print_listing("kernels", kernel_records(), form.format, least=("source", "kind"))
     else:
-        _show_kernels(name, path, format, force=force)
+        _show_kernels(name, path, form.format, force=force)
 
 
 def _picture_path(out: str | None, drawn: str | None) -> Path | None:

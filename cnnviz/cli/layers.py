@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cnnviz.cli.options import FormatOptions
 
 if TYPE_CHECKING:
     from cnnviz.core.layers import Layer
@@ -14,28 +16,26 @@ EXAMPLES = ("cnnviz layers", "cnnviz layers conv", "cnnviz layers --format md")
 
 
 def layers(
+    form: FormatOptions,
     name: Annotated[
         str | None, typer.Argument(metavar="[LAYER]", help="A layer's name.", show_default=False)
     ] = None,
-    format: Annotated[  # noqa: A002 - the flag's name
-        Literal["table", "json", "md"], typer.Option(help="How it is printed.")
-    ] = "table",
 ) -> None:
     """List the layers, or show one: formula, options, defaults."""
     from cnnviz.cli.printing import print_listing
     from cnnviz.core.layers import find_layer
 
     if name is None:
-        print_listing("layers", layer_records(), format, least=("formula", "family"))
+        print_listing("layers", layer_records(), form.format, least=("formula", "family"))
         return
     layer = find_layer(name)
-    if format == "json":
+    if form.format == "json":
         from cnnviz.cli.printing import write
         from cnnviz.core.jsontext import json_text
 
         write(json_text(card(layer)) + "\n")
     else:
-        _print_card(layer, format)
+        _print_card(layer, form.format)
 
 
 def layer_records() -> list[dict[str, str]]:
@@ -84,7 +84,7 @@ def card(layer: type[Layer]) -> dict[str, Any]:
     }
 
 
-def _print_card(layer: type[Layer], format: str) -> None:  # noqa: A002 - the flag's name
+def _print_card(layer: type[Layer], form: str) -> None:
     from cnnviz.cli.console import stdout
     from cnnviz.cli.printing import print_about, print_listing
 
@@ -98,4 +98,4 @@ def _print_card(layer: type[Layer], format: str) -> None:  # noqa: A002 - the fl
         records = [
             {**option, "default": option["default"] or "needed"} for option in about["options"]
         ]
-        print_listing("options", records, format)
+        print_listing("options", records, form)

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from cnnviz.errors import RequestError
+
+LONGEST = 32  # characters of names that help writes in place of what they are names of
+GRAYS = {"grey": "gray", "grayscale": "gray", "greyscale": "gray", "l": "gray"}
 INPUT = "Input"
 OUTPUT = "Output"
 TABLE = "Table"
 WINDOW = "Window"
 NETWORK = "Weights and predictions"
+
+
+def choice(kind: str, *names: str, also: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return what makes an option take one of some names, in any case.
+
+    Parameters
+    ----------
+    kind : str
+        What they are names of, for the error.
+    also : Mapping, optional
+        Other common names of some of them.
+    """
+
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        word = (also or {}).get(word, word)
+        if word not in names:
+            raise RequestError(f"unknown {kind} {text!r}", hint=f"choose from {', '.join(names)}")
+        return word
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete.lower())]
+
+    listed = "|".join(names)
+    metavar = listed if len(listed) <= LONGEST else kind.upper()
+    return {"parser": parse, "metavar": metavar, "autocompletion": complete}
 
 
 class Saved(StrEnum):
@@ -52,10 +83,13 @@ SpecText = Annotated[
 class InputOptions:
     """How an image becomes a tensor."""
 
+    SHOWN: ClassVar[tuple[str, ...]] = ("color", "resize")
+
     color: Annotated[
-        Literal["gray", "rgb", "bgr"] | None,
+        str | None,
         typer.Option(
-            help="One gray plane or three; bgr for models of OpenCV and Caffe. (default: gray)",
+            **choice("color", "gray", "rgb", "bgr", also=GRAYS),
+            help="Gray, or three planes. (default: gray)",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -63,7 +97,7 @@ class InputOptions:
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Resample to rows x columns. With --crop: to cover them, proportions kept.",
+            help="Scale to rows x columns; see also --crop.",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -71,21 +105,23 @@ class InputOptions:
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Scale to cover --resize (if not given, HxW itself) and cut out the middle.",
+            help="Scale to cover --resize, or HxW, and cut out the middle.",
             rich_help_panel=INPUT,
         ),
     ] = None
     invert: Annotated[
-        Literal["never", "always", "auto"] | None,
+        str | None,
         typer.Option(
-            help="Swap dark and light; auto: if the darkest spot is further from the border's "
-            "median than the lightest. (default: never)",
+            **choice("--invert", "never", "always", "auto"),
+            help="Swap dark and light; auto: where a dark drawing stands on light paper. "
+            "(default: never)",
             rich_help_panel=INPUT,
         ),
     ] = None
     fit: Annotated[
-        Literal["none", "digit"] | None,
+        str | None,
         typer.Option(
+            **choice("--fit", "none", "digit"),
             help="digit: find bright strokes, free them from their paper, scale them to 20 pixels "
             "and centre them by mass in 28x28, as in MNIST. (default: none)",
             rich_help_panel=INPUT,
@@ -124,13 +160,35 @@ class InputOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class TableOptions:
-    """How the table is told."""
+class FormatOptions:
+    """How the answer is printed."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("format", "json")
 
     format: Annotated[
-        Literal["table", "json", "csv", "md"],
-        typer.Option(help="How the table is printed.", rich_help_panel=TABLE),
+        str,
+        typer.Option(
+            **choice("format", "table", "json", "csv", "md", also={"markdown": "md"}),
+            help="How the answer is printed.",
+            rich_help_panel=TABLE,
+        ),
     ] = "table"
+    json: Annotated[
+        bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=TABLE)
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Let --json say the format."""
+        if self.json:
+            object.__setattr__(self, "format", "json")
+
+
+@dataclass(frozen=True, eq=False)
+class TableOptions(FormatOptions):
+    """How a table of stages is printed."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = (*FormatOptions.SHOWN, "columns")
+
     columns: Annotated[
         str | None,
         typer.Option(
@@ -144,6 +202,8 @@ class TableOptions:
 class FolderOptions:
     """Where files go, and whether anything is said meanwhile."""
 
+    SHOWN: ClassVar[tuple[str, ...]] = ("out", "force", "quiet")
+
     out: Annotated[
         str,
         typer.Option(
@@ -152,7 +212,7 @@ class FolderOptions:
     ] = "cnnviz-out"
     force: Annotated[
         bool,
-        typer.Option("--force", help="Overwrite files of others.", rich_help_panel=OUTPUT),
+        typer.Option("--force", "-f", help="Overwrite files of others.", rich_help_panel=OUTPUT),
     ] = False
     quiet: Annotated[
         bool,
@@ -164,9 +224,12 @@ class FolderOptions:
 class ColorOptions:
     """How values become colours."""
 
+    SHOWN: ClassVar[tuple[str, ...]] = ()
+
     colormap: Annotated[
-        Literal["auto", "gray", "rdbu", "viridis", "magma"],
+        str,
         typer.Option(
+            **choice("colour map", "auto", "gray", "rdbu", "viridis", "magma", also=GRAYS),
             help="auto: red/blue around 0 where values are signed, grays where not.",
             rich_help_panel=OUTPUT,
         ),
@@ -176,6 +239,8 @@ class ColorOptions:
 @dataclass(frozen=True, eq=False)
 class ComputeOptions:
     """How stages are computed."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ()
 
     seed: Annotated[
         int,
@@ -189,8 +254,9 @@ class ComputeOptions:
         ),
     ] = None  # fmt: skip
     precision: Annotated[
-        Literal["exact", "fast"],
+        str,
         typer.Option(
+            **choice("precision", "exact", "fast"),
             help="fast admits sums that are 1e-5 off, where they take less time.",
             rich_help_panel=OUTPUT,
         ),
@@ -210,10 +276,14 @@ class ComputeOptions:
 class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
     """What a run of whole pipelines writes and shows."""
 
+    SHOWN: ClassVar[tuple[str, ...]] = (*FolderOptions.SHOWN, "only", "show", "values")
+
     scale: Annotated[
-        Literal["unit", "layer", "global"],
+        str,
         typer.Option(
-            help="One range of values for each map, each stage, or all.", rich_help_panel=OUTPUT
+            **choice("scale", "unit", "layer", "global", also={"map": "unit", "stage": "layer"}),
+            help="One range of values for each map, each stage, or all.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "layer"
     value_range: Annotated[
@@ -221,8 +291,12 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
         typer.Option(metavar="LO,HI", help="Draw this range instead.", rich_help_panel=OUTPUT),
     ] = None
     only: Annotated[
-        Literal["maps", "grid"] | None,
-        typer.Option(help="Only one PNG a map, or only grids.", rich_help_panel=OUTPUT),
+        str | None,
+        typer.Option(
+            **choice("--only", "maps", "grid", also={"map": "maps", "grids": "grid"}),
+            help="Only one PNG a map, or only grids.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None
     save: Annotated[
         list[Saved] | None,
@@ -245,8 +319,9 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
         typer.Option(metavar="N", min=1, help="Maps in a grid's row.", rich_help_panel=OUTPUT),
     ] = None
     sort: Annotated[
-        Literal["none", "variance", "max"],
+        str,
         typer.Option(
+            **choice("order", "none", "variance", "max"),
             help="The order of a grid's maps: none is by channel; else the largest variance or "
             "maximum first (ties by channel, NaN last).",
             rich_help_panel=OUTPUT,
@@ -284,7 +359,7 @@ class WeightOptions:
         str | None,
         typer.Option(
             metavar="FILE",
-            help="STAGE.weight, STAGE.bias, … from a .safetensors or .npz file.",
+            help="A .safetensors or .npz file of trained weights.",
             rich_help_panel=NETWORK,
         ),
     ] = None
@@ -307,6 +382,8 @@ class NetworkOptions(WeightOptions):
 @dataclass(frozen=True, eq=False)
 class WindowOptions:
     """How windows stand, for convolution and pooling alike. None: the layer's own default."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("stride", "padding", "padding_mode", "dilation")
 
     stride: Annotated[
         str | None,

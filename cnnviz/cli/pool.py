@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -13,6 +14,7 @@ from cnnviz.cli.options import (
     OutputOptions,
     TableOptions,
     WindowOptions,
+    choice,
 )
 from cnnviz.errors import RequestError
 
@@ -34,39 +36,55 @@ LAYERS = {
 }
 
 
-def pool(
-    images: Images,
-    window: WindowOptions,
-    inputs: InputOptions,
-    output: OutputOptions,
-    table: TableOptions,
+OTHER_NAMES = {
+    "average": "avg",
+    "mean": "avg",
+    "maximum": "max",
+    "minimum": "min",
+    "gap": "global-avg",
+    **{layer: mode for mode, layer in LAYERS.items()},
+}
+"""What people call the modes, too."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoolOptions:
+    """What a window's values become."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("mode", "kernel_size", "output_size")
+
     mode: Annotated[
-        Literal[
-            "max", "avg", "min", "lp", "global-max", "global-avg", "adaptive-max", "adaptive-avg"
-        ],
-        typer.Option(help="What is kept of each window.", rich_help_panel=WINDOW),
-    ] = "max",
+        str,
+        typer.Option(
+            **choice("mode", *LAYERS, also=OTHER_NAMES),
+            help=f"What is kept of each window: {', '.join(LAYERS)}.",
+            rich_help_panel=WINDOW,
+        ),
+    ] = "max"
     kernel_size: Annotated[
         str | None,
         typer.Option(
-            "--kernel-size", "-k", metavar="N|H,W", help="The window. (default: 2)",
+            "--kernel-size",
+            "-k",
+            metavar="N|H,W",
+            help="The window. (default: 2)",
             rich_help_panel=WINDOW,
         ),
-    ] = None,
+    ] = None
     output_size: Annotated[
         str | None,
         typer.Option(metavar="N|H,W", help="Of adaptive pooling.", rich_help_panel=WINDOW),
-    ] = None,
+    ] = None
     norm_type: Annotated[
         float | None,
         typer.Option(metavar="P", help="Of lp pooling. (default: 2)", rich_help_panel=WINDOW),
-    ] = None,
+    ] = None
     ceil_mode: Annotated[
         bool,
         typer.Option(
             "--ceil-mode", help="Let a last window hang over the edge.", rich_help_panel=WINDOW
         ),
-    ] = False,
+    ] = False
     count_include_pad: Annotated[
         bool,
         typer.Option(
@@ -75,8 +93,17 @@ def pool(
             "cnnviz do not).",
             rich_help_panel=WINDOW,
         ),
-    ] = False,
-) -> int:  # fmt: skip
+    ] = False
+
+
+def pool(
+    images: Images,
+    pooling: PoolOptions,
+    window: WindowOptions,
+    inputs: InputOptions,
+    output: OutputOptions,
+    table: TableOptions,
+) -> int:
     """Make each window of an image into one number: the largest, the mean, …"""  # noqa: D400
     from cnnviz.cli.images import run_images
     from cnnviz.core.layers import find_layer, make_layer
@@ -86,13 +113,21 @@ def pool(
     from cnnviz.files.values import parse_value
 
     settings: dict[str, Any] = window.settings()
-    given = {"kernel_size": kernel_size, "output_size": output_size, "norm_type": norm_type}
+    mode, output_size = pooling.mode, pooling.output_size
+    given = {
+        "kernel_size": pooling.kernel_size,
+        "output_size": output_size,
+        "norm_type": pooling.norm_type,
+    }
     settings |= {
         name: parse_value(value) if isinstance(value, str) else value
         for name, value in given.items()
         if value is not None
     }
-    switches = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+    switches = {
+        "ceil_mode": pooling.ceil_mode,
+        "count_include_pad": pooling.count_include_pad,
+    }
     settings |= {name: True for name, on in switches.items() if on}
     name = LAYERS[mode]
     takes = [field.name for field, _ in options_of(find_layer(name))]

@@ -44,7 +44,8 @@ def print_listing(
     """Print records of equal keys; a narrow terminal does without the `least` important ones."""
     from cnnviz.view.report import Report, listing
 
-    print_report(Report({name: records}, [listing(records, least)]), form)
+    rows = [list(records[0]), *(list(record.values()) for record in records)]
+    print_report(Report({name: records}, [listing(records, least)], rows), form)
 
 
 def write(text: str) -> None:

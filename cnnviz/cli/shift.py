@@ -11,10 +11,12 @@ import typer
 from cnnviz.cli.options import (
     ComputeOptions,
     FolderOptions,
+    FormatOptions,
     Image,
     InputOptions,
     SpecText,
     WeightOptions,
+    choice,
 )
 from cnnviz.errors import CnnvizError, RequestError
 
@@ -31,8 +33,6 @@ EXAMPLES = (
 
 BY = 8
 
-Form = Literal["table", "json", "csv", "md"]
-
 
 def shift(
     image: Image,
@@ -41,17 +41,21 @@ def shift(
     weights: WeightOptions,
     compute: ComputeOptions,
     folder: FolderOptions,
+    form: FormatOptions,
     by: Annotated[
         int | None,
         typer.Option(metavar="N", help=f"Move by 1 … N pixels. (default: {BY})"),
     ] = None,
     axis: Annotated[
-        Literal["x", "y", "both"] | None,
-        typer.Option(help="x moves the content right, y down. (default: x)"),
+        str | None,
+        typer.Option(
+            **choice("axis", "x", "y", "both"),
+            help="x moves the content right, y down. (default: x)"),
     ] = None,
     mode: Annotated[
-        Literal["circular", "crop"] | None,
+        str | None,
         typer.Option(
+            **choice("mode", "circular", "crop", also={"wrap": "circular"}),
             help="circular: what leaves at one edge comes back at the other; crop: two crops, so "
             "that real pixels move in. (default: circular)"
         ),
@@ -67,15 +71,11 @@ def shift(
         str | None,
         typer.Option(metavar="SPEC_B", help="Tell of a second pipeline beside it."),
     ] = None,
-    form: Annotated[
-        Form, typer.Option("--format", help="How the numbers are printed.")
-    ] = "table",
 ) -> None:  # fmt: skip
     """Move the picture, and tell how far each stage's output follows and how far it changes.
 
-    Invariance error: the output against the unmoved one. Equivariance error:
-    against the unmoved one moved along, where that is by whole cells.
-    Both are relative to the L2 norm of what is compared.
+    Invariance error: the output against the unmoved one. Equivariance error: against the unmoved
+    one moved along. Both are relative to the L2 norm.
     """
     from cnnviz.cli import process
     from cnnviz.cli.subject import check_out
@@ -84,7 +84,7 @@ def shift(
     check_out(folder)
     with process.working(compute):
         subjects = _subjects(image, spec, against, inputs, weights)
-        _run(subjects, move, compute, weights.weights, folder, form)
+        _run(subjects, move, compute, weights.weights, folder, form.format)
 
 
 class _Move(NamedTuple):
@@ -99,8 +99,8 @@ class _Move(NamedTuple):
     def read(
         cls,
         by: int | None,
-        axis: Literal["x", "y", "both"] | None,
-        mode: Literal["circular", "crop"] | None,
+        axis: Any,
+        mode: Any,
         rotate: float | None,
     ) -> _Move:
         """Fill in what is left open; RequestError for what does not go together."""
@@ -201,7 +201,7 @@ def _run(
     compute: ComputeOptions,
     weights: str | None,
     options: FolderOptions,
-    form: Form,
+    form: str,
 ) -> None:
     """Run the experiments; write the chart and shift.json; print."""
     from cnnviz.cli.console import note

@@ -191,7 +191,7 @@ COLUMNS: Mapping[str, Column] = {
         "channels × rows × columns that go in",
         SIZE,
         lambda r: r.input_shape,
-        importance=17,
+        importance=16,
     ),
     "output": Column("Output", "what comes out", SIZE, lambda r: r.output_shape, importance=2),
     "params": Column(
@@ -222,7 +222,7 @@ COLUMNS: Mapping[str, Column] = {
         "input pixels between neighbouring values",
         STEP,
         lambda r: r.effective_stride,
-        importance=18,
+        importance=17,
     ),
     "memory": Column(
         "Memory",
@@ -257,7 +257,6 @@ COLUMNS: Mapping[str, Column] = {
         "of computing it",
         TIME,
         stage=lambda s: s.seconds,
-        importance=16,
         footer=_total_seconds,
     ),
     "dilation": Column(
@@ -434,20 +433,20 @@ def stage_rows(
     entries: Sequence[Entry],
     columns: Sequence[str] | None = None,
     *,
-    timing: bool = True,
     image: str | None = None,
     header: bool = True,
 ) -> Iterator[list[str]]:
     r"""Yield the table as CSV has it: keys in the first line, no totals.
 
-    All columns unless some are named; those that only a run fills are left out before one.
+    All columns but the time unless some are named; those that only a run fills are left out
+    before one.
     Numbers are for machines: ``64x112x112``, ``3x3``, ``"1,1,1,1"``, exact bytes and seconds.
-    Without timing two runs give the same text, as ``shapes.csv`` must. With an `image` its name
-    stands in a first column, so that tables of several can follow one another, only the first
-    with a header.
+    Two runs give the same text, as ``shapes.csv`` must, unless the time is named. With an `image`
+    its name stands in a first column, so that tables of several can follow one another, only the
+    first with a header.
     """
     keys = resolve_columns((ALL,) if columns is None else columns, entries)
-    keys = [key for key in keys if timing or key != "time"]
+    keys = [key for key in keys if columns is not None or key != "time"]
     first = [] if image is None else [image]
     if header:
         yield [*(["image"] if first else []), *keys]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +55,15 @@ def _term(told: Explanation, terms: Terms, index: int) -> dict[str, Any]:
         "part": finite(float(terms.part[index])),
         "padding": bool(terms.padding[index]),
     }
+
+
+def term_rows(record: Mapping[str, Any]) -> Iterator[Sequence[object]]:
+    """Yield an explanation's terms as CSV has them."""
+    keys = ["input", "at", "place", "value", "weight", "part", "padding"]
+    yield keys
+    for term in record["terms"]:
+        cells = [term[key] for key in keys]
+        yield [",".join(map(str, cell)) if isinstance(cell, list) else cell for cell in cells]
 
 
 def box_record(box: Box) -> dict[str, Any]:

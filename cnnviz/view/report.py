@@ -231,6 +231,20 @@ class Lines(NamedTuple):
         return "\n".join(f"- {line}" for line in lines) if len(lines) > 1 else "".join(lines)
 
 
+class Block(NamedTuple):
+    """Lines that stand as they are: their spaces and styles have a meaning."""
+
+    lines: Sequence[Text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Print them, each whole."""
+        yield from self.lines
+
+    def markdown(self) -> str:
+        """Return them as a block of code."""
+        return "\n".join(["```", *(line.plain for line in self.lines), "```"])
+
+
 class Report(NamedTuple):
     """What a command answers, in every format."""
 

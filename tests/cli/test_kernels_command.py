@@ -103,7 +103,7 @@ def test_an_existing_picture_is_kept_without_force(run: Run) -> None:
         (["@four.npy"], 1, ["four.npy"]),
         (["-o", "x.png"], 2, ["--out"]),
         (["sobel_x", "-o", "text.csv/x.png"], 1, ["text.csv"]),
-        (["sobel_x", "--format", "csv"], 2, ["csv", "json"]),
+        (["sobel_x", "--format", "xml"], 2, ["xml", "json"]),
     ],
 )
 def test_errors(run: Run, arguments: list[str], code: int, words: list[str]) -> None:

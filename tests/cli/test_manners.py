@@ -566,23 +566,76 @@ def test_version(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_short(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(name, "--help").out.splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("topic", ["input", "output", "table", "compute"])
+def test_what_commands_share_is_described_once(run: Run, topic: str) -> None:
+    from dataclasses import fields
+
+    from cnnviz.cli import options
+
+    kind = {
+        "input": options.InputOptions, "output": options.OutputOptions,
+        "table": options.TableOptions, "compute": options.ComputeOptions,
+    }[topic]  # fmt: skip
+    text = run("help", topic).out
+    for field in fields(kind):
+        assert f"--{field.name.replace('_', '-')}" in text
+    refused(run("help", "nonsense"), 2, "nonsense")
+
+
+def test_the_program_alone_says_how_to_start(run: Run) -> None:
+    assert run().out == run("help").out == run("--help").out
+    assert run().code == 0
+    assert run("-V").out == run("--version").out
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["convolve", "--color", "RGB"], "--color rgb"),
+        (["convolve", "--color", "grayscale"], "--color gray"),
+        (["pool", "--mode", "MaxPool"], "--mode max"),
+        (["pool", "--mode", "average"], "--mode avg"),
+        (["convolve", "--json"], "--format json"),
+        (["convolve", "--format", "JSON"], "--format json"),
+        (["convolve", "--format", "markdown"], "--format md"),
+        (["convolve", "-f"], "--force"),
+    ],
+)
+def test_other_words_for_the_same(run: Run, words: list[str], option: str) -> None:
+    command, *flags = words
+    given = run(command, sample("digit_3.png"), *flags)
+    same = run(command, sample("digit_3.png"), *option.split())
+    strip = re.compile(r'"seconds": [\d.e-]+')
+    assert given.code == 0, given.err
+    assert strip.sub("", given.out) == strip.sub("", same.out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_tells_every_option(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer.main
 
     from cnnviz.cli.app import app
 
     monkeypatch.setenv("COLUMNS", "120")
-    short, long = run(name, "-h"), run(name, "--help")
-    assert short == long
-    assert short.code == 0
+    assert run(name, "-h") == run(name, "--help")
+    every = run(name, "--help-all")
+    assert every == run("help", name)
+    assert every.code == 0
     group: Any = typer.main.get_command(app)
     for parameter in group.commands[name].params:
         for flag in parameter.opts if parameter.param_type_name == "option" else []:
-            assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", short.out), flag
+            assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", every.out), flag
         if parameter.param_type_name == "option":
             assert parameter.help
     for example in importlib.import_module(f"cnnviz.cli.{name}").EXAMPLES:
-        assert " ".join(example.split()) in " ".join(short.out.split())
+        assert " ".join(example.split()) in " ".join(every.out.split())
 
 
 def test_the_first_help(run: Run) -> None:

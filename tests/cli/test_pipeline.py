@@ -458,15 +458,16 @@ def test_bgr_maps_are_named_and_recombined_in_their_colours(run: Run) -> None:
     assert colours == [(200, 100, 50)] * 2
 
 
-def test_flags_know_every_word_of_the_registries() -> None:
-    from typing import get_args, get_type_hints
-
-    from cnnviz.cli.options import InputOptions
+@pytest.mark.parametrize("flag", ["color", "fit", "invert"])
+def test_flags_know_every_word_of_the_registries(run: Run, flag: str) -> None:
     from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
 
-    hints = get_type_hints(InputOptions)
-    words = {name: get_args(get_args(hints[name])[0]) for name in ("color", "fit", "invert")}
-    assert words == {"color": tuple(COLORS), "fit": ("none", *FITS), "invert": INVERSIONS}
+    words = {"color": tuple(COLORS), "fit": ("none", *FITS), "invert": INVERSIONS}[flag]
+    result = run("convolve", sample("camera.png"), f"--{flag}", "nonsense")
+    refused(result, 2, f"choose from {', '.join(words)}")
+    for word in words:
+        again = run("convolve", sample("digit_3.png"), f"--{flag}", word.upper(), "--only", "grid")
+        assert again.code == 0, again.err
 
 
 # --- what is lost ------------------------------------------------------------------------------

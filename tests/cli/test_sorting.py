@@ -191,7 +191,7 @@ def test_wrong_orders(run: Run, plane: Path) -> None:
 
 def test_help_says_what_they_mean(run: Run) -> None:
     for command in ("pipeline", "convolve", "pool"):
-        text = " ".join(run(command, "--help").out.replace("│", " ").split())
+        text = " ".join(run(command, "--help-all").out.replace("│", " ").split())
         assert "none is by channel" in text
         assert "largest variance or maximum first" in text
         assert "Only the first N maps" in text

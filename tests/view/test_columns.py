@@ -17,7 +17,7 @@ from tests.view.networks import ROWS, RUN
 
 def test_columns_are_dropped_by_importance():
     order = sorted((c.importance, key) for key, c in COLUMNS.items() if c.importance is not None)
-    assert [rank for rank, _ in order] == list(range(1, 19))
+    assert [rank for rank, _ in order] == list(range(1, 18))
     assert [key for _, key in order[:5]] == ["name", "output", "layer", "index", "params"]
 
 

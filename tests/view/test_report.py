@@ -157,7 +157,7 @@ def test_a_pipe_gets_the_whole_table_with_plain_titles():
     ]
     assert "wider terminal" not in text
     run = draw(stage_table(RUN, RUN_TOTALS), 80, terminal=False).splitlines()[0].split()
-    assert run[-5:] == ["Min", "Max", "Mean", "Zeros", "Time"]
+    assert run[-4:] == ["Min", "Max", "Mean", "Zeros"]
 
 
 def test_columns_asked_for_are_all_shown_in_the_order_asked():
