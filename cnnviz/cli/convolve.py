@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from cnnviz.cli.options import (
     TableOptions,
     WindowOptions,
 )
+from cnnviz.errors import RequestError
 
 EXAMPLES = (
     "cnnviz convolve photo.jpg -k sobel_x --padding same",
@@ -55,11 +57,15 @@ def convolve(
     The operation is cross-correlation, as in every CNN.
     """
     from cnnviz.cli.images import run_images
+    from cnnviz.core.kernels import KERNELS
     from cnnviz.core.layers import make_layer
     from cnnviz.core.pipeline import Pipeline, Term
     from cnnviz.files.kernels import parse_kernels
     from cnnviz.files.spec import Spec
 
+    for word in images:
+        if word in KERNELS and not Path(word).exists():
+            raise RequestError(f"{word!r} is a kernel, not a picture", hint=f"give it by -k {word}")
     groups = tuple(parse_kernels(text) for text in kernel or ["sobel"])
     layer = make_layer(
         "depthwise" if depthwise else "conv", *groups, flip=flip, **window.settings()

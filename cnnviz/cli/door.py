@@ -32,8 +32,7 @@ class App(typer.Typer):
         try:
             code = super().__call__(*args, standalone_mode=False, **options)
         except CnnvizError as error:  # of reading an option
-            tell_error(error)
-            code = error.exit_code
+            code = _refuse(error)
         except OSError as error:  # Typer prints help and the version itself
             tell_error(_unwritable(error))
             _leave_stdout()
@@ -41,9 +40,18 @@ class App(typer.Typer):
         except Exception as error:
             if not hasattr(error, "format_message"):  # Typer's vendored click: a usage error
                 raise
-            tell_error(RequestError(_sentence(error.format_message()), hint=_way_out(error)))
-            code = 2
+            code = _refuse(RequestError(_sentence(error.format_message()), hint=_way_out(error)))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(error: CnnvizError) -> int:
+    """Print an error, with the line to run instead where a habit explains it; return its code."""
+    from cnnviz.cli.habits import instead
+
+    if line := instead(sys.argv[1:]):
+        error = RequestError(error.message, hint=line)
+    tell_error(error)
+    return error.exit_code
 
 
 def _sentence(text: str) -> str:
@@ -159,8 +167,7 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
         code = function(**values) or 0
         sys.stdout.flush()
     except CnnvizError as error:
-        tell_error(error)
-        return error.exit_code
+        return _refuse(error)
     except KeyboardInterrupt:
         note("interrupted")
         return 130

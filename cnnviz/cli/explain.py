@@ -46,21 +46,21 @@ EXAMPLES = (
 def explain(
     image: Image,
     spec: SpecText,
-    at: Annotated[
-        list[str],
-        typer.Option(
-            "--at", metavar="STAGE:C,ROW,COL",
-            help="The value: a stage by name or number, and its channel, row and column (an index "
-            "in a vector); or STAGE:max, STAGE:min.",
-            show_default=False,
-        ),
-    ],
     inputs: InputOptions,
     weights: WeightOptions,
     compute: ComputeOptions,
     color: ColorOptions,
     folder: FolderOptions,
     form: FormatOptions,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at",
+            metavar="STAGE:C,ROW,COL",
+            help="The value: a stage by name or number, and its channel, row and column (an index "
+            "in a vector); or STAGE:max, STAGE:min. (default: the last stage's largest)",
+        ),
+    ] = None,
     trace: Annotated[
         bool,
         typer.Option(
@@ -89,14 +89,14 @@ def explain(
     from cnnviz.view.report import Block, Report
 
     check_out(folder)
-    if len(at) > 1:
+    if at and len(at) > 1:
         raise RequestError(
             f"--at is given {len(at)} times", hint="one value is explained: run it once for each"
         )
     with process.working(compute):
         loaded = load_spec(spec)
         pipeline, seed = loaded.pipeline, compute.seed
-        place = explanation.read_place(pipeline, at[0])
+        place = explanation.read_place(pipeline, at[0] if at else f"{len(pipeline.nodes)}:max")
         if winners:
             _check_winners(pipeline, place.stage)
         subject = read_subject(image, loaded, inputs, weights.weights)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnviz.core.ranking import rank_maps
-from cnnviz.core.statistics import finite_range
+from cnnviz.core.statistics import finite_range, rank_maps
 from cnnviz.core.types import Row, Stage, Statistics, Tensor
 from cnnviz.files.images import png_bytes
 from cnnviz.files.run import array_name, colour_name, grid_name, map_name

@@ -29,7 +29,7 @@ ANIMATED = (Correlation, LocalPool, Elementwise)
 """The layers that work window by window, or cell by cell."""
 
 ABREAST = 3
-"""Channels whose patches are all shown; of more only the one that contributes most."""
+"""So many channels show their patches; of more only the one that contributes most."""
 
 DENSE = 8
 """Positions in a row with which the window glides along each row by itself."""
@@ -43,7 +43,7 @@ Explain = Callable[[Pair], Arithmetic]
 def find_stage(
     pipeline: Pipeline, shape: Shape, stage: str | None = None, params: Params | None = None
 ) -> Row:
-    """Return the stage to animate: the one named, or the first whose window slides.
+    """Return the stage to animate: the one named, or the first with a sliding window.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def find_stage(
     stage : str, optional
         A name or an index from 1.
     params : Params, optional
-        Loaded weights, so that the row tells where its own come from.
+        Loaded weights, so that the row names where its own come from.
 
     Raises
     ------
@@ -105,22 +105,21 @@ def stops(size: Pair, count: int) -> list[Pair]:
     if count >= DENSE * rows:
         return even
     sweeps = max(min(round(math.sqrt(count * rows / columns)), count // 2), 1)
-    first = dict[int, int]()  # of the positions in a row: it tells whose sweep the row is in
+    first = dict[int, int]()  # of the positions in a row: it decides which sweep the row is in
     for number, (row, _) in enumerate(even):
         first.setdefault(row, number)
     found = list[Pair]()
     for _, group in groupby(even, key=lambda at: first[at[0]] * sweeps // count):
         sweep = list(group)
         stations = len(sweep)
-        if 1 < stations <= columns:
-            sweep = [(row, _spread(i, stations, columns)) for i, (row, _) in enumerate(sweep)]
+        if 1 < stations <= columns:  # evenly spaced, both ends among them
+            gaps = stations - 1
+            sweep = [
+                (row, (2 * i * (columns - 1) + gaps) // (2 * gaps))
+                for i, (row, _) in enumerate(sweep)
+            ]
         found += sweep
     return found
-
-
-def _spread(index: int, count: int, length: int) -> int:
-    """Return the `index`-th of `count` evenly spaced positions among `length`, both ends in it."""
-    return (2 * index * (length - 1) + count - 1) // (2 * (count - 1)) if count > 1 else 0
 
 
 # --- the scene ---------------------------------------------------------------------------------
@@ -128,7 +127,7 @@ def _spread(index: int, count: int, length: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One map of a stage, and all that is needed to tell how each of its values is made."""
+    """One map of a stage, and all that is needed to explain each of its values."""
 
     row: Row
     channel: int
@@ -152,9 +151,8 @@ class Scene:
     def planes(self, channels: Sequence[int]) -> Tensor:
         """Return some of the channels that are read, (N, H, W)."""
         places = [channel - self.reads.start for channel in channels]
-        if isinstance(self.source, Samples):
-            return Samples(self.source.values[places], self.source.unit).tensor()
-        return self.source[places]
+        found = self.source[places]
+        return found.tensor() if isinstance(found, Samples) else found
 
     def start(self, at: Pair) -> Pair:
         """Return the first row and column of the window at a position; in padding, below 0."""
@@ -217,7 +215,7 @@ def make_scene(
     part = slice(reads.start, reads.stop)
     source: Tensor | Samples = given[part]
     if name == INPUT and isinstance(x, Samples):  # as they are: a photograph's are many
-        source = Samples(x.values[part], x.unit)
+        source = x[part]
     own = node_params(node, row.index, [given.shape], params or {}, seed)
 
     def arithmetic(at: Pair) -> Arithmetic:
@@ -280,26 +278,26 @@ class Patches(NamedTuple):
 class Survey(NamedTuple):
     """What an animation's frames have in common, known once all were looked at."""
 
-    channels: tuple[int, ...]  # those whose patches are shown
-    main: int  # which of them, counted from 0, brings most
+    channels: tuple[int, ...]  # those that show their patches
+    main: int  # which of them, counted from 0, contributes most
     reach: float  # the largest part of a shown term, of either sign
 
 
 def survey(scene: Scene, positions: Sequence[Pair]) -> Survey:
-    """Find which channels to show, and how large what they bring becomes.
+    """Find which channels to show, and how large their contributions become.
 
-    Up to `ABREAST` channels are all shown; of more, the one whose parts are the largest, their
+    Up to `ABREAST` channels are all shown; of more, the one with the largest parts, their
     magnitudes added up over all positions.
     """
-    brought = np.zeros(len(scene.reads))
+    parts = np.zeros(len(scene.reads))
     largest = np.zeros(len(scene.reads))
     for at in positions:
         terms = scene.arithmetic(at).terms
         index = terms.at[:, 0] - scene.reads.start
         size = np.abs(np.where(np.isfinite(terms.part), terms.part, 0.0))
-        np.add.at(brought, index, size)
+        np.add.at(parts, index, size)
         np.maximum.at(largest, index, size)
-    shown = range(len(scene.reads)) if len(scene.reads) <= ABREAST else [int(brought.argmax())]
+    shown = range(len(scene.reads)) if len(scene.reads) <= ABREAST else [int(parts.argmax())]
     channels = tuple(scene.reads[index] for index in shown)
-    main = int(np.argmax([brought[index] for index in shown]))
+    main = int(np.argmax([parts[index] for index in shown]))
     return Survey(channels, main, float(max(largest[index] for index in shown)))

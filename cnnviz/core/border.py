@@ -109,12 +109,12 @@ def padded_band(
     mode: str = "zeros",
     fill: float = 0.0,
     *,
+    columns: Pair | None = None,
     beyond: float = 0.0,
-    hangs: int = 0,
     dtype: type[np.float32 | np.int16] = np.float32,
     memory: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Return rows start … stop−1 of the padded tensor, without padding the rest.
+    """Return some rows and columns of the padded tensor, without padding the rest.
 
     Parameters
     ----------
@@ -128,10 +128,10 @@ def padded_band(
         One of BORDERS.
     fill : float
         The value of constant padding.
+    columns : Pair, optional
+        First and stop, likewise; without it every column of the padded image.
     beyond : float
         The value past the padding, where windows of ceil mode reach.
-    hangs : int
-        How many columns of `beyond` follow on the right.
     dtype : type
         float32, or int16 for samples as they are stored, not divided; `fill` is then one too.
     memory : array, optional
@@ -140,72 +140,45 @@ def padded_band(
     Returns
     -------
     array
-        (C, stop − start, left + W + right + hangs); a view of `x` where nothing had to be added.
+        (C, rows, columns); a view of `x` where nothing had to be added.
     """
-    channels, height, width = x.shape
-    top, left, bottom, right = pads
-    inside = top <= start and stop <= top + height and left == right == hangs == 0
+    channels, *size = x.shape
+    spans = ((start, stop), columns or (0, pads[1] + size[1] + pads[3]))
+    # From here on coordinates are the image's own: padding before it is negative.
+    (top, bottom), (left, right) = (
+        (first - before, last - before) for (first, last), before in zip(spans, pads, strict=False)
+    )
+    inside = top >= 0 and left >= 0 and bottom <= size[0] and right <= size[1]
     if inside and not isinstance(x, Samples):
-        return x[:, start - top : stop - top]
-    shape = (channels, stop - start, left + width + right + hangs)
+        return x[:, top:bottom, left:right]
+    pixels: NDArray[Any] = x.values if isinstance(x, Samples) else x
+    shape = (channels, bottom - top, right - left)
     band = np.empty(shape, dtype) if memory is None else memory[: prod(shape)].reshape(shape)
+    high = max(min(bottom, size[0] + pads[2]) - top, 0)
+    wide = max(min(right, size[1] + pads[3]) - left, 0)
+    band[:, high:] = band[:, :, wide:] = beyond
+    real = padded = band[:, :high, :wide]
+    # The image's own rows and columns stand together in the middle.
+    (above, below), (before, after) = (
+        (min(max(-first, 0), count), min(max(length - first, 0), count))
+        for first, count, length in ((top, high, size[0]), (left, wide, size[1]))
+    )
+    own = slice(left + before, left + after)
     source = BORDERS[mode].source
-    rows = np.arange(start - top, min(stop - top, height + bottom))
-    padded = band[:, : rows.size, : left + width + right]
-    band[:, rows.size :] = beyond
-    band[:, :, left + width + right :] = beyond
     if source is None:
-        # Padding is one number: the image's own rows stand together in the middle.
-        first, last = (int(at) for at in np.searchsorted(rows, (0, height)))
-        padded[:, :first] = padded[:, last:] = fill
-        padded[:, :, :left] = padded[:, :, left + width :] = fill
-        real = slice(int(rows[first]), int(rows[last - 1]) + 1) if first < last else slice(0)
-        _put(padded[:, first:last, left : left + width], x, real)
+        padded[:, :above] = padded[:, below:] = fill
+        padded[:, :, :before] = padded[:, :, after:] = fill
+        real = padded[:, above:below, before:after]
+        real[...] = pixels[:, top + above : top + below, own]
     else:
-        _put(padded[:, :, left : left + width], x, source(rows, height))
-        for columns in (np.arange(-left, 0), np.arange(width, width + right)):
-            padded[:, :, left + columns] = padded[:, :, left + source(columns, width)]
+        rows = source(np.arange(top, top + high), size[0])
+        padded[:, :, before:after] = pixels[:, rows, own]
+        for side in (slice(before), slice(after, wide)):
+            at = source(np.arange(left, left + wide)[side], size[1])
+            padded[:, :, side] = pixels[:, rows[:, None], at]
+    if isinstance(x, Samples) and x.unit != 1 and dtype is np.float32:
+        real /= np.float32(x.unit)
     return band
-
-
-def padded_patch(
-    x: Tensor | Samples,
-    pads: Pads,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-    mode: str = "zeros",
-    fill: float = 0.0,
-) -> Tensor:
-    """Return some rows and columns (each first, stop) of the padded tensor, as float32.
-
-    Coordinates are the padded image's: (0, 0) is its first padded pixel. For a few columns of
-    many, where `padded_band` would copy all of them.
-    """
-    _, height, width = x.shape
-    down, along = np.arange(*rows) - pads[0], np.arange(*columns) - pads[1]
-    source = BORDERS[mode].source
-    if source is not None:
-        return _values(x, source(down, height), source(along, width))
-    outside = ((down < 0) | (down >= height))[:, None] | ((along < 0) | (along >= width))
-    patch = _values(x, np.clip(down, 0, height - 1), np.clip(along, 0, width - 1))
-    patch[:, outside] = fill
-    return patch
-
-
-def _values(x: Tensor | Samples, rows: Index, columns: Index) -> Tensor:
-    if isinstance(x, Samples):
-        return Samples(x.values[:, rows[:, None], columns], x.unit).tensor()
-    return x[:, rows[:, None], columns]
-
-
-def _put(target: NDArray[Any], x: Tensor | Samples, rows: Index | slice) -> None:
-    """Write some rows of `x`, as values into floats, as samples into integers."""
-    if isinstance(x, Samples):
-        target[...] = x.values[:, rows]
-        if x.unit != 1 and target.dtype == np.float32:
-            target /= np.float32(x.unit)
-    else:
-        target[...] = x[:, rows]
 
 
 def fold(padded: Tensor, pads: Pads, size: Pair, mode: str = "zeros") -> Tensor:

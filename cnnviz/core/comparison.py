@@ -53,9 +53,9 @@ CONVENTIONS: Mapping[str, Convention] = {
 
 
 def with_convention(pipeline: Pipeline, shape: Shape, convention: str) -> Pipeline:
-    """Return a pipeline whose ``same`` (and ``same-lower``) padding is a framework's.
+    """Return a pipeline with a framework's ``same`` (and ``same-lower``) padding.
 
-    Stages whose padding comes out equal for an input of `shape` stay as they are written.
+    Stages where that is no other padding for an input of `shape` stay as they are written.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def changes(before: Pipeline, after: Pipeline, shape: Shape) -> list[Change]:
 
 
 def part_at(shape_a: Shape, a: Sequence[Row], shape_b: Shape, b: Sequence[Row]) -> int | None:
-    """Return the index of the first stage whose output has another shape, or that one lacks.
+    """Return the index of the first stage that differs in its output's shape, or that one lacks.
 
     0 stands for the input; None if there is no such stage.
     """
@@ -179,7 +179,7 @@ def part_at(shape_a: Shape, a: Sequence[Row], shape_b: Shape, b: Sequence[Row]) 
 
 
 def pairs_of(a: Sequence[Row], b: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Return the stages whose values can be compared: equal index and shape, and the last two."""
+    """Return the stages that can be compared: of equal index and shape, and the last two."""
     pairs = [
         (one, two) for one, two in zip(a, b, strict=False) if one.output_shape == two.output_shape
     ]
@@ -206,8 +206,8 @@ def shift_between(
 ) -> dict[tuple[str, str], Shift]:
     """Return how far the stages of B are shifted against those of A, by the names of both.
 
-    Stages of equal index are compared, for inputs of the shapes given. Those are left out whose
-    values do not stand on a grid, or do not see equally many pixels at equal distances.
+    Stages of equal index are compared, for inputs of the shapes given. Left out are those with
+    values that do not stand on a grid, or do not see equally many pixels at equal distances.
     """
     found = {}
     for (name_a, own_a, all_a), (name_b, own_b, all_b) in zip(
@@ -243,7 +243,7 @@ def _offset(a: Field, b: Field) -> Offset | None:
 
 
 class Difference(NamedTuple):
-    """How two tensors of one shape differ; what is said of sizes is said of finite pairs alone."""
+    """How two tensors of one shape differ; sizes are those of differences of finite values."""
 
     max: float | None  # the largest |A − B|; None without any pair of finite values
     at: tuple[int, ...] | None  # where: (channel, row, column), or (n,); None if it is 0
@@ -340,7 +340,7 @@ class Compared(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All that there is to say about two pipelines and one image."""
+    """Everything known of two pipelines and one image."""
 
     a: Side
     b: Side

@@ -22,7 +22,7 @@ Maps = NDArray[Any]
 """(C, H, W), float32 or 8-bit samples."""
 
 BLOCK = 1 << 15  # values compared at a time
-_ORDINARY = (1e-12, 1e12)  # mean squares whose differences' squares float32 holds
+_ORDINARY = (1e-12, 1e12)  # mean squares: float32 holds the squares of differences
 
 
 class Part(NamedTuple):
@@ -140,7 +140,7 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, int, int]]:
 
 
 def _square_sum(pairs: Sequence[tuple[Maps, Maps]], room: NDArray[Any]) -> float:
-    """Return Σ (new − old)² over pairs of equal shape, whose differences `room` holds together."""
+    """Return Σ (new − old)² over pairs of equal shape; `room` holds all their differences."""
     filled = 0
     for new, old in pairs:
         differences = room[filled : filled + new.size].reshape(new.shape)

@@ -1,6 +1,6 @@
-"""What moving the picture shows, in sentences: each stands only where the measured errors bear it.
+"""What moving the picture shows, in sentences: each stands only where the errors support it.
 
-A sentence is an entry of `_OF_SHIFTS` or `_OF_ROTATIONS`.
+`findings` lists them in their order; each has a function that returns it, or None.
 """
 
 from __future__ import annotations
@@ -30,9 +30,39 @@ _NEARLY = 0.2  # an equivariance error beside an invariance error: the stage nea
 
 def findings(pipeline: Pipeline, measured: MovementErrors) -> list[str]:
     """Return what is true of one pipeline's errors, one short sentence each."""
-    stages = _stages(pipeline, measured)
-    table = _OF_ROTATIONS if measured.movement.axis is None else _OF_SHIFTS
-    return [text for sentences in table for text in sentences(stages)]
+    picture, *others = measured.stages
+    by_name = {INPUT: _Stage(picture, measured.movement)}
+    for node, row, errors in zip(
+        pipeline.nodes, pipeline.rows(measured.shape), others, strict=True
+    ):
+        reads = tuple(by_name[name] for name in node.inputs)
+        by_name[node.name] = _Stage(errors, measured.movement, node.layer, row, reads)
+    stages = list(by_name.values())
+
+    def first(say: Callable[[_Stage], str | None], most: int = 1) -> list[str]:
+        return list(islice(filter(None, map(say, stages)), most))
+
+    if measured.movement.axis is None:
+        found = [*first(_turning), *first(_pooling_and_turns, _MOST)]
+    else:
+        along = [
+            stage
+            for stage in stages
+            if stage.row and stage.keeps_step and stage.has_places and stage.moves_along
+        ]
+        found = [_equivariant(along)] if along else []
+        found += [*first(_edge), *_strides(stages), *first(_softening, _MOST)]
+    found += first(_pooled_away)
+    if loose := [stage for stage in stages if stage.stride is None]:
+        has = "has" if len(loose) == 1 else "have"
+        found.append(f"{_names(loose)} {has} no grid that could move: only invariance can be told")
+    lacking = [stage for stage in stages if stage.lacks_errors]
+    if zero := [stage for stage in lacking if stage.errors.norm == 0]:
+        what = "all values are 0 before the picture moves, so no relative error"
+        found.append(f"{_names(zero)}: {what}")
+    if odd := [stage for stage in lacking if stage.errors.norm != 0]:
+        found.append(f"{_names(odd)}: NaN or infinite values, so no error can be told")
+    return found
 
 
 def compared(a: MovementErrors, b: MovementErrors) -> list[str]:
@@ -69,7 +99,7 @@ def rebuilt(pipeline: Pipeline, shape: Shape, measured: MovementErrors) -> list[
     Its weights are then others: what is measured is not the network as the picture would have it.
     """
     wholes, crops = pipeline.rows(shape), pipeline.rows(measured.shape)
-    for node, whole, crop in zip(pipeline.nodes, list(wholes), list(crops), strict=True):
+    for node, whole, crop in zip(pipeline.nodes, wholes, crops, strict=True):
         if isinstance(node.layer, Dense) and whole.input_shape != crop.input_shape:
             size = "×".join(map(str, measured.shape[1:]))
             fewer, many = math.prod(crop.input_shape), math.prod(whole.input_shape)
@@ -131,7 +161,7 @@ class _Stage(NamedTuple):
 
     @property
     def odd_size(self) -> str:
-        """What says that a map moved round is no multiple of the stage's stride, if so."""
+        """The sentence that a map moved round is no multiple of the stage's stride, or nothing."""
         row, error = self.row, self.equivariance
         if row is None or row.stride is None or error is None or error <= ROUNDING:
             return ""
@@ -164,18 +194,6 @@ class _Stage(NamedTuple):
         if before is None or after is None or not _differ(before, after):
             return None
         return before, after
-
-
-def _stages(pipeline: Pipeline, measured: MovementErrors) -> list[_Stage]:
-    """Return the picture and the stages, in the pipeline's order."""
-    picture, *others = measured.stages
-    stages = {INPUT: _Stage(picture, measured.movement)}
-    for node, row, errors in zip(
-        pipeline.nodes, pipeline.rows(measured.shape), others, strict=True
-    ):
-        reads = tuple(stages[name] for name in node.inputs)
-        stages[node.name] = _Stage(errors, measured.movement, node.layer, row, reads)
-    return list(stages.values())
 
 
 def _largest(errors: Errors) -> float | None:
@@ -212,7 +230,7 @@ def _names(stages: Sequence[_Stage]) -> str:
 
 
 def _edge(stage: _Stage) -> str | None:
-    """Describe a sliding window whose maps do not move along, though what it reads does."""
+    """Describe a sliding window with maps that do not move along, though what it reads does."""
     error, row = stage.equivariance, stage.row
     if row is None or row.kernel_size is None or error is None or error <= ROUNDING:
         return None
@@ -251,8 +269,8 @@ def _reached(stage: _Stage) -> str:
     if error is None:
         return f"no shift up to {amounts[-1]:g} moves its map by whole cells"
     pairs = zip(amounts, stage.errors.equivariance, strict=True)
-    met = [f"{at:g}" for at, one in pairs if one is not None]
-    at = ", ".join(met[:_MOST]) + (", …" if len(met) > _MOST else "")
+    whole = [f"{at:g}" for at, one in pairs if one is not None]
+    at = ", ".join(whole[:_MOST]) + (", …" if len(whole) > _MOST else "")
     verdict = "does it move along" if stage.moves_along else "could it move along"
     return f"only at shifts by {at} {verdict} (equivariance error {_at_most(error)})"
 
@@ -321,59 +339,3 @@ def _equivariant(along: Sequence[_Stage]) -> str:
     so = "exactly" if error == 0 else f"but for rounding ({_at_most(error)})"
     verb = "moves" if len(along) == 1 else "move"
     return f"equivariant: {_names(along)} {verb} along with the picture {so}"
-
-
-# --- the table -----------------------------------------------------------------------------------
-
-_Sentences = Callable[[Sequence[_Stage]], list[str]]
-
-
-def _each(say: Callable[[_Stage], str | None], most: int = 1) -> _Sentences:
-    """Describe the first stages of which there is something to say."""
-    return lambda stages: list(islice(filter(None, map(say, stages)), most))
-
-
-def _together(
-    which: Callable[[_Stage], bool], say: Callable[[Sequence[_Stage]], str]
-) -> _Sentences:
-    """Speak once of all stages of a kind, if there is one."""
-    return lambda stages: [say(chosen)] if (chosen := list(filter(which, stages))) else []
-
-
-_OF_BOTH: tuple[_Sentences, ...] = (
-    _each(_pooled_away),
-    _together(
-        lambda stage: stage.stride is None,
-        lambda those: (
-            f"{_names(those)} {'has' if len(those) == 1 else 'have'} no grid that could "
-            "move: only invariance can be told"
-        ),
-    ),
-    _together(
-        lambda stage: stage.lacks_errors and stage.errors.norm == 0,
-        lambda those: (
-            f"{_names(those)}: all values are 0 before the picture moves, so no relative error"
-        ),
-    ),
-    _together(
-        lambda stage: stage.lacks_errors and stage.errors.norm != 0,
-        lambda those: f"{_names(those)}: NaN or infinite values, so no error can be told",
-    ),
-)
-_OF_SHIFTS: tuple[_Sentences, ...] = (
-    _together(
-        lambda stage: (
-            stage.row is not None and stage.keeps_step and stage.has_places and stage.moves_along
-        ),
-        _equivariant,
-    ),
-    _each(_edge),
-    _strides,
-    _each(_softening, _MOST),
-    *_OF_BOTH,
-)
-_OF_ROTATIONS: tuple[_Sentences, ...] = (
-    _each(_turning),
-    _each(_pooling_and_turns, _MOST),
-    *_OF_BOTH,
-)

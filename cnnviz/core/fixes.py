@@ -134,7 +134,7 @@ class Problem(NamedTuple):
     """A pipeline, and the stage at which its shapes stop."""
 
     fix: Fix  # what was changed so far, perhaps nothing
-    params: Params | None  # weights whose shapes must be right
+    params: Params | None  # weights that must keep fitting
     node: Node  # that stage
     remaining: int  # how many stages there are from it to the end
     given: list[Shape]  # its input shapes
@@ -374,8 +374,8 @@ def fixes(
 
     Where no single change is enough, up to three together are tried. Each is needed: without any
     one of them the pipeline would not fit. There are none for a pipeline that fits, or where none
-    is found. `shape` is the input's (C, H, W), `params` are weights whose shapes must still be
-    right, and `most` is how many fixes are wanted.
+    is found. `shape` is the input's (C, H, W), `params` are weights that must still fit,
+    and `most` is how many fixes are wanted.
     """
     start = Fix((), pipeline, shape)
     problem = _stop(start, params)

@@ -1,6 +1,6 @@
 """Settings of layers: each option knows how to read, check and print its value.
 
-A layer is a frozen dataclass whose fields are made with :func:`option`. The readers here are the
+A layer is a frozen dataclass with fields made by :func:`option`. The readers here are the
 only places where a value from outside (pipeline text, TOML, a command's flags, the Python API)
 becomes a setting, so every door gives the same errors.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from cnnviz.core.types import Pads, Pair
+from cnnviz.core.types import Pads
 from cnnviz.errors import RequestError, unknown
 
 Reader = Callable[[Any, str], Any]
@@ -34,7 +34,7 @@ class Option:
     variadic: Callable[[Any], bool] | None = None
     """Of a first option: whether, given the first argument, it takes all of them."""
     always: bool = False
-    """Printed even when it has its default, because a reader wants to see it."""
+    """Printed even when it has its default, because it is worth seeing."""
 
 
 def option(
@@ -68,8 +68,10 @@ def whole(minimum: int = 1, maximum: int = LARGEST) -> Reader:
     return read
 
 
-def number(*, above: float | None = None, least: float | None = None) -> Reader:
-    """Read a finite number, greater than `above` or at least `least`."""
+def number(
+    *, above: float | None = None, least: float | None = None, most: float | None = None
+) -> Reader:
+    """Read a finite number: greater than `above`, at least `least`, at most `most`."""
 
     def read(value: Any, name: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -77,53 +79,51 @@ def number(*, above: float | None = None, least: float | None = None) -> Reader:
         given = float(value)
         if not math.isfinite(given):
             raise RequestError(f"{name} is {given}", hint="it must be finite")
+        wrong = ""
         if above is not None and given <= above:
-            raise RequestError(f"{name} is {given:g}", hint=f"it must be greater than {above:g}")
-        if least is not None and given < least:
-            raise RequestError(f"{name} is {given:g}", hint=f"it must be at least {least:g}")
+            wrong = f"greater than {above:g}"
+        elif least is not None and given < least:
+            wrong = f"at least {least:g}"
+        elif most is not None and given > most:
+            wrong = f"at most {most:,}"
+        if wrong:
+            raise RequestError(f"{name} is {given:g}", hint=f"it must be {wrong}")
         return given
 
     return read
 
 
-def pair(minimum: int = 1, maximum: int = LARGEST) -> Reader:
-    """Read one number for both axes, or a (rows, columns) pair."""
-    read_one = whole(minimum, maximum)
-
-    def read(value: Any, name: str) -> Pair:
-        if isinstance(value, (tuple, list)):
-            if len(value) != 2:
-                raise RequestError(
-                    f"{name} has {len(value)} values", hint="give one number or rows,columns"
-                )
-            return (read_one(value[0], name), read_one(value[1], name))
-        one = read_one(value, name)
-        return (one, one)
-
-    return read
-
-
-def factors(value: Any, name: str) -> tuple[float, float]:
-    """Read one positive factor for both axes, or two, for rows and columns."""
-    read = several(number(above=0), 1, 2)
-    values: tuple[float, ...] = read(value, name)
-    for one in values:
-        if one > LARGEST:
-            raise RequestError(f"{name} is {one:g}", hint=f"it must be at most {LARGEST:,}")
-    return (values[0], values[-1])
-
-
-def several(read: Reader, fewest: int = 1, most: int = 3) -> Reader:
-    """Read one value, or `fewest` to `most` of them, as a tuple."""
+def several(read: Reader, fewest: int = 1, most: int = 3, *, counts: str = "") -> Reader:
+    """Read one value, or `fewest` to `most` of them, as a tuple; `counts` says so in words."""
+    counts = counts or (f"{fewest}" if fewest == most else f"{fewest} to {most}")
 
     def read_all(value: Any, name: str) -> tuple[Any, ...]:
         values = value if isinstance(value, (tuple, list)) else (value,)
         if not fewest <= len(values) <= most:
-            counts = f"{fewest}" if fewest == most else f"{fewest} to {most}"
             raise RequestError(f"{name} has {len(values)} values", hint=f"give {counts}")
         return tuple(read(one, name) for one in values)
 
     return read_all
+
+
+def for_both_axes(read: Reader) -> Reader:
+    """Read one value for both axes, or two, for rows and columns."""
+    read_all = several(read, 1, 2, counts="one number or rows,columns")
+
+    def read_pair(value: Any, name: str) -> tuple[Any, Any]:
+        values = read_all(value, name)
+        return (values[0], values[-1])
+
+    return read_pair
+
+
+def pair(minimum: int = 1, maximum: int = LARGEST) -> Reader:
+    """Read one whole number for both axes, or a (rows, columns) pair."""
+    return for_both_axes(whole(minimum, maximum))
+
+
+factors = for_both_axes(number(above=0, most=LARGEST))
+"""Reads one positive factor for both axes, or two, for rows and columns."""
 
 
 def read_axes(value: Any, name: str) -> tuple[int, ...]:
@@ -169,7 +169,7 @@ def choice(choices: Collection[str]) -> Reader:
 
 
 def not_among(name: str, value: Any, choices: Collection[str]) -> RequestError:
-    """Build the error for a setting whose value is none of its choices."""
+    """Build the error for a value that is none of a setting's choices."""
     return RequestError(f"{name} is {value!r}", hint=unknown(name, str(value), choices).hint)
 
 
@@ -209,21 +209,16 @@ class Padding:
             if rule is None:
                 raise not_among(name, value, set(_PADDING_RULES.values()))
             return cls(rule)
-        amount = whole(0)
-        values = value if isinstance(value, (tuple, list)) else (value,)
-        amounts = [amount(one, name) for one in values]
-        match amounts:
-            case [every]:
+        counts = "N, rows,columns or top,left,bottom,right"
+        match several(whole(0), 1, 4, counts=counts)(value, name):
+            case (every,):
                 pads = (every, every, every, every)
-            case [rows, columns]:
+            case (rows, columns):
                 pads = (rows, columns, rows, columns)
-            case [top, left, bottom, right]:
+            case (top, left, bottom, right):
                 pads = (top, left, bottom, right)
-            case _:
-                raise RequestError(
-                    f"{name} has {len(amounts)} values",
-                    hint="give N, rows,columns or top,left,bottom,right",
-                )
+            case amounts:
+                raise RequestError(f"{name} has {len(amounts)} values", hint=f"give {counts}")
         return cls("explicit", pads) if any(pads) else cls()
 
     def value(self) -> str | int | tuple[int, ...]:

@@ -8,6 +8,7 @@ its first one, and with its first one moved the same way.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -125,31 +126,25 @@ def _measure(
         transposes = isinstance(node.layer, Transpose) and node.layer.axes == (0, 2, 1)
         turned[node.name] = turned[node.inputs[0]] != transposes
         references.append(Reference.of(output))
-        stages.append(
-            StageErrors(
-                *(row.index, row.name, row.layer, row.output_shape, row.effective_stride),
-                *(references[-1].norm, (), ()),
-            )
-        )
+        known = (row.index, row.name, row.layer, row.output_shape, row.effective_stride)
+        stages.append(StageErrors(*known, references[-1].norm, (), ()))
     advance()
     grids = [_grid(stage, turned=turned[stage.name]) for stage in stages]
     errors: list[list[_Pair]] = [[] for _ in stages]
     for amount in movement.amounts:
         picture = moved(amount)
         outputs = pipeline.outputs(picture, own, reuse=True, kept=kept)
-        output = _values(picture)
-        for place in range(len(stages)):
-            if place:
-                _, output = next(outputs)
-            errors[place].append(compare(amount, output, references[place], grids[place]))
+        for place, pairs in enumerate(errors):
+            output = next(outputs)[1] if place else _values(picture)
+            pairs.append(compare(amount, output, references[place], grids[place]))
         advance()
     return MovementErrors(
         movement,
         x.shape,
         tuple(
-            replace(stage, equivariance=tuple(moved), invariance=tuple(changed))
+            replace(stage, equivariance=tuple(along), invariance=tuple(changed))
             for stage, pairs in zip(stages, errors, strict=True)
-            for moved, changed in [zip(*pairs, strict=True)]
+            for along, changed in [zip(*pairs, strict=True)]
         ),
     )
 
@@ -310,19 +305,16 @@ def largest_shift(
     Crops of some sizes may fit a pipeline where larger ones do not (2 poolings and 2 upsamplings
     want multiples of 4): the largest `TRIED` are tried one by one, smaller ones by halving.
     """
+
+    def fails(by: int) -> bool:
+        return _problem(pipeline, shape, by, axis, mode, params) is not None
+
     largest = min(most, *_moved_sides(shape, axis))
     last = max(largest - TRIED, 0)
     for by in range(largest, last, -1):
-        if _problem(pipeline, shape, by, axis, mode, params) is None:
+        if not fails(by):
             return by
-    fits, fails = 0, last + 1
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        if _problem(pipeline, shape, middle, axis, mode, params) is None:
-            fits = middle
-        else:
-            fails = middle
-    return fits
+    return bisect_left(range(last + 1), True, lo=1, key=fails) - 1
 
 
 def _problem(

@@ -69,7 +69,7 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
     Parameters
     ----------
     items : sequence
-        The pieces, in the order they are begun.
+        The pieces, in the order they are started.
     make_worker : callable
         Called once in each thread; returns what is called with each item. What it sets up
         (buffers, say) is that thread's own and lives as long as the call.
@@ -79,7 +79,7 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
     Raises
     ------
     BaseException
-        The first error of any thread, once all have stopped; no new item is begun after it.
+        The first error of any thread, once all have stopped; no new item is started after it.
     """
     rest = iter(items)  # one iterator for all threads: each item goes to the one that is free
     errors: list[BaseException] = []
@@ -108,7 +108,7 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
             raise
         finally:
             for helper in helpers:
-                if not helper.cancel():  # one that has not begun has nothing left to do
+                if not helper.cancel():  # one that has not started has nothing left to do
                     helper.result()
     if errors:
         raise errors[0]
@@ -156,7 +156,7 @@ def single_threaded_blas() -> Iterator[None]:
 def blas_control() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
     """Find how many threads NumPy's BLAS uses, and how to change it; None if that is not known.
 
-    The functions are looked up in NumPy's own extension module, whose symbols include those of
+    The functions are looked up in NumPy's own extension module: its symbols include those of
     the libraries it is linked with: OpenBLAS as NumPy's wheels name it, a system's, or MKL.
     Accelerate has no such setting.
     """

@@ -40,6 +40,10 @@ class Samples:
         """(C, H, W)."""
         return self.values.shape
 
+    def __getitem__(self, channels: slice | list[int]) -> Samples:
+        """Return some channels, as indexing a tensor does."""
+        return Samples(self.values[channels], self.unit)
+
     def tensor(self) -> Tensor:
         """Return the values as float32."""
         return np.divide(self.values, np.float32(self.unit), dtype=np.float32)
@@ -94,7 +98,7 @@ class Statistics:
 class Losses:
     """What a computed stage let go of; None where the question makes no sense for the layer."""
 
-    dead: int | None  # maps whose values are all 0
+    dead: int | None  # maps of zeros alone
     discarded: float | None  # share of a pooling's input values that win in no window
 
 

@@ -215,7 +215,6 @@ def test_a_whole_network_is_traced(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        ([], 2, ["--at"]),
         (["--at", "relu1"], 2, ["'relu1'", "relu1:max"]),
         (["--at", "rellu1:0,0,0"], 2, ["rellu1", "relu1"]),
         (["--at", "7:0,0,0"], 2, ["no stage 7", "1 to 2"]),
@@ -250,3 +249,10 @@ def test_a_strange_stage_name_stays_harmless(run: Run) -> None:
     done = run("explain", sample("step.png"), "relu as a.b-c", "--at", "a.b-c:0,0,0")
     assert done.code == 0
     assert Path("cnnviz-out/step/01_relu_a.b-c_at_0_0_0.png").exists()
+
+
+def test_the_last_stage_s_largest_is_explained_if_nothing_is_said(run: Run) -> None:
+    words = ("explain", sample("digit_3.png"), "digits", "--json")
+    alone, asked = run(*words).record, run(*words, "--at", "softmax1:max").record
+    assert alone == asked
+    assert alone["at"] == [3]

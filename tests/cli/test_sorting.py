@@ -12,7 +12,7 @@ from PIL import Image
 
 import cnnviz
 from cnnviz.cli.pictures import ORDERS
-from cnnviz.core.ranking import MEASURES
+from cnnviz.core.statistics import MEASURES
 from cnnviz.view.sheet import Sheet
 from tests.cli.conftest import Run, files_below, refused, sample
 

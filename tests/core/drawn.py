@@ -105,3 +105,18 @@ def oracle(problem):
         dilation=window.dilation, groups=problem.groups, mode=problem.padding_mode,
         value=problem.pad_value, bias=problem.bias,
     )  # fmt: skip
+
+
+SMALL_KERNELS = (
+    [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
+    [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
+    [[1 / 9] * 3] * 3,
+    [[5, 5, 5], [-3, 0, -3], [-3, -3, -3]],
+    np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256,
+    [[1, 0], [0, -1]],
+    [[-1]],
+    [[0, 0]],
+    [[2, -2, 0, 7]],
+    [[3], [0], [7]],
+    [[0.3, -1.7], [0, 2.5], [11, 1]],
+)

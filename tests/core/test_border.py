@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.border import BORDERS, check_border, padded_band
+from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError
 from tests.oracles import NP_PAD, noise, pad_maps
 
@@ -46,22 +47,39 @@ def test_any_band_is_that_part_of_np_pad(case, fill, channels):
     np.testing.assert_array_equal(x, before)
 
 
-@given(cases(), st.integers(0, 4), st.integers(0, 4))
+@given(cases(), st.integers(0, 4), st.integers(0, 4), st.integers(0, 9))
 @settings(max_examples=200)
-def test_beyond_the_padding(case, below, hangs):
+def test_beyond_the_padding(case, below, hangs, first):
     mode, size, pads, start, stop = case
     x = noise(1, 2, *size)
     stop += below
-    band = padded_band(x, pads, start, stop, mode, 3.0, beyond=-np.inf, hangs=hangs)
+    first = min(first, pads[1] + size[1] + pads[3] - 1)
+    columns = (first, pads[1] + size[1] + pads[3] + hangs)
+    band = padded_band(x, pads, start, stop, mode, 3.0, columns=columns, beyond=-np.inf)
     value = 3.0 if mode in ("zeros", "constant") else 0.0
     whole = pad_maps(pad_maps(x, pads, mode, value), (0, 0, below + 9, hangs), value=-np.inf)
-    np.testing.assert_array_equal(band, whole[:, start:stop])
+    np.testing.assert_array_equal(band, whole[:, start:stop, first:])
+
+
+@given(cases(), st.data(), st.floats(-5, 5, width=32), st.sampled_from([1.0, 255.0]))
+@settings(max_examples=200)
+def test_any_columns_of_samples(case, data, fill, unit):
+    mode, size, pads, start, stop = case
+    x = Samples((noise(5, 2, *size) * 99).astype(np.uint8), unit)
+    total = pads[1] + size[1] + pads[3]
+    first = data.draw(st.integers(0, total - 1))
+    last = data.draw(st.integers(first + 1, total))
+    value = fill if mode == "constant" else 0.0
+    band = padded_band(x, pads, start, stop, mode, value, columns=(first, last))
+    whole = pad_maps(x.tensor(), pads, mode, value)
+    np.testing.assert_array_equal(band, whole[:, start:stop, first:last])
 
 
 def test_nothing_is_copied_where_nothing_is_added():
     x = noise(2, 2, 7, 5)
     assert np.shares_memory(padded_band(x, (0, 0, 0, 0), 2, 5), x)
     assert np.shares_memory(padded_band(x, (1, 0, 3, 0), 1, 8), x)
+    assert np.shares_memory(padded_band(x, (0, 2, 0, 0), 2, 5, columns=(2, 6)), x)
     assert not np.shares_memory(padded_band(x, (1, 0, 3, 0), 0, 8), x)
     assert not np.shares_memory(padded_band(x, (0, 1, 0, 0), 2, 5), x)
 

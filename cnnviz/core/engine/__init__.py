@@ -13,11 +13,12 @@ from cnnviz.core.engine.modes import POOL_MODES, PoolProblem
 from cnnviz.core.engine.plan import (
     EXACT,
     PRECISIONS,
+    SETTINGS,
     Plan,
+    Settings,
     choose,
     note_algorithm,
     noting,
-    settings,
 )
 from cnnviz.core.engine.pool import (
     POOL_ALGORITHMS,
@@ -74,8 +75,13 @@ def computing(precision: str = EXACT, algorithm: str | None = None) -> Iterator[
     ...     pass
     """
     check_algorithm(algorithm)
-    with settings(precision, algorithm):
+    if precision not in PRECISIONS:
+        raise unknown("precision", str(precision), list(PRECISIONS))
+    token = SETTINGS.set(Settings(precision, algorithm))
+    try:
         yield
+    finally:
+        SETTINGS.reset(token)
 
 
 def check_algorithm(name: str | None) -> None:

@@ -1,6 +1,13 @@
-"""Cutting rows into bands that fit the cache and keep every thread busy."""
+"""Cutting work into bands that fit the cache and keep every thread busy, and views of memory."""
 
 from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnviz.core.types import Shape
 
 LANES = 8
 """How many columns of a matrix product cost as much as one: the width of a vector register."""
@@ -30,6 +37,18 @@ def cut(
     step = min(-(-rows // threads), band_bytes // max(row_bytes, 1))
     step = max(step // multiple, 1) * multiple
     return [(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+
+def split(total: int, most: int, least: int = 1) -> list[Band]:
+    """Cut into `least` or more pieces of nearly equal size, none above `most`."""
+    pieces = min(total, max(least, -(-total // most)))
+    return [(total * i // pieces, total * (i + 1) // pieces) for i in range(pieces)]
+
+
+def view(array: NDArray[Any], shape: Shape, steps: Shape, start: int = 0) -> NDArray[Any]:
+    """Return a view of contiguous memory; steps and start in values."""
+    size = array.itemsize
+    return np.ndarray(shape, array.dtype, array, size * start, [size * step for step in steps])
 
 
 def lanes(columns: float) -> float:

@@ -26,11 +26,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from cnnviz.core.border import padded_band, padded_patch
+from cnnviz.core.border import padded_band
+from cnnviz.core.engine.bands import view
 from cnnviz.core.engine.modes import PoolProblem, Values
 from cnnviz.core.engine.plan import Algorithm
 from cnnviz.core.threads import share, that_fit
-from cnnviz.core.types import Pair, Shape, Tensor
+from cnnviz.core.types import Pair, Tensor
 
 BLOCK = 1 << 19  # cells: 2 MiB. Smaller ones make threads wait for each other's GIL
 LARGEST = 4  # times that, where windows overlap so much that small blocks repeat the work
@@ -164,7 +165,7 @@ class _Worker:
         down, along = self.problem.counts[0][block[1]], self.problem.counts[1][block[2]]
         cells = along[:1] if along.min() == along.max() else along
         edges = [0, *(np.flatnonzero(np.diff(down)) + 1).tolist(), len(down)]
-        for first, stop in pairwise(edges):  # rows whose windows count as many rows
+        for first, stop in pairwise(edges):  # rows of windows that count equally many rows
             divisor = (down[first] * cells).astype(joined.dtype)
             rows = slice(first, stop)
             np.divide(joined[:, rows], divisor, out=out[:, rows], casting="same_kind")
@@ -180,33 +181,25 @@ class _Worker:
         else:
             flat = self.slide(cells.reshape(-1), piece.taps[0], dilation[0] * width)
             if down > 1:  # only the rows where windows start are joined along
-                starts = _view(flat, (maps, rows, width), (height * width, down * width, 1))
+                starts = view(flat, (maps, rows, width), (height * width, down * width, 1))
                 flat, height = self.others(flat)[0][: starts.size], rows
                 np.copyto(flat.reshape(starts.shape), starts)
         flat = self.slide(flat, piece.taps[1], dilation[1])
-        return _view(flat, shape, (height * width, width, along))
+        return view(flat, shape, (height * width, width, along))
 
     def cells(self, block: Index, piece: Piece) -> Values:
         """Return a block's cells, prepared for the mode, as they stand in the image if they can."""
-        problem, x = self.problem, self.x[block[0]]
-        (top, bottom), (left, right) = (_span(problem, block, piece, axis) for axis in (0, 1))
-        mode, fill, neutral = problem.padding_mode, problem.fill, problem.rule.neutral
-        pads = problem.pads
-        padded = [problem.size[a] + pads[a] + pads[a + 2] for a in (0, 1)]
-        prepare, buffer = problem.rule.prepare, self.buffers[0]
-        if left == 0 and block[2].stop == problem.output_shape[2]:  # whole rows
-            hangs = max(right - padded[1], 0)
-            memory = buffer if buffer.dtype == np.float32 else None
-            cells = padded_band(
-                x, pads, top, bottom, mode, fill, beyond=neutral, hangs=hangs, memory=memory
-            )
-        else:
-            past = max(bottom - max(padded[0], top), 0), max(right - max(padded[1], left), 0)
-            cells = padded_patch(
-                x, pads, (top, bottom - past[0]), (left, right - past[1]), mode, fill
-            )
-            if any(past):
-                cells = np.pad(cells, ((0, 0), (0, past[0]), (0, past[1])), constant_values=neutral)
+        problem, (buffer, *_) = self.problem, self.buffers
+        (top, bottom), columns = (_span(problem, block, piece, axis) for axis in (0, 1))
+        if columns[0] == 0 and block[2].stop == problem.output_shape[2]:
+            # Whole rows follow one another: they need no copy where nothing is added.
+            columns = (0, max(columns[1], sum(problem.pads[1::2]) + problem.size[1]))
+        cells = padded_band(
+            self.x[block[0]], problem.pads, top, bottom, problem.padding_mode, problem.fill,
+            columns=columns, beyond=problem.rule.neutral,
+            memory=buffer if buffer.dtype == np.float32 else None,
+        )  # fmt: skip
+        prepare = problem.rule.prepare
         ready = buffer.dtype == cells.dtype and prepare is None
         if ready and (self.rowwise or cells.flags.c_contiguous):
             return cells
@@ -252,11 +245,6 @@ class _Worker:
     def others(self, used: Values) -> list[Values]:
         """Return the buffers that hold nothing of `used`."""
         return [buffer for buffer in self.buffers if not np.may_share_memory(buffer, used)]
-
-
-def _view(flat: Values, shape: Shape, steps: Shape) -> Values:
-    """View values of a contiguous vector; steps in values."""
-    return np.ndarray(shape, flat.dtype, flat, 0, [step * flat.itemsize for step in steps])
 
 
 def _span(problem: PoolProblem, block: Index, piece: Piece, axis: int) -> Pair:

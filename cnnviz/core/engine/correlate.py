@@ -81,8 +81,8 @@ def correlate(
     Returns
     -------
     Tensor
-        (O, rows, columns) float32, or `out`. NaN and infinities reach just the outputs whose
-        windows cover them.
+        (O, rows, columns) float32, or `out`. NaN and infinities reach just the outputs of
+        windows that cover them.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _checked(
     padding_mode: str,
     pad_value: float,
 ) -> Correlation:
-    """State the problem, or say what does not go together."""
+    """State the problem, or raise CnnvizError for what does not go together."""
     if not isinstance(x, Samples):
         x = np.asarray(x, np.float32)
     weight = np.ascontiguousarray(weight, np.float32)

@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 Real = np.dtype[Any]
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
-FFT: Any = np.fft  # whose annotations know double precision only
+FFT: Any = np.fft  # its annotations know double precision only
 
 DEEPEST = 8  # channels a filter sees: the spectra of more leave the cache, and lose everywhere
 LENGTHS = sorted(base << shift for base in (4, 5, 6) for shift in range(2, 9))  # 16 … 1536
@@ -197,7 +197,11 @@ class _Worker:
             max(group * each, self.filters[0]), min((group + 1) * each, self.filters.stop)
         ):
             piece = self.output[k : k + 1, *place]
-            self._multiply(self.kernels[k - self.filters.start])
+            kernel = self.kernels[k - self.filters.start]
+            np.multiply(self.spectra[0], kernel[0], out=self.product)
+            for spectrum, other in zip(self.spectra[1:], kernel[1:], strict=True):
+                np.multiply(spectrum, other, out=self.term)
+                self.product += self.term
             FFT.ifft(self.product, axis=-2, norm="ortho", out=self.product)
             values = self.values[: piece.shape[1]]
             whole = self.product[eh - 1 :: sh][: piece.shape[1]]
@@ -206,12 +210,6 @@ class _Worker:
             if dark is not None:
                 np.copyto(piece[0], 0, where=dark)
             problem.finish(piece, slice(k, k + 1))
-
-    def _multiply(self, kernel: Spectra) -> None:
-        np.multiply(self.spectra[0], kernel[0], out=self.product)
-        for spectrum, other in zip(self.spectra[1:], kernel[1:], strict=True):
-            np.multiply(spectrum, other, out=self.term)
-            self.product += self.term
 
 
 def _kernel_spectra(problem: Correlation, tiling: _Tiling, filters: range) -> Spectra:
@@ -227,7 +225,7 @@ def _kernel_spectra(problem: Correlation, tiling: _Tiling, filters: range) -> Sp
 
 
 def _dark(tile: Tensor, problem: Correlation) -> Mask | None:
-    """Find the windows of a tile whose every value is 0, or None where there cannot be any."""
+    """Find the windows of a tile that hold only 0, or None where there cannot be any."""
     seen = tile[0] != 0
     for channel in tile[1:]:
         seen |= channel != 0

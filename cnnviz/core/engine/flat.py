@@ -4,8 +4,8 @@
             = scale · Σᵢⱼ w[i, j] · x[y + i·d, X + j·d]                 where that is cheaper
 
 Additions run along whole bands of rows as one line (see `planes`), several times quicker than row
-by row. At the end of a row a line runs into the next one: the few outputs whose windows cross the
-left or right edge come out wrong, and are computed anew from their own windows.
+by row. At the end of a row a line runs into the next one: the few outputs of windows across the
+left or right edge come out wrong, and are computed anew from those windows.
 
 Taps of weight 0 are left out, and with them a NaN beneath: the input is watched for it instead.
 
@@ -33,7 +33,7 @@ from cnnviz.core.types import Samples
 
 BAND_BYTES = 1 << 21  # of a line: shorter ones make two threads slower than one
 EDGE_BYTES = 4 << 20  # of the windows along an edge that are computed anew together
-LARGEST = np.iinfo(np.int16).max // np.iinfo(np.uint8).max  # Σ |w| whose sums of samples fit
+LARGEST = np.iinfo(np.int16).max // np.iinfo(np.uint8).max  # Σ |w| up to which sums of samples fit
 
 DType = type[np.float32 | np.int16]
 
@@ -153,7 +153,7 @@ def _source(problem: Correlation, planes: Planes, band: Band, channel: int, own:
     start, stop = band[0], band[1] - 1 + problem.extent[0]
     pads, mode, fill = (top, 0, bottom, 0), problem.padding_mode, problem.fill
     if planes.mix is None:
-        x = problem.only(slice(channel, channel + 1))
+        x = problem.x[channel : channel + 1]
         rows = padded_band(x, pads, start, stop, mode, fill, dtype=own.dtype.type, memory=own)
     else:
         rows = mixed(padded_band(problem.x, pads, start, stop, mode, fill), planes.mix)
@@ -164,7 +164,7 @@ def _source(problem: Correlation, planes: Planes, band: Band, channel: int, own:
 
 
 def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int) -> None:
-    """Compute the output columns whose windows reach into the padding from those windows."""
+    """Compute the output columns next to the padding from their own windows."""
     left, (rows, columns) = problem.pads[1], problem.size
     right = left + problem.x.shape[2] - problem.extent[1] + 1
     edges = [(first, stop) for first, stop in ((0, left), (right, columns)) if first < stop]
@@ -174,7 +174,7 @@ def _mend_edges(problem: Correlation, output: NDArray[Any], threads: int) -> Non
 
     def worker(piece: tuple[int, int, int, int]) -> None:
         first, stop, begin, end = piece
-        patch = problem.patch((first, stop), (begin, end))
+        patch = problem.band(first, stop, columns=(begin, end))
         target = output[:, first:stop, begin:end]
         weigh(problem, problem.window.views(patch), target)
         problem.finish(target, confined=True)

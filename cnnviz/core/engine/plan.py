@@ -113,20 +113,8 @@ class Settings(NamedTuple):
     algorithm: str | None = None  # take it wherever it can compute what is asked
 
 
-_settings: ContextVar[Settings] = ContextVar("settings", default=Settings())  # noqa: B039 - frozen
+SETTINGS: ContextVar[Settings] = ContextVar("settings", default=Settings())  # noqa: B039 - frozen
 _noted: ContextVar[dict[str, None] | None] = ContextVar("noted", default=None)
-
-
-@contextmanager
-def settings(precision: str, algorithm: str | None) -> Iterator[None]:
-    """Have everything inside the with-block computed so; see `engine.computing`."""
-    if precision not in PRECISIONS:
-        raise unknown("precision", str(precision), list(PRECISIONS))
-    token = _settings.set(Settings(precision, algorithm))
-    try:
-        yield
-    finally:
-        _settings.reset(token)
 
 
 @contextmanager
@@ -151,7 +139,7 @@ def plan_for(
     algorithms: Mapping[str, Algorithm[P]], problem: P, algorithm: str | None = None
 ) -> Plan:
     """Plan a problem by the settings in force, or with the algorithm named."""
-    now = _settings.get()
+    now = SETTINGS.get()
     wanted = algorithms.get(now.algorithm or "")
     if algorithm is None and wanted is not None and wanted.supports(problem):
         algorithm = wanted.name

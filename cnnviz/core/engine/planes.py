@@ -291,7 +291,7 @@ def _divide(taps: Matrix, divisor: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
-    """Return weights as small whole multiples of a unit, as float32 tells them; else as they are.
+    """Return weights as small whole multiples of a unit, to float32's precision; else as they are.
 
     >>> whole_multiples(np.float64([0.25, 0, -0.5]))
     (array([ 1.,  0., -2.]), 0.25)
@@ -312,9 +312,88 @@ def whole_multiples(weights: Matrix) -> tuple[Matrix, float]:
 
 
 def _halves(kernel: Matrix) -> tuple[Matrix, Matrix] | None:
-    """Split a kernel into the column and the row whose product it is, or None."""
+    """Split a kernel into a column times a row, or return None."""
     row, column = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
     down, along = kernel[:, column] / kernel[row, column], kernel[row]
     product = np.outer(down, along)
     exact = np.abs(product - kernel) <= 2 * np.finfo(np.float32).eps * np.abs(kernel)
     return (down, along) if exact.all() else None
+
+
+# --- factors
+
+MOST_TERMS = 3
+ROUNDING = 4e-7  # relative; of weights and factors that are float32
+CANCELLATION = 5  # how far the sizes of terms may exceed the weight they add up to, or the mean one
+TINY = float(np.finfo(np.float32).tiny)
+
+
+@remembered
+def factor(plane: Matrix) -> tuple[Tensor, Tensor] | None:
+    """Write a kernel as a sum of a few columns times rows.
+
+    Parameters
+    ----------
+    plane : array, (kh, kw)
+        float32 values.
+
+    Returns
+    -------
+    (downs, alongs) or None
+        float32 arrays of shapes (terms, kh) and (terms, kw): plane[i, j] is
+        Σ_r downs[r, i] · alongs[r, j] but for float32's rounding; exactly, if one column and one
+        row of whole numbers will do. None if that takes too many terms, or ones that cancel.
+
+    Examples
+    --------
+    >>> sobel = np.outer([1, 2, 1], [-1.0, 0, 1])
+    >>> [part.tolist() for part in factor(sobel)]
+    [[[1.0, 2.0, 1.0]], [[-1.0, 0.0, 1.0]]]
+    """
+    worthwhile = max(1, (plane.size - 1) // sum(plane.shape))
+    for terms in range(1, 1 + min(MOST_TERMS, worthwhile)):
+        downs, alongs = _one_term(plane) if terms == 1 else _by_svd(plane, terms)
+        factors = downs.astype(np.float32), alongs.astype(np.float32)
+        if _is_faithful(plane, *factors):
+            return factors
+    return None
+
+
+def _is_faithful(plane: Matrix, downs: Tensor, alongs: Tensor) -> bool:
+    """Tell whether factors give a kernel, without sums in which large terms cancel.
+
+    The error of an output is bounded by what each weight's terms add up to in size; zeros must
+    come from zeros, for what they meet must not be seen at all.
+    """
+    products = np.einsum("ri,rj->rij", downs, alongs, dtype=np.float64)
+    sizes, magnitude = np.abs(products).sum(0), np.abs(plane)
+    bound = CANCELLATION * np.maximum(magnitude, magnitude.mean()) * (plane != 0)
+    return bool(
+        (np.abs(products.sum(0) - plane) <= ROUNDING * sizes + TINY).all()
+        and (sizes <= bound + TINY).all()
+    )
+
+
+def _one_term(plane: Matrix) -> tuple[Matrix, Matrix]:
+    """Find the column and the row of a plane of rank 1; whole numbers if it is made of them."""
+    row, column = np.unravel_index(np.abs(plane).argmax(), plane.shape)
+    strongest = plane[row, column]
+    if not strongest:
+        return np.zeros((1, len(plane))), np.zeros((1, plane.shape[1]))
+    along = plane[row]
+    if (plane == np.rint(plane)).all() and abs(strongest) < 1 << 24:
+        along = along / np.gcd.reduce(along.astype(np.int64))
+        along *= np.sign(along[np.flatnonzero(along)[-1]])
+        down = plane[:, column] / along[column]
+        return down[None], along[None]
+    # Each tap is the mean of its own row (column), so that small ones are as precise as large.
+    down = plane @ along
+    along = down @ plane / np.vdot(down, down)
+    balance = np.sqrt(np.abs(along).max() / np.abs(down).max())
+    return down[None] * balance, along[None] / balance
+
+
+def _by_svd(plane: Matrix, terms: int) -> tuple[Matrix, Matrix]:
+    left, strengths, right = np.linalg.svd(plane, full_matrices=False)
+    roots = np.sqrt(strengths[:terms])
+    return (left[:, :terms] * roots).T, right[:terms] * roots[:, None]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 
 import numpy as np
 
-from cnnviz.core.border import padded_band, padded_patch
-from cnnviz.core.engine.planes import Planes, Recipe, planes_of, recipe_of
+from cnnviz.core.border import padded_band
+from cnnviz.core.engine.planes import Found, Matrix, Planes, Recipe, factor, planes_of, recipe_of
 from cnnviz.core.types import Pads, Pair, Samples, Tensor
 from cnnviz.core.window import Window
 
-FEW_FILTERS = 4  # whose kernels are looked at in any case
+FEW_FILTERS = 4  # of so few, kernels are looked at in any case
 MOST_FILTERS = 256
 WORTH_A_LOOK = 1 << 16  # outputs of a filter
 
@@ -80,16 +82,24 @@ class Correlation:
         many = self.filters > FEW_FILTERS and self.outputs < WORTH_A_LOOK * self.filters
         return None if many or self.filters > MOST_FILTERS else planes_of(self.weight)
 
+    def _of_planes(self, look: Callable[[Matrix], Found | None]) -> list[Found] | None:
+        """Return what is found in each filter's plane, or None if there is not something in all."""
+        found = list[Found]()
+        for kernel in self.planes.kernels if self.planes else ():
+            if (one := look(kernel)) is None:
+                return None
+            found.append(one)
+        return found or None
+
     @cached_property
     def recipes(self) -> list[Recipe] | None:
         """How to add each filter's plane up in few passes, or None."""
-        recipes: list[Recipe] = []
-        for kernel in self.planes.kernels if self.planes else ():
-            recipe = recipe_of(kernel)
-            if recipe is None:
-                return None
-            recipes.append(recipe)
-        return recipes or None
+        return self._of_planes(recipe_of)
+
+    @cached_property
+    def factors(self) -> list[tuple[Tensor, Tensor]] | None:
+        """Each filter's plane as a sum of a few columns times rows, or None."""
+        return self._of_planes(factor)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -100,11 +110,6 @@ class Correlation:
     def padded_width(self) -> int:
         """Columns of the padded input."""
         return self.pads[1] + self.x.shape[2] + self.pads[3]
-
-    @cached_property
-    def padded_height(self) -> int:
-        """Rows of the padded input."""
-        return self.pads[0] + self.x.shape[1] + self.pads[2]
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -119,28 +124,37 @@ class Correlation:
     @cached_property
     def macs(self) -> int:
         """Multiply-adds of the plain sum."""
-        return self.outputs * self.depth * self.kernel_size[0] * self.kernel_size[1]
-
-    @property
-    def dense_window(self) -> bool:
-        """Whether windows move by one pixel and have no gaps."""
-        return self.window.stride == (1, 1) and self.window.dilation == (1, 1)
+        return self.outputs * self.depth * self.taps
 
     # --- what algorithms do with it
 
     def band(
-        self, first: int, stop: int, channels: slice = slice(None), *, sides: bool = True
+        self,
+        first: int,
+        stop: int,
+        channels: slice = slice(None),
+        *,
+        columns: Pair | None = None,
     ) -> Tensor:
-        """Return the padded input rows under output rows first … stop−1.
+        """Return the padded input under output rows first … stop−1, float32.
+
+        Parameters
+        ----------
+        channels : slice
+            Which channels of the input.
+        columns : Pair, optional
+            First and stop: only what is under these output columns.
 
         Returns
         -------
         Tensor
-            (C, (stop − 1 − first)·stride + extent, left + W + right), or without `sides` only the
-            W; a view of the input where nothing had to be added.
+            (C, (stop − 1 − first)·stride + extent, columns); a view of the input where nothing
+            had to be added.
         """
-        (stride, _), (extent, _) = self.window.stride, self.window.extent
-        return self.rows(first * stride, (stop - 1) * stride + extent, channels, sides=sides)
+        (down, along), (high, wide) = self.window.stride, self.extent
+        if columns is not None:
+            columns = (columns[0] * along, (columns[1] - 1) * along + wide)
+        return self.rows(first * down, (stop - 1) * down + high, channels, columns=columns)
 
     def rows(
         self,
@@ -148,37 +162,14 @@ class Correlation:
         stop: int,
         channels: slice = slice(None),
         *,
-        hangs: int = 0,
-        sides: bool = True,
+        columns: Pair | None = None,
     ) -> Tensor:
-        """Return rows start … stop−1 of the padded input, float32; `sides` as in `band`.
+        """Return rows start … stop−1 of the padded input; `columns` are its, too.
 
-        Rows past its end, and `hangs` more columns on the right, hold 0.
+        What lies past its end holds 0.
         """
-        x, mode = self.only(channels), self.padding_mode
-        pads = self.pads if sides else (self.pads[0], 0, self.pads[2], 0)
-        return padded_band(x, pads, start, stop, mode, self.fill, hangs=hangs)
-
-    def patch(self, rows: Pair, columns: Pair) -> Tensor:
-        """Return the padded input under output rows × columns (each first, stop), float32.
-
-        Returns
-        -------
-        Tensor
-            (C, (count − 1)·stride + extent, the same along); always a copy.
-        """
-        down, along = (
-            (first * stride, (stop - 1) * stride + extent)
-            for (first, stop), stride, extent in zip(
-                (rows, columns), self.window.stride, self.extent, strict=True
-            )
-        )
-        return padded_patch(self.x, self.pads, down, along, self.padding_mode, self.fill)
-
-    def only(self, channels: slice) -> Tensor | Samples:
-        """Return some channels of the input, without copying."""
-        x = self.x
-        return Samples(x.values[channels], x.unit) if isinstance(x, Samples) else x[channels]
+        x, mode = self.x[channels], self.padding_mode
+        return padded_band(x, self.pads, start, stop, mode, self.fill, columns=columns)
 
     def finish(
         self, piece: Tensor, filters: slice = slice(None), *, confined: bool = False
@@ -201,24 +192,20 @@ class Correlation:
 
     def watch(self, values: Tensor) -> None:
         """Note values that are not finite, so that a safe algorithm computes it all anew."""
-        if not _is_finite(values):
+        # A sum or a dot product with an infinity or a NaN in it never becomes finite again. (Nor
+        # does one that overflows: then all is computed anew for nothing.)
+        if values.flags.c_contiguous:
+            total = _energy(values)  # BLAS's: several times quicker
+        else:
+            with np.errstate(all="ignore"):
+                total = float(np.add.reduce(values, axis=None))
+        if not isfinite(total):
             self.spills.append(True)
 
     def watch_sizes(self, values: Tensor, energy: float) -> None:
-        """Note contiguous values, too, whose squares add up to `energy` or more."""
+        """Note contiguous values, too, if their squares add up to `energy` or more."""
         if not _energy(values) < energy:  # NaN is not
             self.spills.append(True)
-
-
-def _is_finite(values: Tensor) -> bool:
-    """Tell whether all values are finite; at worst (overflow) say no where they are.
-
-    A sum or a dot product that met an infinity or a NaN never becomes finite again.
-    """
-    if values.flags.c_contiguous:
-        return bool(np.isfinite(_energy(values)))  # BLAS's: several times quicker
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.add.reduce(values, axis=None)))
 
 
 def _energy(values: Tensor) -> float:

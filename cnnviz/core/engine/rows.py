@@ -16,13 +16,10 @@ The zeros there multiply pixels beside the window: what is not finite spreads, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
-from cnnviz.core.border import BORDERS
 from cnnviz.core.engine.bands import SHORT, SMALL_PRODUCT, Band, cut, lanes
 from cnnviz.core.engine.plan import MAC, Algorithm
 from cnnviz.core.engine.problem import Correlation
@@ -47,7 +44,8 @@ def _work(problem: Correlation) -> float:
     """Count copies, multiply-adds (with those of the band's zeros), and bands."""
     together, each = _together(problem), problem.filters // problem.groups
     (rows, columns), (kh, kw), stride = problem.size, problem.kernel_size, problem.window.stride
-    copies = min(rows * stride[0], problem.padded_height) * problem.channels * kw
+    padded_height = problem.pads[0] + problem.x.shape[1] + problem.pads[2]
+    copies = min(rows * stride[0], padded_height) * problem.channels * kw
     inflated = _height(problem, together) / kh
     taken, width = problem.depth * problem.taps * inflated, _strip_width(problem)
     macs = problem.macs * inflated * lanes(columns)
@@ -74,7 +72,6 @@ def _run(problem: Correlation, output: Tensor, threads: int) -> None:
     together, width = _together(problem), _strip_width(problem)
     matrices = {count: _band_matrix(problem, count) for count in {together, 1}}
     lefts = range(0, columns, width)
-    strips = [_strip(problem, left, min(left + width, columns)) for left in lefts]
     row_bytes = _row_bytes(problem) // columns * width
     step = row_bytes * problem.window.stride[0]
     bands = cut(rows, step, BAND_BYTES, threads, multiple=together)
@@ -87,12 +84,13 @@ def _run(problem: Correlation, output: Tensor, threads: int) -> None:
         def worker(band: Band) -> None:
             first, stop = band
             middle = first + (stop - first) // together * together
-            source = problem.band(first, stop, sides=False)
-            for strip in strips:
-                _copy_shifted(problem, source, strip, copies)
+            source = problem.band(first, stop)
+            for left in lefts:
+                right = min(left + width, columns)
+                _copy_shifted(problem, source, left, copies)
                 for begin, end, count in ((first, middle, together), (middle, stop, 1)):
                     if begin < end:
-                        target = output[:, begin:end, strip.left : strip.right]
+                        target = output[:, begin:end, left:right]
                         _multiply(problem, matrices[count], copies, begin - first, target)
             problem.finish(output[:, first:stop], confined=together == 1)
 
@@ -104,7 +102,7 @@ def _run(problem: Correlation, output: Tensor, threads: int) -> None:
 def _multiply(
     problem: Correlation, matrix: Tensor, copies: Tensor, first: int, target: Tensor
 ) -> None:
-    """Fill `target` (O, rows, columns) from B, whose output row `first` is its first."""
+    """Fill `target` (O, rows, columns) from B, from its output row `first` on."""
     (_, rows, width), each = target.shape, problem.filters // problem.groups
     count, stride = matrix.shape[1] // each, problem.window.stride[0]
     groups, _, depth, kw, _ = copies.shape
@@ -160,65 +158,15 @@ def _strip_width(problem: Correlation) -> int:
     return columns if most < NARROW else -(-columns // -(-columns // most))
 
 
-# --- copies
-
-
-class _Edge(NamedTuple):
-    """Columns of a strip whose windows reach into the padding, and the pixels they read."""
-
-    columns: slice
-    pixels: NDArray[np.intp]  # (kw, columns)
-    outside: NDArray[np.bool_] | None  # where it is the padding's number that they read
-
-
-class _Strip(NamedTuple):
-    """Some columns of the output; the windows of begin … end − 1 hold pixels alone."""
-
-    left: int
-    right: int
-    begin: int
-    end: int
-    edges: list[_Edge]
-
-
-def _strip(problem: Correlation, left: int, right: int) -> _Strip:
-    """Find what output columns left … right − 1 read."""
-    stride, width, pad = problem.window.stride[1], problem.x.shape[2], problem.pads[1]
-    begin = min(max(-(-pad // stride), left), right)
-    end = min(max((width + pad - problem.extent[1]) // stride + 1, begin), right)
-    taps = np.arange(problem.kernel_size[1])[:, None] * problem.window.dilation[1]
-    find, edges = BORDERS[problem.padding_mode].source, []
-    for first, stop in ((left, begin), (end, right)):
-        if first < stop:
-            at, outside = np.arange(first, stop) * stride + taps - pad, None
-            if find is None:
-                at, outside = np.clip(at, 0, width - 1), (at < 0) | (at >= width)
-            else:
-                at = find(at, width)
-            edges.append(_Edge(slice(first - left, stop - left), at, outside))
-    return _Strip(left, right, begin, end, edges)
-
-
-def _copy_shifted(problem: Correlation, source: Tensor, strip: _Strip, copies: Tensor) -> None:
-    """Write a strip's B for `source`, padded above and below alone, to the front of `copies`.
-
-    Columns beyond the image are filled in here: a padded copy of the rows would cost as much as
-    one of B's.
-    """
-    groups, _, depth, kw, _ = copies.shape
-    rows = source.reshape(groups, depth, *source.shape[1:]).swapaxes(1, 2)
-    target = copies[:, : rows.shape[1]]
+def _copy_shifted(problem: Correlation, source: Tensor, left: int, copies: Tensor) -> None:
+    """Write B for padded rows, from output column `left` on, to the front of `copies`."""
+    groups, _, depth, kw, width = copies.shape
     stride, dilation = problem.window.stride[1], problem.window.dilation[1]
-    if strip.begin < strip.end:
-        pixels, step = rows[..., strip.begin * stride - problem.pads[1] :], rows.strides[3]
-        shape = (*rows.shape[:3], kw, strip.end - strip.begin)
-        every = as_strided(pixels, shape, (*rows.strides[:3], dilation * step, stride * step))
-        target[..., strip.begin - strip.left : strip.end - strip.left] = every
-    for edge in strip.edges:
-        values = rows[..., edge.pixels]
-        if edge.outside is not None:
-            values[..., edge.outside] = problem.fill
-        target[..., edge.columns] = values
+    rows = source[..., left * stride :].reshape(groups, depth, source.shape[1], -1).swapaxes(1, 2)
+    columns, step = min(width, problem.size[1] - left), rows.strides[3]
+    shape = (*rows.shape[:3], kw, columns)
+    every = as_strided(rows, shape, (*rows.strides[:3], dilation * step, stride * step))
+    copies[:, : rows.shape[1], ..., :columns] = every
 
 
 ROWS = Algorithm(

@@ -4,15 +4,15 @@
 
 Every window of a band of output rows is copied into one column (im2col), and a single matrix
 product weighs them all; 1×1 filters at stride 1 read the pixels where they are. Each output value
-is one dot product over its own window, so NaN and infinities reach the outputs whose window
-covers them and no others.
+is one dot product over its own window, so NaN and infinities reach the outputs of windows
+that cover them and no others.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from cnnviz.core.engine.bands import SHORT, SMALL_PRODUCT, Band, cut, lanes
+from cnnviz.core.engine.bands import SHORT, SMALL_PRODUCT, Band, cut, lanes, split
 from cnnviz.core.engine.plan import MAC, Algorithm
 from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.threads import share, that_fit
@@ -48,10 +48,7 @@ def _run(problem: Correlation, output: Tensor, threads: int) -> None:
     window_bytes = 4 * problem.channels * problem.taps
     small = rows * columns <= FEW_PIXELS and problem.groups == 1
     count = min(threads, problem.filters) if small else 1
-    parts = [
-        slice(problem.filters * i // count, problem.filters * (i + 1) // count)
-        for i in range(count)
-    ]
+    parts = [slice(*part) for part in split(problem.filters, problem.filters, count)]
     band_bytes = BAND_BYTES
     if problem.taps == 1:  # mostly nothing is copied: the fewer outputs leave the cache the better
         few = max(PIXELS, SMALL_PRODUCT // (problem.filters // problem.groups * problem.depth))
@@ -66,8 +63,7 @@ def _run(problem: Correlation, output: Tensor, threads: int) -> None:
 
     def worker(piece: tuple[Band, int, int, slice]) -> None:
         (first, stop), left, right, part = piece
-        whole = right - left == columns
-        read = problem.band(first, stop) if whole else problem.patch((first, stop), (left, right))
+        read = problem.band(first, stop, columns=(left, right))
         target = output[part, first:stop, left:right]
         weigh(problem, problem.window.views(read), target, part)
         problem.finish(target, part, confined=True)

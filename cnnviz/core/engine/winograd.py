@@ -33,11 +33,11 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.bands import SMALL_PRODUCT, Band
+from cnnviz.core.engine.bands import SMALL_PRODUCT, Band, split, view
 from cnnviz.core.engine.plan import MAC, Algorithm
 from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.threads import share, that_fit
-from cnnviz.core.types import Pair, Shape, Tensor
+from cnnviz.core.types import Pair, Tensor
 
 FILTERS = 64  # in one product
 BLOCK = 1 << 16  # filters × channels, at most, in one product
@@ -132,7 +132,7 @@ def _supports(problem: Correlation) -> bool:
     """
     return (
         problem.kernel_size == (3, 3)
-        and problem.dense_window
+        and problem.window.stride == problem.window.dilation == (1, 1)
         and problem.groups == 1
         and min(problem.depth, problem.filters) >= WIDE
         and all(_layout(each, problem).memory <= MEMORY for each in (F2, F4))
@@ -161,17 +161,6 @@ class _Scratch:
         return array[:size].reshape(shape)
 
 
-def _view(array: Tensor, shape: Shape, strides: Shape, start: int = 0) -> Tensor:
-    """Return a view of contiguous memory; strides and start in values."""
-    return np.ndarray(shape, np.float32, array, 4 * start, tuple(4 * step for step in strides))
-
-
-def _split(total: int, most: int, least: int = 1) -> list[Band]:
-    """Cut into `least` or more pieces of nearly equal size, none above `most`."""
-    pieces = min(total, max(least, -(-total // most)))
-    return [(total * i // pieces, total * (i + 1) // pieces) for i in range(pieces)]
-
-
 class _Layout:
     """One transform on problems of one size: where the tiles are, and how they are cut.
 
@@ -185,7 +174,7 @@ class _Layout:
         self.down, self.across = -(-rows // transform.size), -(-columns // transform.size)
         self.span = SPAN // transform.size  # tiles
         width = min(filters, FILTERS, max(1, BLOCK // depth))
-        self.blocks = _split(filters, width)
+        self.blocks = split(filters, width)
         places = transform.alpha**2
         most = min(
             PLACES // places, SMALL_PRODUCT // (width * min(depth, DEPTH)), BAND // (places * depth)
@@ -194,7 +183,7 @@ class _Layout:
         # A band is a few whole rows of tiles; only a very wide one is cut into stretches, too.
         self.stretches = [
             (self.span * first, min(self.span * stop, self.across))
-            for first, stop in _split(-(-self.across // self.span), most // self.span)
+            for first, stop in split(-(-self.across // self.span), most // self.span)
         ]
         self.longest = max(stop - first for first, stop in self.stretches)
         self.tile_values = places * self.down * self.across * depth
@@ -203,7 +192,7 @@ class _Layout:
         # too large to be kept go in rounds of as many blocks as fit.
         self.keeps_tiles = self.tile_values <= min(self.weight_values, KEPT)
         pieces = 1 if self.keeps_tiles else 2  # two threads at least share what passes
-        self.bands = _split(self.down, max(1, most // self.longest), pieces)
+        self.bands = split(self.down, max(1, most // self.longest), pieces)
         together = KEPT // (places * width * depth)
         together = len(self.blocks) if self.keeps_tiles else max(1, together)
         self.rounds = [
@@ -298,7 +287,7 @@ class _Winograd:
         turned.reshape(-1, filters)[...] = odd.T
         places, step = len(self.layout.kernel), depth * filters + 16
         memory = scratch.take(key, places * step)
-        weights = _view(memory, (places, depth, filters), (step, filters, 1))
+        weights = view(memory, (places, depth, filters), (step, filters, 1))
         np.matmul(self.layout.kernel, turned, out=weights.transpose(1, 0, 2))
         return [weights]
 
@@ -309,8 +298,8 @@ class _Winograd:
         height = m * count + 2
         # One column more than tiles need, or unpadded input would come as a view with its own,
         # perhaps unlucky, strides.
-        hangs = m * self.layout.across + 3 - problem.padded_width
-        image = problem.rows(m * band[0], m * band[0] + height, hangs=hangs)
+        columns = (0, m * self.layout.across + 3)
+        image = problem.rows(m * band[0], m * band[0] + height, columns=columns)
         stretches = []
         for first, stop in self.layout.stretches:
             each = stop - first
@@ -321,14 +310,14 @@ class _Winograd:
             half = scratch.take("half", height, alpha, each, depth)
             np.matmul(
                 self.transform.tile,
-                _view(d, (height, each, alpha, depth), (width * depth, m * depth, depth, 1)),
+                view(d, (height, each, alpha, depth), (width * depth, m * depth, depth, 1)),
                 out=half.transpose(0, 2, 1, 3),
             )
             tiles = scratch.take((key, first), alpha, alpha, count, each * depth)
             line = each * depth
             np.matmul(
                 self.transform.tile,
-                _view(half, (alpha, count, alpha, line), (line, m * alpha * line, alpha * line, 1)),
+                view(half, (alpha, count, alpha, line), (line, m * alpha * line, alpha * line, 1)),
                 out=tiles.transpose(0, 2, 1, 3),
             )
             stretches.append(tiles.reshape(alpha * alpha, count * each, depth))
@@ -376,13 +365,13 @@ class _Winograd:
         half = scratch.take("half", m * count, spans, alpha * each, filters)
         np.matmul(
             self.transform.inverse,
-            _view(
+            view(
                 mixed,
                 (alpha, count, spans, alpha, line),
                 (alpha * place, row, line, place, 1),
                 first * filters,
             ),
-            out=_view(
+            out=view(
                 half,
                 (alpha, count, spans, m, line),
                 (line, m * spans * span, span, spans * span, 1),

@@ -1,4 +1,4 @@
-"""One kernel and what can be said about it: its sum, rank, factors and symmetry."""
+"""One kernel and what is known of it: its sum, rank, factors and symmetry."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Kernel:
         return self.weights.size == rows * columns and self.rank <= 1
 
     def factors(self) -> tuple[Matrix, Matrix] | None:
-        """Split a separable kernel into the column and the row whose product it is.
+        """Split a separable kernel into a column and a row that multiply to it.
 
         Returns
         -------
@@ -165,7 +165,7 @@ class Kernel:
         """Every mirror and turn that leaves the kernel as it is, or negates it, in words.
 
         Empty if there is none. What follows from another entry is not repeated: a kernel with
-        two mirrors is point-symmetric, and that is not said.
+        two mirrors is point-symmetric, and that is not listed.
 
         Examples
         --------

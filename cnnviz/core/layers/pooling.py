@@ -123,7 +123,7 @@ class LocalPool(Bordered, Layer):
         else:
             padded = padded_band(
                 x, pads, 0, high, self.padding_mode, self._padding, beyond=self._neutral,
-                hangs=wide - pads[1] - size[1] - pads[3],
+                columns=(0, wide),
             )  # fmt: skip
         rest = output.copy()
         for i, j in np.ndindex(*window.kernel_size):

@@ -2,7 +2,6 @@
 
 import tracemalloc
 from dataclasses import replace
-from functools import reduce
 
 import numpy as np
 import pytest
@@ -16,16 +15,13 @@ from cnnviz.core.engine import (
     PRECISIONS,
     Correlation,
     as_whole,
-    choose,
-    computing,
     correlate,
 )
-from cnnviz.core.engine.planes import recipe_of
 from cnnviz.core.options import Padding
 from cnnviz.core.types import Samples
 from cnnviz.core.window import Window
-from cnnviz.errors import CnnvizError, RequestError
-from tests.core.drawn import SEEDS, correlations, pairs, windows
+from cnnviz.errors import CnnvizError
+from tests.core.drawn import SEEDS, SMALL_KERNELS, correlations, pairs, windows
 from tests.oracles import NP_PAD, correlate_oracle, covered_by, load_torch, noise, pad_maps
 
 THREADS = st.integers(1, 3)
@@ -33,19 +29,6 @@ WIDE = [name for name in ALGORITHMS if name.startswith("winograd")]
 OF_TENSORS = [name for name in ALGORITHMS if name != "int16"]
 OF_FEW = [name for name in OF_TENSORS if name not in WIDE]
 ONES = st.just((1, 1))
-SMALL_KERNELS = (
-    [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
-    [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
-    [[1 / 9] * 3] * 3,
-    [[5, 5, 5], [-3, 0, -3], [-3, -3, -3]],
-    np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256,
-    [[1, 0], [0, -1]],
-    [[-1]],
-    [[0, 0]],
-    [[2, -2, 0, 7]],
-    [[3], [0], [7]],
-    [[0.3, -1.7], [0, 2.5], [11, 1]],
-)
 
 
 @pytest.fixture(autouse=True)
@@ -325,55 +308,6 @@ def test_int16_never_overflows():
         assert ALGORITHMS["int16"].supports(problem) == fits
 
 
-@pytest.mark.parametrize("kernel", SMALL_KERNELS)
-def test_recipes_are_the_kernel(kernel):
-    kernel = np.float64(kernel)
-    recipe = recipe_of(kernel)
-    assert (not recipe.sums) == (not kernel.any())
-    if not recipe.sums:
-        return
-    line = noise(1, 1, 12, 20).reshape(-1).astype(np.float64)
-    spare, size = np.empty_like(line), line.size - 6 * 20
-    left = sum(taps.span((20, 1)) for taps in recipe.sums)
-    for taps in recipe.sums:
-        left -= taps.span((20, 1))
-        out = np.empty(size + left)
-        taps.over(line, (20, 1), out, spare[: out.size])
-        line = out
-    direct = sum(
-        weight * noise(1, 1, 12, 20).reshape(-1)[i * 20 + j :][:size]
-        for (i, j), weight in np.ndenumerate(kernel)
-    )
-    np.testing.assert_allclose(out * recipe.scale, direct, atol=1e-6)
-    assert recipe.passes <= 2 * np.count_nonzero(kernel)
-
-
-@given(
-    st.lists(
-        st.sampled_from([(1, 1), (1, 0, 1), (1, 1, 1), (1, 2), (3, 1)]), min_size=1, max_size=5
-    )
-)
-def test_sums_of_sums_are_the_taps(steps):
-    taps = reduce(np.convolve, steps, np.ones(1))
-    recipe = recipe_of(taps[None])
-    found = []
-    for part in recipe.sums:
-        line = np.zeros(part.span((99, 1)) + 1)
-        for group in part.groups:
-            line[[column for _, column in group.plus]] = group.strength
-            line[[column for _, column in group.minus]] = -group.strength
-        found.append(line)
-    np.testing.assert_array_equal(reduce(np.convolve, found) * recipe.scale, taps)
-    assert np.prod([np.abs(part).sum() for part in found]) * recipe.scale == np.abs(taps).sum()
-    if set(steps) <= {(1, 1)}:
-        # Neighbours added again and again, down and along.
-        assert recipe_of(np.outer(taps, taps)).passes == 2 * len(steps)
-
-
-def test_boxes_are_added_by_doubling():
-    assert recipe_of(np.ones((15, 15))).passes == 12
-
-
 # --- what is not finite --------------------------------------------------------------------------
 
 
@@ -505,35 +439,6 @@ def test_out_is_filled_or_refused():
         correlate(x, weight, window, out=np.empty((2, 7, 6), np.int16))
 
 
-def test_plans_are_printable_repeatable_and_forced():
-    problem = Correlation(noise(1, 1, 600, 800), noise(2, 1, 1, 3, 3), Window((3, 3)))
-    plan = choose(ALGORITHMS, problem)
-    assert plan == choose(ALGORITHMS, problem)
-    assert plan.algorithm in str(plan)
-    assert str(plan.threads) in str(plan)
-    assert choose(ALGORITHMS, problem, algorithm="windows").algorithm == "windows"
-    with pytest.raises(RequestError, match="unknown algorithm"):
-        choose(ALGORITHMS, problem, algorithm="widows")
-    with pytest.raises(RequestError, match="winograd2 cannot compute this"):
-        choose(ALGORITHMS, problem, algorithm="winograd2")
-    with pytest.raises(RequestError, match="precision"):
-        choose(ALGORITHMS, problem, precision="exactly")
-    assert choose(ALGORITHMS, problem).error <= PRECISIONS["exact"]
-
-
-def test_small_work_stays_in_one_thread():
-    tiny = Correlation(noise(1, 1, 8, 8), noise(2, 1, 1, 3, 3), Window((3, 3)))
-    assert choose(ALGORITHMS, tiny).threads == 1
-
-
-def test_settings_hold_for_the_block_only():
-    x, weight, window = noise(1, 1, 9, 8), noise(2, 2, 1, 3, 3), Window((3, 3))
-    with pytest.raises(RequestError), computing(precision="sloppy"):
-        pass
-    with computing(algorithm="winograd2"):  # cannot: planned as ever
-        correlate(x, weight, window)
-
-
 def test_errors():
     x = noise(1, 2, 4, 5)
     with pytest.raises(CnnvizError, match="does not fit"):
@@ -564,7 +469,7 @@ def test_errors():
     ],
 )
 @pytest.mark.parametrize("algorithm", [None, "fft", "rows"])
-def test_what_does_not_go_together_is_told(changes, message, algorithm):
+def test_what_does_not_go_together_is_an_error(changes, message, algorithm):
     given = {
         "x": noise(1, 2, 7, 9), "weight": noise(2, 3, 2, 3, 3), "window": Window((3, 3)),
         "algorithm": algorithm, **changes,
