@@ -1,4 +1,4 @@
-"""The held-out fifth is held out, and the shipped weights score on it what README says."""
+"""The held-out fifth is held out, and the shipped weights score on it what the docs say."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class _Builder:
             )
             raise CnnvizError(
                 f"no layer computes {told}{_more(self.faults)}",
-                hint="README lists the operators that can be read",
+                hint="cnnviz/docs/weights.md lists the operators that can be read",
             )
 
 
