@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "cnnviz animate photo.jpg edges",
     "cnnviz animate matrix.csv 'conv(sobel_x, padding=1)' --duration 400",
-    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3 --apng",
+    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3",
 )
 
 ANIMATION = "Animation"
@@ -95,10 +95,6 @@ class AnimationOptions:
             help="How wide a frame is, about: maps are scaled by whole numbers; at least 360.",
         ),
     ] = 960
-    apng: Annotated[
-        bool,
-        typer.Option("--apng", help="An animated PNG, too.", rich_help_panel=ANIMATION),
-    ] = False
     format: Annotated[
         Literal["table", "json"],
         typer.Option(help="How the answer is printed.", rich_help_panel=ANIMATION),
@@ -147,13 +143,11 @@ def animate(
         subject = read_subject(image, loaded, inputs, weights.weights)
         pipeline, x, params = subject.pipeline, subject.x, subject.params
         row = find_stage(pipeline, x.shape, animation.stage, params)
-        names = [animation_name(row, animation.channel)]
-        if animation.apng:
-            names.append(animation_name(row, animation.channel, png=True))
+        name = animation_name(row, animation.channel)
         output = OutputFolder(
             folder.out, subject.stem, force=folder.force, record="animate.json", collects=True
         )
-        output.check(names)
+        output.check([name])
         scene = make_scene(pipeline, x, row, animation.channel, params, seed=compute.seed)
         positions = stops(scene.map_size, animation.frames)
         found = survey(scene, positions)
@@ -165,7 +159,7 @@ def animate(
         film = Film(scene, positions, found, look)
         encoded = _encode(film, subject, row, len(positions), animation, quiet=folder.quiet)
     with output:
-        files = [output.write(name, data) for name, data in zip(names, encoded, strict=True)]
+        files = [output.write(name, encoded)]
         answer = {
             "cnnviz": __version__,
             "input": subject.input_record(),
@@ -179,7 +173,7 @@ def animate(
             "files": files,
         }
         output.finish(repeatable(answer, compute.seed, weights.weights))
-    _print(answer, [len(data) for data in encoded], animation.format, quiet=folder.quiet)
+    _print(answer, len(encoded), animation.format, quiet=folder.quiet)
     if not folder.quiet:
         if random := subject.random_stages(row.index):
             note(random_note(random, compute.seed))
@@ -189,20 +183,17 @@ def animate(
 
 def _encode(
     film: Film, subject: Subject, row: Row, count: int, options: AnimationOptions, *, quiet: bool
-) -> list[bytes]:
-    """Draw the frames one after another, each for all files, and return the files' bytes."""
-    from cnnviz.files.images.animation import Apng, Gif
+) -> bytes:
+    """Draw the frames one after another and return the file's bytes."""
+    from cnnviz.files.images.gif import gif_bytes
 
+    drawn = enumerate(_with_progress(film.frames(), count, quiet=quiet), start=1)
+    held = (
+        (frame, max(options.duration, HOLD) if number == count else options.duration)
+        for number, frame in drawn
+    )
     text = {"cnnviz:stage": row.name, "cnnviz:pipeline": str(subject.pipeline)}
-    files = [
-        kind(film.size, film.palette.colours, count, loop=options.loop, text=text)
-        for kind in ((Gif, Apng) if options.apng else (Gif,))
-    ]
-    for number, frame in enumerate(_with_progress(film.frames(), count, quiet=quiet), start=1):
-        hold = max(options.duration, HOLD) if number == count else options.duration
-        for file in files:
-            file.add(frame, hold)
-    return [file.finish() for file in files]
+    return gif_bytes(held, film.size, film.palette.colours, loop=options.loop, text=text)
 
 
 def _with_progress(frames: Iterator[Bytes], count: int, *, quiet: bool) -> Iterator[Bytes]:
@@ -266,7 +257,7 @@ def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bool) -> None:
+def _print(answer: dict[str, Any], size: int, form: str, *, quiet: bool) -> None:
     """Print the answer: JSON even where all else is quiet."""
     if form == "json":
         from cnnviz.cli.printing import write
@@ -274,10 +265,10 @@ def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bo
 
         write(json_text(answer) + "\n")
     elif not quiet:
-        _print_files(answer, sizes)
+        _print_files(answer, size)
 
 
-def _print_files(answer: dict[str, Any], sizes: Sequence[int]) -> None:
+def _print_files(answer: dict[str, Any], size: int) -> None:
     """Print the files as a table, which does without columns before it would break a path.
 
     Where not even paths and bytes fit, each path is a line that is not wrapped.
@@ -293,7 +284,7 @@ def _print_files(answer: dict[str, Any], sizes: Sequence[int]) -> None:
             "pixels": f"{width}×{height}",
             "bytes": f"{size:,}",
         }
-        for path, size in zip(answer["files"], sizes, strict=True)
+        for path in answer["files"]
     ]
     wide = {key: max(len(key), *(len(one[key]) for one in records)) + 2 for key in records[0]}
     for left_out in ("pixels", "frames", None):
@@ -304,7 +295,7 @@ def _print_files(answer: dict[str, Any], sizes: Sequence[int]) -> None:
             records = [
                 {key: text for key, text in one.items() if key != left_out} for one in records
             ]
-    for path, size in zip(answer["files"], sizes, strict=True):
+    for path in answer["files"]:
         stdout().print(printable(path), **PLAIN)
         about = f"  {answer['frames']} frames, {width}×{height} pixels, {size:,} bytes"
         stdout().print(about, style="dim", **PLAIN)

@@ -75,7 +75,6 @@ def read_job(
             nrow=output.nrow,
             sort=output.sort,
             limit=output.limit,
-            png_level=output.png_level,
         ),
         columns=_columns(table),
         written=frozenset(written),

@@ -216,14 +216,6 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
             rich_help_panel=OUTPUT,
         ),
     ] = None
-    png_level: Annotated[
-        int | None,
-        typer.Option(
-            "--png-level", metavar="0..9", min=0, max=9,
-            help="0 writes PNGs fast and large, 9 slowly and small. (default: fast, yet small)",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None  # fmt: skip
     nrow: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Maps in a grid's row.", rich_help_panel=OUTPUT),

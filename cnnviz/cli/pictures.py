@@ -52,7 +52,6 @@ class Pictures(NamedTuple):
     nrow: int | None
     sort: str  # none, or one of ORDERS
     limit: int | None  # maps in a grid, at most
-    png_level: int | None
 
     def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ranges) -> DrawnStage:
         """Choose the scales of a stage; its pictures are drawn when they are written."""
@@ -82,7 +81,6 @@ class Pictures(NamedTuple):
             nrow=self.nrow,
             channels=self._channels(maps),
             order=ORDERS.get(self.sort, "") if len(maps) > 1 else "",
-            png_level=self.png_level,
             within=within,
             as_maps=as_maps,
             as_grid=self.only != "maps",
@@ -133,7 +131,6 @@ class DrawnStage(NamedTuple):
     nrow: int | None
     channels: Sequence[int]  # those in the grid, in its order
     order: str  # in words; "" for that of the maps
-    png_level: int | None
     within: bool  # whether all values are finite and on their scale
     as_maps: bool
     as_grid: bool
@@ -158,13 +155,9 @@ class DrawnStage(NamedTuple):
         written = Written([], pictures, self.only_grid_for_size, self.outside, in_grid)
         names = self._names()
         writer.folder.plan(names)
-        # One picture is encoded by all threads, several side by side.
-        threads = max(1, writer.threads // max(1, len(names)))
         for name, (image, scale) in zip(names, self._images(), strict=True):
             size = image.width * image.height * len(image.getbands())
-            encode = partial(
-                png_bytes, image, self._text(scale), level=self.png_level, threads=threads
-            )
+            encode = partial(png_bytes, image, self._text(scale))
             writer.add(name, size, encode, written.files.append)
         if array:
             writer.add_array(array_name(self.row), self.stage.output, written.files.append)

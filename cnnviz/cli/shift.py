@@ -211,8 +211,7 @@ def _tell(
     from cnnviz.cli.console import counted, note
     from cnnviz.cli.subject import random_notes, repeatable
     from cnnviz.core.findings import compared
-    from cnnviz.core.threads import thread_count
-    from cnnviz.files.images.png import png_bytes
+    from cnnviz.files.images import png_bytes
     from cnnviz.files.matrices import display_name
     from cnnviz.files.run import OutputFolder
     from cnnviz.view.shift import draw_errors
@@ -234,7 +233,7 @@ def _tell(
         about = {"cnnviz:pipeline": str(first.pipeline), "cnnviz:movement": move.words}
         if "B" in subjects:
             about["cnnviz:against"] = str(subjects["B"].pipeline)
-        files = [folder.write(chart, png_bytes(picture, about, threads=thread_count()))]
+        files = [folder.write(chart, png_bytes(picture, about))]
         record = _record(subjects, told, move, notes, files)
         folder.finish(repeatable(record, compute.seed, weights))
     if not options.quiet or form == "json":

@@ -87,12 +87,9 @@ def winners_name(row: Row, channel: int) -> str:
     return f"{_stage_name(row)}_c{channel:03d}_winners.png"
 
 
-def animation_name(row: Row, channel: int, *, png: bool = False) -> str:
-    """Name the animation of one channel: ``03_conv_conv2_c007.gif``.
-
-    Animated PNGs keep clear of the names of still ones: ``03_conv_conv2_c007_animated.png``.
-    """
-    return f"{_stage_name(row)}_c{channel:03d}{'_animated.png' if png else '.gif'}"
+def animation_name(row: Row, channel: int) -> str:
+    """Name the animation of one channel: ``03_conv_conv2_c007.gif``."""
+    return f"{_stage_name(row)}_c{channel:03d}.gif"
 
 
 def array_name(row: Row) -> str:

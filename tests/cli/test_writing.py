@@ -114,14 +114,3 @@ def test_files_do_not_depend_on_the_threads(run: Run) -> None:
         record = files.pop("chelsea/run.json")
         found.append((files, record.replace(b'"%d"' % threads, b"")))
     assert found[0] == found[1] == found[2]
-
-
-def test_png_levels(run: Run) -> None:
-    sizes = {}
-    for level in (None, 0, 9):
-        options = [] if level is None else ["--png-level", level]
-        assert run("convolve", sample("camera.png"), "--only", "maps", *options).code == 0
-        sizes[level] = sum(len(data) for name, data in files_below("cnnviz-out").items()
-                           if name.endswith(".png"))  # fmt: skip
-    assert sizes[9] <= sizes[None] < sizes[0]
-    assert run("convolve", sample("camera.png"), "--png-level", 10).code == 2
