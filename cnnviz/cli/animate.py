@@ -130,7 +130,7 @@ def animate(
     from cnnviz.cli import process
     from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable
     from cnnviz.core.animation import find_stage, make_scene, stops, survey
-    from cnnviz.files.run import OutputFolder, animation_name
+    from cnnviz.files.outputs import OutputFolder, animation_name
     from cnnviz.files.spec import load_spec
     from cnnviz.view.frameplan import Look
     from cnnviz.view.frames import Film

@@ -46,7 +46,7 @@ from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Row, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.images import png_bytes
-from cnnviz.files.run import OutputFolder
+from cnnviz.files.outputs import OutputFolder
 from cnnviz.files.spec import load_spec
 from cnnviz.view import comparison as told
 from cnnviz.view.columns import asks_for_losses, parse_columns

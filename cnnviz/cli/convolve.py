@@ -57,7 +57,7 @@ def convolve(
     from cnnviz.cli.running import run_images
     from cnnviz.core.layers import make_layer
     from cnnviz.core.pipeline import Pipeline, Term
-    from cnnviz.files.kernels import parse_kernels
+    from cnnviz.files.kernel_text import parse_kernels
 
     groups = tuple(parse_kernels(text) for text in kernel or ["sobel"])
     layer = make_layer(

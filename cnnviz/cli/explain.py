@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cnnviz.core.explanation import Explanation
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.core.types import Tensor
-    from cnnviz.files.run import OutputFolder
+    from cnnviz.files.outputs import OutputFolder
     from cnnviz.view.field import Excerpted
 
 RECORD = "explain.json"
@@ -92,7 +92,7 @@ def explain(
     from cnnviz.cli.console import note
     from cnnviz.cli.subject import check_out, read_subject, repeatable
     from cnnviz.core import explanation
-    from cnnviz.files.run import OutputFolder
+    from cnnviz.files.outputs import OutputFolder
     from cnnviz.files.spec import load_spec
 
     check_out(folder)
@@ -153,7 +153,7 @@ def _write(
     """Write the pictures, and yield their paths."""
     from cnnviz.core.arithmetic import cell_text
     from cnnviz.files.images import png_bytes
-    from cnnviz.files.run import explanation_name, winners_name
+    from cnnviz.files.outputs import explanation_name, winners_name
     from cnnviz.view.field import draw_explanation
 
     part = _surroundings(told, held[told.row.name])

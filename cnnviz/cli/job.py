@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.core.types import Params
     from cnnviz.files import images
-    from cnnviz.files.settings import InputSettings
+    from cnnviz.files.spec import InputSettings
 
 
 class Job(NamedTuple):
@@ -88,7 +88,7 @@ def input_options(inputs: InputOptions, own: InputSettings | None = None) -> ima
     Size, crop and fit say one thing together: a flag for one of them takes the place of all three.
     """
     from cnnviz.files import images
-    from cnnviz.files.settings import InputSettings
+    from cnnviz.files.spec import InputSettings
 
     own = own or InputSettings()
     sized = own
@@ -120,7 +120,7 @@ def _range_of_input(inputs: InputOptions, own: InputSettings) -> float | None:
 def _size(text: str | None, name: str) -> tuple[int, int] | None:
     if text is None:
         return None
-    from cnnviz.files.values import parse_size
+    from cnnviz.files.language import parse_size
 
     return parse_size(text, name)
 

@@ -327,7 +327,7 @@ class WindowOptions:
         written = {name: text for name, text in given.items() if text is not None}
         settings: dict[str, Any] = {}
         if written:
-            from cnnviz.files.values import parse_value
+            from cnnviz.files.language import parse_value
 
             settings = {name: parse_value(text) for name, text in written.items()}
         if self.pad_value is not None:

@@ -11,7 +11,7 @@ from cnnviz.core.ranking import rank_maps
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Row, Stage, Statistics, Tensor
 from cnnviz.files.images import png_bytes
-from cnnviz.files.run import array_name, colour_name, grid_name, map_name
+from cnnviz.files.outputs import array_name, colour_name, grid_name, map_name
 from cnnviz.view import render
 from cnnviz.view.render import Scale
 

@@ -82,7 +82,7 @@ def pool(
     from cnnviz.core.layers import find_layer, make_layer
     from cnnviz.core.layers.base import options_of
     from cnnviz.core.pipeline import Pipeline, Term
-    from cnnviz.files.values import parse_value
+    from cnnviz.files.language import parse_value
 
     settings: dict[str, Any] = window.settings()
     given = {"kernel_size": kernel_size, "output_size": output_size, "norm_type": norm_type}

@@ -81,7 +81,7 @@ def run_record(
 
 def _weights_name(job: Job) -> str | None:
     """Return the weights' path as given; of those that come with cnnviz the name alone."""
-    from cnnviz.files.settings import BUNDLE
+    from cnnviz.files.spec import BUNDLE
 
     path = job.network.weights
     return Path(path).name if path and Path(path).parent == BUNDLE else path

@@ -21,13 +21,13 @@ from cnnviz.core.types import Params, Row, Samples, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, load_pixels, stem
 from cnnviz.files.matrices import display_name
+from cnnviz.files.outputs import WEIGHTS, OutputFolder, unique_stems
 from cnnviz.files.preparation import COLORS
-from cnnviz.files.run import WEIGHTS, OutputFolder, unique_stems
 from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses
 
 if TYPE_CHECKING:
-    from cnnviz.files.settings import InputSettings
+    from cnnviz.files.spec import InputSettings
 
 
 def run_images(

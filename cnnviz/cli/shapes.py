@@ -44,8 +44,8 @@ def shapes(
 ) -> None:  # fmt: skip
     """Print shapes, parameters and receptive fields; no image is read, no network allocated."""
     from cnnviz.cli.printing import print_table
+    from cnnviz.files.language import parse_shape
     from cnnviz.files.spec import load_spec
-    from cnnviz.files.values import parse_shape
 
     loaded = load_spec(spec)
     shape = loaded.input.shape if size is None else parse_shape(size)

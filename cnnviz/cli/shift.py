@@ -213,7 +213,7 @@ def _tell(
     from cnnviz.core.findings import compared
     from cnnviz.files.images import png_bytes
     from cnnviz.files.matrices import display_name
-    from cnnviz.files.run import OutputFolder
+    from cnnviz.files.outputs import OutputFolder
     from cnnviz.view.shift import draw_errors
 
     first = next(iter(subjects.values()))

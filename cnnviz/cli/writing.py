@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from cnnviz.files.run import OutputFolder
+from cnnviz.files.outputs import OutputFolder
 
 _SMALL = 1 << 15  # bytes of pixels that are encoded sooner than handed to another thread
 _ROOM = 1 << 23  # bytes of pixels that may wait in any case, so that small pictures never stop us

@@ -12,15 +12,40 @@ from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_laye
 from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.layers.filters import are_kernels
 from cnnviz.core.pipeline import Pipeline, Term
-from cnnviz.core.types import Params
+from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError, RequestError, unknown
-from cnnviz.files.kernels import kernels_of_call, parse_kernels
-from cnnviz.files.language import Call, parse_pipeline
+from cnnviz.files.kernel_text import kernels_of_call, parse_kernels
+from cnnviz.files.language import Call, parse_pipeline, parse_size
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
-from cnnviz.files.settings import BUNDLE, InputSettings
-from cnnviz.files.values import parse_size
 
 LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
+
+BUNDLE = Path(__file__).parents[1] / "pipelines"
+"""The folder of the bundled pipelines and their weights."""
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """How a pipeline wants its image: ``[input]`` of a .toml file. None: as the user says."""
+
+    color: str | None = None
+    size: tuple[int, int] | None = None  # rows, columns
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    weights: str | None = None  # a path
+    crop: tuple[int, int] | None = None  # rows, columns
+    fit: str | None = None
+    invert: str | None = None
+    input_range: float | None = None
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape every picture is given; None if it depends on the picture."""
+        if self.fit in FITS:
+            return FITS[self.fit].shape
+        size = self.crop or self.size
+        return (len(COLORS[self.color or "gray"]), *size) if size else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from cnnviz.cli import writing
 from cnnviz.cli.writing import Writer
 from cnnviz.errors import CnnvizError
-from cnnviz.files.run import OutputFolder
+from cnnviz.files.outputs import OutputFolder
 from tests.cli.conftest import Run, files_below, sample, save_plane
 
 LARGE = 1 << 20

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from cnnviz.core.types import Params
 from cnnviz.errors import RequestError
-from cnnviz.files.run import write_whole
+from cnnviz.files.outputs import write_whole
 from cnnviz.files.weights.base import Weights, check_writable
 from cnnviz.files.weights.check import check_weights
 from cnnviz.files.weights.npz import NpzWeights, write_npz

@@ -23,7 +23,7 @@ from cnnviz.files.images import (
     png_bytes,
     stem,
 )
-from cnnviz.files.images.pixels import depth_of, to_pixels
+from cnnviz.files.images.loading import depth_of, to_pixels
 from cnnviz.files.matrices import display_name
 
 SAMPLES = Path(__file__).parents[3] / "sample_images"

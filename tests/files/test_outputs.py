@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 
 from cnnviz.core.types import Row
 from cnnviz.errors import CnnvizError
-from cnnviz.files import run
-from cnnviz.files.run import OutputFolder, array_name, grid_name, map_name, unique_stems
+from cnnviz.files.outputs import (
+    RECORD_LIMIT,
+    OutputFolder,
+    array_name,
+    grid_name,
+    map_name,
+    unique_stems,
+)
 
 RECORD = {"cnnviz": "0.1.0", "pipeline": "conv(8)"}
 
@@ -270,9 +276,10 @@ def test_a_foreign_run_json_is_respected(tmp_path, garbage):
     assert (home / "a.png").read_bytes() == b"mine"
 
 
-def test_a_huge_run_json_is_not_read(tmp_path, monkeypatch):
+def test_a_huge_run_json_is_not_read(tmp_path):
     write_run(tmp_path, {"a.png": b"A"})
-    monkeypatch.setattr(run, "RECORD_LIMIT", 10)
+    with (tmp_path / "cat" / "run.json").open("ab") as record:
+        record.write(b" " * RECORD_LIMIT)
     with pytest.raises(CnnvizError, match="not written by cnnviz"):
         OutputFolder(tmp_path, "cat").check()
 
