@@ -203,8 +203,8 @@ def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
     """Write each kernel's picture: to the .png named, or into the folder under its own name."""
     from cnnviz.cli.console import note
     from cnnviz.cli.listing import MARK
-    from cnnviz.files.images import png_bytes
-    from cnnviz.files.outputs import unique_stems, write_file
+    from cnnviz.files.images import png_bytes, unique_stems
+    from cnnviz.files.outputs import write_file
     from cnnviz.view.render import draw_kernel
 
     names = unique_stems([kernel.name for kernel in kernels])

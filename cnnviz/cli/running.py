@@ -19,9 +19,9 @@ from cnnviz.core.statistics import finite_range
 from cnnviz.core.threads import thread_count
 from cnnviz.core.types import Params, Row, Samples, Stage, Tensor
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.images import expand_inputs, load_pixels, stem
+from cnnviz.files.images import expand_inputs, load_pixels, stem, unique_stems
 from cnnviz.files.matrices import display_name
-from cnnviz.files.outputs import WEIGHTS, OutputFolder, unique_stems
+from cnnviz.files.outputs import WEIGHTS, OutputFolder
 from cnnviz.files.preparation import COLORS
 from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses

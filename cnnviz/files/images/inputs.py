@@ -5,6 +5,7 @@ All of it is checked before any image is opened.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -228,3 +229,32 @@ def stem(source: str) -> str:
 
 def _folder_character(character: str) -> str:
     return character if character.isprintable() and character not in '<>:"/\\|?*' else "_"
+
+
+def unique_stems(stems: Sequence[str]) -> list[str]:
+    """Tell equal stems apart with -2, -3, …; the first keeps its name.
+
+    Stems that differ only in case or in Unicode composition count as equal, for file systems
+    may hold them so. A number that another image already carries is passed over.
+
+    >>> unique_stems(["cat", "dog", "cat", "Cat", "cat-2"])
+    ['cat', 'dog', 'cat-3', 'Cat-4', 'cat-2']
+    """
+    taken = {_folded(stem) for stem in stems}
+    seen: dict[str, int] = {}  # folded stem -> the last number given
+    unique = []
+    for stem in stems:
+        key = _folded(stem)
+        number = seen.get(key, 0) + 1
+        name = stem
+        if number > 1:
+            while _folded(name := f"{stem}-{number}") in taken:
+                number += 1
+            taken.add(_folded(name))
+        seen[key] = number
+        unique.append(name)
+    return unique
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

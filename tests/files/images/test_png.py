@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from cnnviz.files.images import InputOptions, load_pixels, png_bytes
+from tests.files.images.samples import SIZE
 
 SAMPLES = Path(__file__).parents[3] / "sample_images"
 PALETTE = np.random.default_rng(5).integers(0, 256, (256, 3), dtype=np.uint8)
@@ -215,3 +216,52 @@ def test_a_picture_not_yet_read_from_its_file():
         data = png_bytes(image, {})
     with Image.open(SAMPLES / "camera.png") as image:
         check(data, image)
+
+
+# Text, and small palettes
+
+
+def test_png_bytes_keep_pixels_and_text(rng):
+    text = {"cnnviz:min": "-1.5", "cnnviz:pipeline": "conv → relu", "empty": ""}
+    for mode in ("L", "RGB", "RGBA", "1"):
+        bands = len(Image.new(mode, (1, 1)).getbands())
+        levels = rng.integers(0, 256, (*SIZE, bands), dtype=np.uint8)
+        image = Image.fromarray(levels.squeeze()).convert(mode)
+        data = png_bytes(image, text)
+        assert data == png_bytes(image.copy(), dict(text))
+        with Image.open(io.BytesIO(data)) as read:
+            assert read.mode == mode
+            assert read.tobytes() == image.tobytes()
+            assert read.text == text
+        assert b"tIME" not in data
+        assert b"tEXtcnnviz:min" in data
+        assert b"iTXtcnnviz:pipeline" in data
+
+
+def test_png_bytes_of_indexed_images(rng):
+    indices = rng.choice(np.uint8([3, 200, 7, 255]), SIZE)
+    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    image = Image.frombytes("P", SIZE[::-1], indices.tobytes())
+    image.putpalette(palette.tobytes())
+    data = png_bytes(image, {"a": "b"})
+    with Image.open(io.BytesIO(data)) as read:
+        assert read.mode == "P"
+        np.testing.assert_array_equal(np.asarray(read.convert("RGB")), palette[indices])
+        expected = palette[[3, 7, 200, 255]].ravel().tolist()
+        assert read.getpalette() == expected
+        assert read.text == {"a": "b"}
+    np.testing.assert_array_equal(np.asarray(image), indices)  # untouched
+
+
+def test_png_bytes_with_short_palettes():
+    image = Image.frombytes("P", (4, 1), bytes([0, 2, 5, 2]))
+    image.putpalette([1, 2, 3, 4, 5, 6, 7, 8, 9])  # nothing for 5: black
+    with Image.open(io.BytesIO(png_bytes(image, {}))) as read:
+        rgb = np.asarray(read.convert("RGB"))[0]
+    assert rgb.tolist() == [[1, 2, 3], [7, 8, 9], [0, 0, 0], [7, 8, 9]]
+
+
+def test_png_bytes_leave_the_source_metadata_out():
+    image = Image.new("L", (2, 2))
+    image.info.update(icc_profile=b"profile", exif=b"Exif\0\0", dpi=(72, 72), comment="c")
+    assert png_bytes(image, {}) == png_bytes(Image.new("L", (2, 2)), {})
