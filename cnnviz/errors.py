@@ -58,3 +58,14 @@ def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = Non
     else:
         hint = see or f"known: {', '.join(names[:8])}, …"
     return RequestError(f"unknown {kind} {name!r}", hint=hint)
+
+
+def safe(text: str) -> str:
+    r"""Write text from outside so that it cannot act on a terminal or leave its line.
+
+    Control characters, invisible ones and those of no encoding are written as Python's escapes.
+
+    >>> print(safe("cat\n\x1b[31mred\u202e\udcff"))
+    cat\n\x1b[31mred\u202e\udcff
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

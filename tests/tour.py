@@ -80,12 +80,12 @@ def working_folder() -> Iterator[Path]:
 
 def table(name: str) -> str:
     """Return one of README's reference tables."""
-    from cnnviz.cli import listing
     from cnnviz.cli.kernels import kernel_records
     from cnnviz.cli.layers import layer_records
     from cnnviz.core.border import BORDERS
     from cnnviz.core.engine import ALGORITHMS, POOL_ALGORITHMS
     from cnnviz.view.columns import COLUMNS
+    from cnnviz.view.report import listing
 
     records = {
         "algorithms": [
@@ -106,7 +106,7 @@ def table(name: str) -> str:
             for key, column in COLUMNS.items()
         ],
     }
-    return listing.markdown(records[name])
+    return listing(records[name]).markdown() + "\n"
 
 
 def with_tables(text: str) -> str:

@@ -14,7 +14,9 @@ from cnnviz.cli.options import (
     ColorOptions,
     ComputeOptions,
     FolderOptions,
+    Image,
     InputOptions,
+    SpecText,
     WeightOptions,
 )
 
@@ -102,20 +104,8 @@ class AnimationOptions:
 
 
 def animate(
-    image: Annotated[
-        str,
-        typer.Argument(
-            metavar="IMAGE", help="An image, a number matrix (.csv .txt .npy), or - for stdin.",
-            show_default=False,
-        ),
-    ],
-    spec: Annotated[
-        str,
-        typer.Argument(
-            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
-            show_default=False,
-        ),
-    ],
+    image: Image,
+    spec: SpecText,
     animation: AnimationOptions,
     weights: WeightOptions,
     inputs: InputOptions,
@@ -127,7 +117,7 @@ def animate(
 
     Each frame shows the window's cells, the kernel, their products and the sum.
     """
-    from cnnviz.cli import process
+    from cnnviz.cli.door import working
     from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable
     from cnnviz.core.animation import find_stage, make_scene, stops, survey
     from cnnviz.files.outputs import OutputFolder, animation_name
@@ -136,7 +126,7 @@ def animate(
     from cnnviz.view.frames import Film
 
     check_out(folder)
-    with process.working(compute):
+    with working(compute):
         loaded = load_spec(spec)
         if animation.stage is not None:
             loaded.pipeline.find(animation.stage)  # told before any image is read
@@ -152,7 +142,7 @@ def animate(
         positions = stops(scene.map_size, animation.frames)
         found = survey(scene, positions)
         look = Look(
-            **_words(subject, scene, found, len(positions), inputs),
+            **_words(subject, scene, found, len(positions)),
             colormap=colors.colormap,
             size=animation.size,
         )
@@ -206,14 +196,12 @@ def _with_progress(frames: Iterator[Bytes], count: int, *, quiet: bool) -> Itera
     yield from track(frames, "frames", total=count, console=stderr(), transient=True)
 
 
-def _words(
-    subject: Subject, scene: Scene, found: Survey, count: int, inputs: InputOptions
-) -> dict[str, Any]:
+def _words(subject: Subject, scene: Scene, found: Survey, count: int) -> dict[str, Any]:
     """Say what the frames show: title, note, captions, and the names of the channels read."""
     from cnnviz.core.pipeline import INPUT
 
     row, depth, maps = scene.row, scene.shape[0], scene.row.output_shape[0]
-    planes = _planes(subject, inputs)
+    planes = subject.channels
     coloured = row.inputs[0] == INPUT and set(planes) == {"red", "green", "blue"}
     channels = planes if coloured else tuple(f"channel {channel}" for channel in range(depth))
     whole = coloured and len(found.channels) == 3
@@ -242,17 +230,6 @@ def _words(
     }
 
 
-def _planes(subject: Subject, inputs: InputOptions) -> tuple[str, ...]:
-    """Return the names of the input's channels: their colours, or their numbers."""
-    from cnnviz.cli.job import input_options
-    from cnnviz.files.preparation import COLORS
-
-    count = subject.x.shape[0]
-    color = input_options(inputs, subject.spec.input).color
-    planes = COLORS["gray" if count == 1 else color]
-    return planes if len(planes) == count else tuple(map(str, range(count)))
-
-
 def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
@@ -274,7 +251,7 @@ def _print_files(answer: dict[str, Any], size: int) -> None:
     Where not even paths and bytes fit, each path is a line that is not wrapped.
     """
     from cnnviz.cli.console import PLAIN, stdout
-    from cnnviz.cli.listing import print_listing
+    from cnnviz.cli.printing import print_listing
 
     width, height = answer["size"]
     records = [

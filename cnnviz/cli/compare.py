@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -10,11 +13,21 @@ from cnnviz.cli.options import (
     ColorOptions,
     ComputeOptions,
     FolderOptions,
+    Image,
     InputOptions,
     TableOptions,
     WeightOptions,
 )
-from cnnviz.errors import RequestError
+from cnnviz.errors import CnnvizError, RequestError, unknown
+
+if TYPE_CHECKING:
+    from cnnviz.cli.subject import Subject
+    from cnnviz.core.comparison import Comparison, Difference
+    from cnnviz.core.types import Row, Stage, Tensor
+    from cnnviz.files.spec import Spec
+    from cnnviz.view.triptych import Triptych
+
+PICTURE, RECORD = "compare.png", "compare.json"
 
 EXAMPLES = (
     "cnnviz compare photo.jpg 'maxpool(8)' 'avgpool(8)'",
@@ -24,12 +37,7 @@ EXAMPLES = (
 
 
 def compare(
-    image: Annotated[
-        str,
-        typer.Argument(
-            metavar="IMAGE", help="An image, a number matrix, or - for stdin.", show_default=False
-        ),
-    ],
+    image: Image,
     spec_a: Annotated[
         str,
         typer.Argument(
@@ -69,15 +77,314 @@ def compare(
 
     Draws A, B and A - B side by side, A and B on one scale.
     """
-    from cnnviz.cli.comparing import Request, run_comparison
+    from cnnviz import __version__
+    from cnnviz.cli.console import coloured, note
+    from cnnviz.cli.door import working
+    from cnnviz.cli.printing import beside, print_report
+    from cnnviz.cli.subject import check_out, repeatable, wrote
+    from cnnviz.core.comparison import CONVENTIONS
+    from cnnviz.core.statistics import finite_range
+    from cnnviz.view.columns import asks_for_losses, parse_columns
+    from cnnviz.view.comparison import comparison_record, comparison_report
 
+    columns = None if table.columns is None else parse_columns(table.columns)
+    check_out(folder)
+    if convention is not None and convention not in CONVENTIONS:
+        raise unknown("convention", convention, list(CONVENTIONS))
     if spec_b is None and convention is None:
         raise RequestError(
             "SPEC_B is missing: only one pipeline is given",
             hint="give another to compare it with, or --convention pytorch",
         )
-    request = Request(
-        image, spec_a, spec_b, convention, stage, inputs, network, table, folder, colors, compute,
-        show=show,
-    )  # fmt: skip
-    run_comparison(request)
+    with working(compute):
+        both = _read(image, (spec_a, spec_b), convention, stage, inputs, network, compute.seed)
+        output = both.a.folder(folder, [PICTURE] if both.drawn else [], RECORD)
+        with output:
+            outcome = _run(
+                both,
+                compute.seed,
+                colors.colormap,
+                losses=asks_for_losses(columns),
+                quiet=folder.quiet,
+            )
+            comparison = _comparison(both, outcome)
+            files = []
+            if outcome.triptych is not None:
+                files.append(output.write(PICTURE, _png(both, outcome.triptych, comparison)))
+            ends = (finite_range(both.a.x), finite_range(both.b.x))
+            record = comparison_record(
+                __version__, both.a.source, comparison, ends, both.notes, files
+            )
+            preparation = {"a": asdict(both.a.input), "b": asdict(both.b.input)}
+            how = {"convention": convention, "preparation": preparation}
+            output.finish(repeatable(record, compute.seed, network.weights) | how)
+        report = comparison_report(comparison, columns, record)
+        print_report(report, table.format, quiet=folder.quiet)
+        if show and outcome.triptych is not None:
+            console = beside(table.format)
+            console.print(outcome.triptych.in_terminal(console.width, colours=coloured(console)))
+        if not folder.quiet:
+            for text in both.notes:
+                note(text)
+            wrote(len(files), output, files[0] if files else None)
+
+
+class Both(NamedTuple):
+    """The image on its way through both pipelines, and what is to be looked at there."""
+
+    a: Subject
+    b: Subject
+    convention: str | None
+    notes: list[str]
+    pairs: list[tuple[Row, Row]]  # stages whose values are compared
+    drawn: tuple[Row, Row] | None  # one of them, or none where there is none
+
+
+class Outcome(NamedTuple):
+    """What running both showed."""
+
+    stages: tuple[tuple[Stage, ...], tuple[Stage, ...]]  # without their tensors
+    differences: dict[tuple[str, str], Difference]
+    triptych: Triptych | None
+
+
+# --- before anything is computed ---------------------------------------------------------------
+
+
+def _read(
+    image: str,
+    specs: tuple[str, str | None],
+    convention: str | None,
+    stage: str | None,
+    inputs: InputOptions,
+    network: WeightOptions,
+    seed: int,
+) -> Both:
+    """Load both pipelines and the image; choose the stages to compare and the one to draw."""
+    from cnnviz.cli.subject import random_notes, read_another, read_subject
+    from cnnviz.core.comparison import pairs_of
+    from cnnviz.files.spec import load_spec
+
+    spec_a = load_spec(specs[0])
+    spec_b = spec_a if specs[1] is None else load_spec(specs[1])
+    if stage is not None:  # what is no stage is said before any image is read
+        _check_stage(stage, spec_a, spec_b)
+    a = read_subject(image, spec_a, inputs, network.weights)
+    try:
+        b = read_another(a, spec_b, inputs, network.weights)
+    except CnnvizError as error:
+        raise error.within("SPEC_B") from None
+    notes = list[str]()
+    if a.input != b.input:
+        notes.append("the image is prepared for each pipeline as its own [input] says")
+    if convention is not None:
+        b, notes = _as_convention(b, convention)
+    rows_a, rows_b = a.rows, b.rows
+    notes += random_notes({"A": a, "B": b}, seed)
+    pairs = pairs_of(rows_a, rows_b)
+    drawn = None if stage is None else _chosen(stage, rows_a, rows_b)
+    if drawn is None and pairs:
+        drawn = pairs[-1]
+        if rows_a[-1].output_shape != rows_b[-1].output_shape:
+            notes.append(
+                "the last stages' shapes differ; drawn is the last pair of equal shape: "
+                f"{_name(drawn)}"
+            )
+    elif drawn is None:
+        notes.append("nothing is drawn, for nothing can be subtracted")
+    elif drawn not in pairs:
+        pairs.append(drawn)
+    return Both(a, b, convention, notes, pairs, drawn)
+
+
+def _as_convention(b: Subject, convention: str) -> tuple[Subject, list[str]]:
+    """Return B as a framework pads it, and what that changed, in words."""
+    from cnnviz.core.comparison import CONVENTIONS, changes, with_convention
+    from cnnviz.view.comparison import change_in_words
+
+    shape = b.x.shape
+    pipeline = with_convention(b.pipeline, shape, convention)
+    found = changes(b.pipeline, pipeline, shape)
+    notes = [f"B as {convention}: {CONVENTIONS[convention].summary}"]
+    notes += [change_in_words(change) for change in found]
+    if not found:
+        notes.append("no stage of B is padded otherwise than it is written")
+    return b._replace(spec=replace(b.spec, pipeline=pipeline)), notes
+
+
+def _check_stage(stage: str, a: Spec, b: Spec) -> None:
+    """Raise RequestError unless both pipelines have a stage of that name or number."""
+    for name, spec in (("A", a), ("B", b)):
+        nodes = spec.pipeline.nodes
+        known = [node.name for node in nodes]
+        if stage.isdecimal() and stage not in map(str, range(1, len(nodes) + 1)):
+            raise RequestError(
+                f"there is no stage of {name} {stage}", hint=f"1 to {len(nodes)} exist"
+            )
+        if not stage.isdecimal() and stage not in known:
+            raise unknown(f"stage of {name}", stage, known)
+
+
+def _chosen(stage: str, a: Sequence[Row], b: Sequence[Row]) -> tuple[Row, Row]:
+    """Return the stages of both that --stage names, by a name or an index they share."""
+    from cnnviz.core.comparison import pairs_of
+    from cnnviz.core.types import size_text
+
+    keys = [[str(row.index) if stage.isdecimal() else row.name for row in rows] for rows in (a, b)]
+    found = [rows[own.index(stage)] for rows, own in zip((a, b), keys, strict=True)]
+    one, two = found
+    if one.output_shape != two.output_shape:
+        shapes = [size_text(row.output_shape) for row in found]
+        raise CnnvizError(
+            f"stage {stage}: A's is {shapes[0]}, B's {shapes[1]}: only equal shapes can be "
+            f"subtracted",
+            hint=_way_out(pairs_of(a, b)),
+        )
+    return one, two
+
+
+def _way_out(pairs: Sequence[tuple[Row, Row]]) -> str:
+    """Say which stages --stage could name, so that two of equal shape are drawn."""
+    from cnnviz.view.numbers import joined
+
+    if not pairs:
+        return "no two stages pair: leave --stage out, and the tables alone are made"
+    names = [
+        one.name if one.name == two.name else str(one.index)
+        for one, two in pairs
+        if one.name == two.name or one.index == two.index
+    ]
+    left_out = f"without --stage {_name(pairs[-1])} would be drawn"
+    return f"--stage can be {joined(names)}; {left_out}" if names else left_out
+
+
+def _name(pair: tuple[Row, Row]) -> str:
+    names = dict.fromkeys(row.name for row in pair)
+    return " and ".join(names)
+
+
+# --- computing ---------------------------------------------------------------------------------
+
+
+def _run(both: Both, seed: int, colormap: str, *, losses: bool, quiet: bool) -> Outcome:
+    """Run both pipelines, a stage of each at a time, and compare while the tensors live."""
+    from cnnviz.cli.console import progress
+    from cnnviz.core.comparison import difference
+    from cnnviz.view.triptych import Triptych
+
+    runs = [
+        one.pipeline.run(one.x, one.params, seed=seed, reuse=True, losses=losses)
+        for one in (both.a, both.b)
+    ]
+    stages: tuple[list[Stage], list[Stage]] = ([], [])
+    wanted = {(one.name, two.name) for one, two in both.pairs}
+    kept = {row.name for pair in both.pairs for row in pair if pair[0].index != pair[1].index}
+    tensors: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    differences: dict[tuple[str, str], Difference] = {}
+    triptych = None
+    steps = max(len(one.pipeline.nodes) for one in (both.a, both.b))
+    with progress(both.a.source, steps, silent=quiet) as advance:
+        for computed in zip_longest(*runs):
+            for stage, all_stages, alive in zip(computed, stages, tensors, strict=True):
+                if stage is not None:
+                    all_stages.append(replace(stage, output=stage.output[:0].copy()))
+                    name = stage.row.name  # who is kept is safe from the next stages
+                    alive[name] = stage.output.copy() if name in kept else stage.output
+            for names in sorted(wanted - differences.keys()):
+                if names[0] not in tensors[0] or names[1] not in tensors[1]:
+                    continue
+                a, b = tensors[0][names[0]], tensors[1][names[1]]
+                differences[names] = difference(a, b)
+                if both.drawn and names == (both.drawn[0].name, both.drawn[1].name):
+                    triptych = Triptych.of(a, b, differences[names], colormap)
+            del computed
+            for alive in tensors:
+                for name in alive.keys() - kept:
+                    del alive[name]
+            advance()
+    return Outcome((tuple(stages[0]), tuple(stages[1])), differences, triptych)
+
+
+def _comparison(both: Both, outcome: Outcome) -> Comparison:
+    from cnnviz.core.comparison import Compared, Comparison, Side, part_at, shift_between
+
+    a, b = both.a, both.b
+    shape_a, shape_b = a.x.shape, b.x.shape
+    rows_a, rows_b = ([stage.row for stage in stages] for stages in outcome.stages)
+    shifts = shift_between(a.pipeline, b.pipeline, shape_a, shape_b)
+    sides = [
+        Side(
+            _called(one, convention),
+            str(one.pipeline),
+            one.x.shape,
+            stages,
+            one.pipeline.totals(one.x.shape),
+        )
+        for one, stages, convention in zip(
+            (a, b), outcome.stages, (None, both.convention), strict=True
+        )
+    ]
+    return Comparison(
+        sides[0],
+        sides[1],
+        part_at(shape_a, rows_a, shape_b, rows_b),
+        tuple(
+            Compared(
+                one, two, outcome.differences[one.name, two.name], shifts.get((one.name, two.name))
+            )
+            for one, two in both.pairs
+        ),
+    )
+
+
+def _called(one: Subject, convention: str | None) -> str:
+    """Return what a pipeline is called; the text of one given as text has its padding in it."""
+    padded = convention is not None and one.called == one.spec.name
+    return f"{one.called}, padded as by {convention}" if padded else one.called
+
+
+# --- afterwards --------------------------------------------------------------------------------
+
+
+def _png(both: Both, triptych: Triptych, comparison: Comparison) -> bytes:
+    from cnnviz.core.types import size_text
+    from cnnviz.files.images import png_bytes
+
+    assert both.drawn is not None  # noqa: S101 - there is a picture of it
+    a, b = both.drawn
+    names = _name(both.drawn)
+    texts = dict.fromkeys((a.text, b.text))
+    shape = size_text(a.output_shape)
+    title = f"{names}: {' | '.join(texts)}  →  {shape}"
+    low, high = triptych.scale.low, triptych.scale.high
+    return png_bytes(
+        triptych.draw(title=title, labels=_labels(both), remark=_remark(both, comparison)),
+        {
+            "cnnviz:min": repr(float(low)),
+            "cnnviz:max": repr(float(high)),
+            "cnnviz:difference": repr(float(triptych.gap_scale.high)),
+            "cnnviz:stage": names,
+            "cnnviz:pipeline": str(both.a.pipeline),
+            "cnnviz:against": str(both.b.pipeline),
+        },
+    )
+
+
+def _remark(both: Both, comparison: Comparison) -> str:
+    """Say how far the drawn stages are shifted against each other, if they are."""
+    from cnnviz.view.comparison import direction
+
+    drawn = next(one for one in comparison.compared if (one.a, one.b) == both.drawn)
+    if drawn.shift is None or not any(drawn.shift.input) or drawn.a.output_shape[1:] == (1, 1):
+        return ""
+    return f"B's values look {direction(drawn.shift.input)} in the input"
+
+
+def _labels(both: Both) -> Sequence[str]:
+    """Return the drawn maps' names, where both pipelines call them the same."""
+    assert both.drawn is not None  # noqa: S101 - there is a picture of it
+    a, b = (
+        one.pipeline.map_names()[row.name]
+        for one, row in zip((both.a, both.b), both.drawn, strict=True)
+    )
+    return a if a == b else ()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cnnviz.errors import CnnvizError
+from cnnviz.errors import CnnvizError, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,7 +101,5 @@ def tell_error(error: CnnvizError) -> None:
 
 
 def printable(text: str) -> str:
-    """Return text without control characters, which could act on the terminal."""
-    return "".join(
-        sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text
-    )
+    """Return text of several lines, each without signs that could act on the terminal."""
+    return "\n".join(map(safe, text.split("\n")))

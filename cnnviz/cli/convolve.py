@@ -54,13 +54,15 @@ def convolve(
 
     The operation is cross-correlation, as in every CNN.
     """
-    from cnnviz.cli.running import run_images
+    from cnnviz.cli.images import run_images
     from cnnviz.core.layers import make_layer
     from cnnviz.core.pipeline import Pipeline, Term
     from cnnviz.files.kernel_text import parse_kernels
+    from cnnviz.files.spec import Spec
 
     groups = tuple(parse_kernels(text) for text in kernel or ["sobel"])
     layer = make_layer(
         "depthwise" if depthwise else "conv", *groups, flip=flip, **window.settings()
     )
-    return run_images(images, Pipeline.from_terms([Term(layer)]), inputs, output, table)
+    spec = Spec(Pipeline.from_terms([Term(layer)]), "pipeline")
+    return run_images(images, spec, inputs, output, table)

@@ -11,13 +11,16 @@ from cnnviz.cli.options import (
     ColorOptions,
     ComputeOptions,
     FolderOptions,
+    Image,
     InputOptions,
+    SpecText,
     WeightOptions,
 )
 from cnnviz.errors import RequestError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as Picture
+    from rich.text import Text
 
     from cnnviz.cli.subject import Subject
     from cnnviz.core.explanation import Explanation
@@ -40,19 +43,8 @@ EXAMPLES = (
 
 
 def explain(
-    image: Annotated[
-        str,
-        typer.Argument(
-            metavar="IMAGE", help="An image, a number matrix, or - for stdin.", show_default=False
-        ),
-    ],
-    spec: Annotated[
-        str,
-        typer.Argument(
-            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
-            show_default=False,
-        ),
-    ],
+    image: Image,
+    spec: SpecText,
     at: Annotated[
         list[str],
         typer.Option(
@@ -88,29 +80,27 @@ def explain(
     ] = "table",
 ) -> None:  # fmt: skip
     """Explain one value: its arithmetic, term by term, and where on the input it looks."""
-    from cnnviz.cli import process
     from cnnviz.cli.console import note
-    from cnnviz.cli.subject import check_out, read_subject, repeatable
+    from cnnviz.cli.door import working
+    from cnnviz.cli.printing import print_report
+    from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
     from cnnviz.core import explanation
-    from cnnviz.files.outputs import OutputFolder
     from cnnviz.files.spec import load_spec
+    from cnnviz.view.report import Report
 
     check_out(folder)
     if len(at) > 1:
         raise RequestError(
             f"--at is given {len(at)} times", hint="one value is explained: run it once for each"
         )
-    with process.working(compute):
+    with working(compute):
         loaded = load_spec(spec)
         pipeline, seed = loaded.pipeline, compute.seed
         place = explanation.read_place(pipeline, at[0])
         if winners:
             _check_winners(pipeline, place.stage)
         subject = read_subject(image, loaded, inputs, weights.weights)
-        output = OutputFolder(
-            folder.out, subject.stem, force=folder.force, record=RECORD, collects=True
-        )
-        output.check()
+        output = subject.folder(folder, (), RECORD, collects=True)
         x, params = subject.x, subject.params
         place = explanation.check_place(pipeline, x.shape, place)
         wanted = explanation.read_stages(pipeline, place.stage, deep=trace) | {place.stage}
@@ -126,19 +116,17 @@ def explain(
             output.finish(repeatable(record, seed, weights.weights))
     if show:
         _show(told[0], subject, format)
-    if format == "json":
-        from cnnviz.cli.printing import write
-        from cnnviz.core.jsontext import json_text
-
-        write(json_text(record) + "\n")
+    lines = _lines(told, subject, most=terms) if format == "table" else ()
+    print_report(Report(record, tuple(lines)), format, quiet=folder.quiet)
     if not folder.quiet:
-        _tell(told, subject, format, seed, most=terms)
+        if random := subject.random_stages(told[0].row.index):
+            note(random_note(random, seed))
         if found.passed_over:
             note(
                 f"the {NAMES[place.extreme or '']} finite value: {found.passed_over:,} of "
                 f"{place.stage} are NaN or infinite"
             )
-        note(f"wrote {', '.join(files)} and {RECORD}")
+        wrote(len(files), output, files[0])
 
 
 def _write(
@@ -208,7 +196,7 @@ def _check_winners(pipeline: Pipeline, stage: str) -> None:
 
 def _draw_winners(
     told: Explanation, subject: Subject, held: Mapping[str, Tensor], colormap: str
-) -> Image:
+) -> Picture:
     """Draw which values of the pooling's input won, around the window of the one explained."""
     import numpy as np
 
@@ -260,23 +248,19 @@ def _show(told: Explanation, subject: Subject, form: str) -> None:
     console.print(half_blocks(image, width=console.width))
 
 
-def _tell(told: list[Explanation], subject: Subject, form: str, seed: int, *, most: int) -> None:
-    """Print the explanations, and notes on stderr."""
-    from cnnviz.cli.console import note, stdout
-    from cnnviz.cli.subject import random_note
+def _lines(told: list[Explanation], subject: Subject, *, most: int) -> Iterator[Text]:
+    """Yield the explanations, line by line."""
+    from rich.text import Text
+
+    from cnnviz.cli.console import stdout
     from cnnviz.view.explained import explanation_lines
 
-    if form == "table":
-        console = stdout()
-        width = console.width if console.is_terminal else None
-        for number, one in enumerate(told):
-            if number:
-                console.print()
-            count = most if number == 0 else min(most, STEP_TERMS)
-            for line in explanation_lines(one, subject.x.shape, width=width, most=count):
-                console.print(line, soft_wrap=True)
-    if random := subject.random_stages(told[0].row.index):
-        note(random_note(random, seed))
+    width = stdout().width if stdout().is_terminal else None
+    for number, one in enumerate(told):
+        if number:
+            yield Text()
+        count = most if number == 0 else min(most, STEP_TERMS)
+        yield from explanation_lines(one, subject.x.shape, width=width, most=count)
 
 
 def _record(told: list[Explanation], subject: Subject, files: list[str]) -> dict[str, Any]:

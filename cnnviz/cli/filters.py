@@ -11,10 +11,10 @@ import numpy as np
 
 from cnnviz.core.statistics import statistics_of
 from cnnviz.core.types import Tensor
-from cnnviz.errors import CnnvizError, unknown
+from cnnviz.errors import CnnvizError, safe, unknown
 from cnnviz.files.weights import Weights, load_weights
 from cnnviz.view.filters import Filters
-from cnnviz.view.numbers import format_number, one_line
+from cnnviz.view.numbers import format_number
 
 MOST_WEIGHTS = 2**26  # of a stage that is looked at: an archive of few bytes can hold more
 LISTED = 64  # filters in the table
@@ -24,8 +24,7 @@ SHOWN = 12  # drawn in the terminal
 def list_tensors(path: str, form: str) -> None:
     """Print every tensor's name, shape and type."""
     from cnnviz.cli.console import note
-    from cnnviz.cli.listing import print_listing
-    from cnnviz.cli.printing import write
+    from cnnviz.cli.printing import print_listing, write
     from cnnviz.core.jsontext import json_text
 
     tensors = load_weights(path).stored
@@ -38,7 +37,7 @@ def list_tensors(path: str, form: str) -> None:
         return
     records = [
         {
-            "tensor": one_line(name),
+            "tensor": safe(name),
             "shape": _times(shape),
             "type": kind,
             "numbers": f"{prod(shape):,}",
@@ -66,7 +65,7 @@ def show_filters(path: str, stage: str, out: Path | None, form: str, *, force: b
         about = _about(weights, stage, weight)
         write(json_text({**about, "coloured": filters.coloured, "filters": facts}) + "\n")
         return
-    from cnnviz.cli.listing import print_listing
+    from cnnviz.cli.printing import print_listing
 
     if form == "table":
         _print_card(_about(weights, stage, weight), filters)
@@ -168,7 +167,7 @@ def _print_card(about: dict[str, Any], filters: Filters) -> None:
 def _draw(filters: Filters, title: str, path: Path, stage: str, *, force: bool) -> None:
     """Write the picture to the .png named, or into the folder under the stage's name."""
     from cnnviz.cli.console import note
-    from cnnviz.cli.listing import MARK
+    from cnnviz.cli.printing import MARK
     from cnnviz.files.images import png_bytes
     from cnnviz.files.outputs import write_file
 

@@ -52,7 +52,7 @@ def kernels(
 
     With --weights, a network's own: what its file holds, and the filters of a stage.
     """
-    from cnnviz.cli.listing import print_listing
+    from cnnviz.cli.printing import print_listing
 
     path = _picture_path(out, drawn=stage if weights is not None else name)
     if weights is not None or stage is not None:
@@ -202,7 +202,7 @@ def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) 
 def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
     """Write each kernel's picture: to the .png named, or into the folder under its own name."""
     from cnnviz.cli.console import note
-    from cnnviz.cli.listing import MARK
+    from cnnviz.cli.printing import MARK
     from cnnviz.files.images import png_bytes, unique_stems
     from cnnviz.files.outputs import write_file
     from cnnviz.view.render import draw_kernel

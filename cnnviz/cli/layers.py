@@ -22,7 +22,7 @@ def layers(
     ] = "table",
 ) -> None:
     """List the layers, or show one: formula, options, defaults."""
-    from cnnviz.cli.listing import print_listing
+    from cnnviz.cli.printing import print_listing
     from cnnviz.core.layers import find_layer
 
     if name is None:
@@ -86,8 +86,7 @@ def card(layer: type[Layer]) -> dict[str, Any]:
 
 def _print_card(layer: type[Layer], format: str) -> None:  # noqa: A002 - the flag's name
     from cnnviz.cli.console import stdout
-    from cnnviz.cli.listing import print_listing
-    from cnnviz.cli.printing import print_about
+    from cnnviz.cli.printing import print_about, print_listing
 
     about = card(layer)
     console = stdout()

@@ -32,6 +32,22 @@ Images = Annotated[
 ]
 
 
+Image = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE", help="An image, a number matrix, or - for stdin.", show_default=False
+    ),
+]
+SpecText = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC",
+        help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
+        show_default=False,
+    ),
+]
+
+
 @dataclass(frozen=True, eq=False)
 class InputOptions:
     """How an image becomes a tensor."""

@@ -37,7 +37,7 @@ def pipeline(
 
     Layers are joined by ->; 'as NAME' names a stage, from(NAME) continues from it.
     """
-    from cnnviz.cli.running import run_images
+    from cnnviz.cli.images import run_images
     from cnnviz.core.layers import ALIASES, LAYERS
     from cnnviz.files.spec import bundled, load_spec
 
@@ -50,7 +50,4 @@ def pipeline(
             f"{missing} is missing: only {text!r} is given",
             hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline photo.jpg edges",
         )
-    spec = load_spec(text)
-    return run_images(
-        sources, spec.pipeline, inputs, output, table, network, own=spec.input, params=spec.params
-    )
+    return run_images(sources, load_spec(text), inputs, output, table, network)

@@ -78,11 +78,12 @@ def pool(
     ] = False,
 ) -> int:  # fmt: skip
     """Make each window of an image into one number: the largest, the mean, …"""  # noqa: D400
-    from cnnviz.cli.running import run_images
+    from cnnviz.cli.images import run_images
     from cnnviz.core.layers import find_layer, make_layer
     from cnnviz.core.layers.base import options_of
     from cnnviz.core.pipeline import Pipeline, Term
     from cnnviz.files.language import parse_value
+    from cnnviz.files.spec import Spec
 
     settings: dict[str, Any] = window.settings()
     given = {"kernel_size": kernel_size, "output_size": output_size, "norm_type": norm_type}
@@ -104,7 +105,7 @@ def pool(
     if "output_size" in takes and output_size is None:
         raise RequestError(f"--mode {mode} needs --output-size", hint="such as --output-size 7")
     pipeline = Pipeline.from_terms([Term(make_layer(name, **settings))])
-    return run_images(images, pipeline, inputs, output, table)
+    return run_images(images, Spec(pipeline, "pipeline"), inputs, output, table)
 
 
 def _flags(names: list[str]) -> str:

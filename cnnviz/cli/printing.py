@@ -1,79 +1,66 @@
-"""Answers on stdout: tables in four formats, values, terminal pictures, predictions."""
+"""Answers on stdout: a report in the format asked for, values, predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from cnnviz import __version__
 from cnnviz.cli.console import PLAIN, stderr, stdout
-from cnnviz.cli.options import TableOptions
-from cnnviz.core.jsontext import json_text
-from cnnviz.core.pipeline import Pipeline
-from cnnviz.core.types import Row, Shape, Stage
-from cnnviz.view import records
-from cnnviz.view.columns import parse_columns
+from cnnviz.core.types import Stage, size_text
+
+MARK = "cnnviz:kernel"
+"""The text of every picture of kernels or filters, by which cnnviz knows it again."""
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cnnviz.cli.record import Prediction
+    from cnnviz.cli.images import Prediction
+    from cnnviz.view.report import Report
 
 
-def print_table(
-    entries: Sequence[Row | Stage],
-    pipeline: Pipeline,
-    shape: Shape,
-    options: TableOptions,
-    *,
-    record: Mapping[str, Any] | None = None,
-    image: str | None = None,
-    header: bool = True,
+def print_report(report: Report, form: str, *, quiet: bool = False) -> None:
+    """Print a report as a table, json, csv or md; where all is to be quiet, JSON alone."""
+    if form == "json":
+        from cnnviz.core.jsontext import json_text
+
+        write(json_text(report.record) + "\n")
+    elif quiet:
+        return
+    elif form == "csv":
+        write(report.csv())
+    elif form == "md":
+        write(report.markdown())
+    else:
+        for part in report.parts:
+            stdout().print(part, crop=False)
+
+
+def print_listing(
+    name: str, records: Sequence[Mapping[str, str]], form: str, least: Sequence[str] = ()
 ) -> None:
-    """Print the table of promised rows or computed stages in the format asked for.
+    """Print records of equal keys; a narrow terminal does without the `least` important ones."""
+    from cnnviz.view.report import Report, listing
 
-    `record` is the run's JSON object; without one the rows' own is made. `image` and `header` are
-    for CSV of several images.
-    """
-    columns = None if options.columns is None else parse_columns(options.columns)
-    totals = pipeline.totals(shape)
-    match options.format:
-        case "json":
-            if record is None:
-                stages = [records.stage_record(entry) for entry in entries]
-                record = records.document(
-                    __version__, None, shape, None, str(pipeline), stages, totals
-                )
-            write(json_text(record) + "\n")
-        case "csv":
-            write(records.csv_text(entries, columns=columns, image=image, header=header))
-        case "md":
-            write(records.markdown_text(entries, totals, columns) + "\n")
-        case _:
-            from cnnviz.view.tables import render_table
-
-            table = render_table(entries, totals, columns=columns)
-            stdout().print(table, crop=False)
+    print_report(Report({name: records}, [listing(records, least)]), form)
 
 
 def write(text: str) -> None:
     """Write text for machines to stdout as it is."""
-    import sys
-
     sys.stdout.write(text)
 
 
-def beside(options: TableOptions) -> Console:
+def beside(form: str) -> Console:
     """Return where drawings and values go: stdout, or stderr when machines read stdout."""
-    return stdout() if options.format == "table" else stderr()
+    return stdout() if form == "table" else stderr()
 
 
 def print_values(stage: Stage, console: Console, *, heading: bool) -> None:
     """Print a stage's maps as numbers."""
     if heading:
-        shape = "×".join(map(str, stage.output.shape))
+        shape = size_text(stage.output.shape)
         console.print(f"{stage.row.name} ({shape})", style="bold", **PLAIN)
     console.print(values_text(stage.output, console), **PLAIN)
 
@@ -111,19 +98,3 @@ def print_predictions(
     labels = [prediction.label for prediction in predictions]
     probabilities = [prediction.probability for prediction in predictions]
     console.print(bars(labels, probabilities, width=min(console.width, 80)))
-
-
-def joined(names: Sequence[str], limit: int = 6) -> str:
-    """Return names joined by commas, many of them shortened.
-
-    >>> joined(["a", "b"]), joined(list("abcdefgh"), limit=3)
-    ('a, b', 'a, b, c and 5 more')
-    """
-    return ", ".join(_some(names, limit))
-
-
-def _some(names: Sequence[str], limit: int) -> Iterator[str]:
-    kept = names if len(names) <= limit else names[:limit]
-    yield from kept[:-1]
-    more = len(names) - len(kept)
-    yield kept[-1] + (f" and {more} more" if more else "")

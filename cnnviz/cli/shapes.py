@@ -43,9 +43,12 @@ def shapes(
     ] = False,
 ) -> None:  # fmt: skip
     """Print shapes, parameters and receptive fields; no image is read, no network allocated."""
-    from cnnviz.cli.printing import print_table
+    from cnnviz import __version__
+    from cnnviz.cli.printing import print_report
     from cnnviz.files.language import parse_shape
     from cnnviz.files.spec import load_spec
+    from cnnviz.view.columns import parse_columns, stage_report
+    from cnnviz.view.records import document, stage_record
 
     loaded = load_spec(spec)
     shape = loaded.input.shape if size is None else parse_shape(size)
@@ -62,4 +65,8 @@ def shapes(
         more = "--explain shows the arithmetic, and changes that would fit"
         hint = f"{error.hint}\n  {more}" if error.hint else more
         raise type(error)(error.message, hint=hint) from None
-    print_table(rows, loaded.pipeline, shape, table)
+    pipeline, totals = loaded.pipeline, loaded.pipeline.totals(shape)
+    stages = [stage_record(row) for row in rows]
+    record = document(__version__, None, shape, None, str(pipeline), stages, totals)
+    columns = None if table.columns is None else parse_columns(table.columns)
+    print_report(stage_report(rows, totals, record, columns), table.format)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from cnnviz.cli.options import ComputeOptions, FolderOptions, InputOptions, WeightOptions
+from cnnviz.cli.options import (
+    ComputeOptions,
+    FolderOptions,
+    Image,
+    InputOptions,
+    SpecText,
+    WeightOptions,
+)
 from cnnviz.errors import CnnvizError, RequestError
 
 if TYPE_CHECKING:
@@ -28,19 +35,8 @@ Form = Literal["table", "json", "csv", "md"]
 
 
 def shift(
-    image: Annotated[
-        str,
-        typer.Argument(
-            metavar="IMAGE", help="An image, a number matrix, or - for stdin.", show_default=False
-        ),
-    ],
-    spec: Annotated[
-        str,
-        typer.Argument(
-            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
-            show_default=False,
-        ),
-    ],
+    image: Image,
+    spec: SpecText,
     inputs: InputOptions,
     weights: WeightOptions,
     compute: ComputeOptions,
@@ -81,14 +77,14 @@ def shift(
     against the unmoved one moved along, where that is by whole cells.
     Both are relative to the L2 norm of what is compared.
     """
-    from cnnviz.cli import process
+    from cnnviz.cli.door import working
     from cnnviz.cli.subject import check_out
 
     move = _Move.read(by, axis, mode, rotate)
     check_out(folder)
-    with process.working(compute):
+    with working(compute):
         subjects = _subjects(image, spec, against, inputs, weights)
-        _tell(subjects, move, compute, weights.weights, folder, form)
+        _run(subjects, move, compute, weights.weights, folder, form)
 
 
 class _Move(NamedTuple):
@@ -199,49 +195,44 @@ def _subjects(
     return {"A": first, "B": read_another(first, load_spec(against), inputs, path)}
 
 
-def _tell(
+def _run(
     subjects: Mapping[str, Subject],
-    move: _Move,
+    asked: _Move,
     compute: ComputeOptions,
     weights: str | None,
     options: FolderOptions,
     form: Form,
 ) -> None:
     """Run the experiments; write the chart and shift.json; print."""
-    from cnnviz.cli.console import counted, note
-    from cnnviz.cli.subject import random_notes, repeatable
+    from cnnviz.cli.console import note
+    from cnnviz.cli.printing import print_report
+    from cnnviz.cli.subject import random_notes, repeatable, wrote
     from cnnviz.core.findings import compared
     from cnnviz.files.images import png_bytes
     from cnnviz.files.matrices import display_name
-    from cnnviz.files.outputs import OutputFolder
-    from cnnviz.view.shift import draw_errors
+    from cnnviz.view.shift import draw_errors, error_report
 
-    first = next(iter(subjects.values()))
-    asked, move = move, move.settled(subjects)
+    first, move = next(iter(subjects.values())), asked.settled(subjects)
     called = {name: subject.called for name, subject in subjects.items()}
     title = f"{display_name(first.source)}, {move.words}"
     chart = "shift.png" if move.rotate is None else "shift_rotate.png"
-    with OutputFolder(
-        options.out, first.stem, force=options.force, record="shift.json", collects=True
-    ) as folder:
-        folder.check((chart,))
-        told = _experiments(subjects, move, compute.seed, quiet=options.quiet)
-        notes = _shortened(asked, move) + _findings(subjects, told)
-        if len(told) > 1:
-            notes += compared(told["A"], told["B"])
-        picture = draw_errors(told, called, title)
+    with first.folder(options, [chart], "shift.json", collects=True) as folder:
+        errors = _experiments(subjects, move, compute.seed, quiet=options.quiet)
+        notes = _shortened(asked, move) + _findings(subjects, errors)
+        if len(errors) > 1:
+            notes += compared(errors["A"], errors["B"])
+        picture = draw_errors(errors, called, title)
         about = {"cnnviz:pipeline": str(first.pipeline), "cnnviz:movement": move.words}
         if "B" in subjects:
             about["cnnviz:against"] = str(subjects["B"].pipeline)
         files = [folder.write(chart, png_bytes(picture, about))]
-        record = _record(subjects, told, move, notes, files)
+        record = _record(subjects, errors, move, notes, files)
         folder.finish(repeatable(record, compute.seed, weights))
-    if not options.quiet or form == "json":
-        _print(told, called, record, title, form)
+    print_report(error_report(errors, called, title, record), form, quiet=options.quiet)
     if not options.quiet:
         for sentence in [*notes, *random_notes(subjects, compute.seed)]:
             note(sentence)
-        note(f"wrote {counted(len(files) + 1, 'file')} to {folder.path}")
+        wrote(len(files), folder, files[0])
 
 
 def _shortened(asked: _Move, move: _Move) -> list[str]:
@@ -251,18 +242,17 @@ def _shortened(asked: _Move, move: _Move) -> list[str]:
     return [f"moved by up to {move.pixels}, not by {BY}, the default: no more fits this picture"]
 
 
-def _findings(subjects: Mapping[str, Subject], told: Mapping[str, MovementErrors]) -> list[str]:
+def _findings(subjects: Mapping[str, Subject], errors: Mapping[str, MovementErrors]) -> list[str]:
     """Return what the experiments show, the sentences of two pipelines under their names."""
     from cnnviz.core.findings import findings, rebuilt
 
     return [
         f"{name}: {sentence}" if name else sentence
-        for name, errors in told.items()
-        for tell in (
-            rebuilt(subjects[name].pipeline, subjects[name].x.shape, errors),
-            findings(subjects[name].pipeline, errors),
+        for name, found in errors.items()
+        for sentence in (
+            *rebuilt(subjects[name].pipeline, subjects[name].x.shape, found),
+            *findings(subjects[name].pipeline, found),
         )
-        for sentence in tell
     ]
 
 
@@ -272,12 +262,12 @@ def _experiments(
     """Run one after another; errors say which pipeline they are of."""
     from cnnviz.cli.console import progress
 
-    told = dict[str, Any]()
+    errors = dict[str, Any]()
     with progress("passes", move.passes * len(subjects), silent=quiet) as advance:
         for name, subject in subjects.items():
             with _naming(name):
-                told[name] = move.errors(subject, seed, advance)
-    return told
+                errors[name] = move.errors(subject, seed, advance)
+    return errors
 
 
 @contextmanager
@@ -292,7 +282,7 @@ def _naming(name: str) -> Iterator[None]:
 
 def _record(
     subjects: Mapping[str, Subject],
-    told: Mapping[str, MovementErrors],
+    errors: Mapping[str, MovementErrors],
     move: _Move,
     notes: Sequence[str],
     files: Sequence[str],
@@ -300,18 +290,18 @@ def _record(
     """Return the JSON object."""
     from cnnviz import __version__
 
-    (one, *others) = told
+    (one, *others) = errors
     return {
         "cnnviz": __version__,
-        **_experiment(subjects[one], told[one]),
+        **_experiment(subjects[one], errors[one]),
         **move.record(),
-        "stages": _stages(told[one]),
+        "stages": _stages(errors[one]),
         "against": next(
             (
                 {
-                    **_experiment(subjects[name], told[name]),
+                    **_experiment(subjects[name], errors[name]),
                     **move.record(),
-                    "stages": _stages(told[name]),
+                    "stages": _stages(errors[name]),
                 }
                 for name in others
             ),
@@ -322,15 +312,15 @@ def _record(
     }
 
 
-def _experiment(subject: Subject, told: MovementErrors) -> dict[str, Any]:
+def _experiment(subject: Subject, errors: MovementErrors) -> dict[str, Any]:
     """Return what went in: in crop mode the size of the crops, not the picture's."""
     return {
-        "input": {**subject.input_record(), "moved_shape": list(told.shape)},
+        "input": {**subject.input_record(), "moved_shape": list(errors.shape)},
         "pipeline": str(subject.pipeline),
     }
 
 
-def _stages(told: MovementErrors) -> list[dict[str, Any]]:
+def _stages(errors: MovementErrors) -> list[dict[str, Any]]:
     return [
         {
             "index": stage.index,
@@ -340,51 +330,9 @@ def _stages(told: MovementErrors) -> list[dict[str, Any]]:
             "effective_stride": None
             if stage.effective_stride is None
             else [int(step) if step.is_integer() else step for step in stage.effective_stride],
-            "shifts": list(told.movement.amounts),
+            "shifts": list(errors.movement.amounts),
             "equivariance": list(stage.equivariance),
             "invariance": list(stage.invariance),
         }
-        for stage in told.stages
+        for stage in errors.stages
     ]
-
-
-def _print(
-    told: Mapping[str, MovementErrors],
-    called: Mapping[str, str],
-    record: Mapping[str, Any],
-    title: str,
-    form: Form,
-) -> None:
-    """Print the numbers in the form asked for."""
-    from cnnviz.cli.printing import write
-    from cnnviz.view import shift as view
-
-    match form:
-        case "json":
-            from cnnviz.core.jsontext import json_text
-
-            write(json_text(record) + "\n")
-        case "csv":
-            write(view.csv_text(told))
-        case "md":
-            write(view.markdown_text(told))
-        case _:
-            _print_tables(told, called, title)
-
-
-def _print_tables(
-    told: Mapping[str, MovementErrors], called: Mapping[str, str], title: str
-) -> None:
-    from cnnviz.cli.console import PLAIN, printable, stdout
-    from cnnviz.view.shift import ErrorTables, charts, not_drawn
-    from cnnviz.view.terminal_chart import LineChart
-
-    console = stdout()
-    console.print(printable(title), style="bold", **PLAIN)
-    for name, text in called.items():
-        if name:
-            console.print(printable(f"{name}: {text}"), **PLAIN)
-    console.print(ErrorTables(told), crop=False)
-    console.print(LineChart(charts(told)[0], width=min(console.width, 100)), crop=False)
-    for text in not_drawn(told):
-        console.print(text, style="dim", **PLAIN)

@@ -1,4 +1,4 @@
-"""What a command looks closely at: one image on its way through one pipeline."""
+"""What a command looks at: one image on its way through one pipeline, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cnnviz.cli.console import counted, note
 from cnnviz.errors import CnnvizError, RequestError
 
 if TYPE_CHECKING:
     from cnnviz.cli.options import FolderOptions, InputOptions
     from cnnviz.core.pipeline import Pipeline
-    from cnnviz.core.types import Params, Samples, Tensor
-    from cnnviz.files.spec import Spec
+    from cnnviz.core.types import Params, Row, Samples, Tensor
+    from cnnviz.files import images
+    from cnnviz.files.outputs import OutputFolder
+    from cnnviz.files.spec import InputSettings, Spec
 
 
 class Subject(NamedTuple):
@@ -21,6 +24,7 @@ class Subject(NamedTuple):
     source: str  # as it was given
     stem: str  # names its folder of output
     spec: Spec
+    input: images.InputOptions  # how it was prepared
     x: Tensor | Samples
     params: Params | None  # loaded ones; stages that are not in it use their own
 
@@ -30,9 +34,23 @@ class Subject(NamedTuple):
         return self.spec.pipeline
 
     @property
+    def rows(self) -> Sequence[Row]:
+        """What the pipeline promises of each stage."""
+        return tuple(self.pipeline.rows(self.x.shape, self.params))
+
+    @property
     def called(self) -> str:
         """What people call the pipeline: a bundled one or a file by its name, else its text."""
         return str(self.pipeline) if self.spec.name == "pipeline" else self.spec.name
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the input's channels: their colours, or their numbers."""
+        from cnnviz.files.preparation import COLORS
+
+        count = self.x.shape[0]
+        colors = COLORS["gray" if count == 1 else self.input.color]
+        return colors if len(colors) == count else tuple(map(str, range(count)))
 
     def input_record(self) -> dict[str, Any]:
         """Return what JSON says of the image."""
@@ -43,48 +61,26 @@ class Subject(NamedTuple):
 
     def random_stages(self, last: int | None = None) -> list[str]:
         """Return the stages whose weights are drawn, up to number `last`."""
-        rows = self.pipeline.rows(self.x.shape, self.params)
         return [
             row.name
-            for row in rows
+            for row in self.rows
             if row.weights == "drawn" and (last is None or row.index <= last)
         ]
 
+    def folder(
+        self, options: FolderOptions, names: Sequence[str], record: str, *, collects: bool = False
+    ) -> OutputFolder:
+        """Return the folder that is written to, once it is sure that it can take these files."""
+        from cnnviz.files.outputs import OutputFolder
 
-def random_note(stages: Sequence[str], seed: int) -> str:
-    """Say that the weights of some stages are drawn."""
-    from cnnviz.cli.printing import joined
-
-    return f"random weights (seed {seed}): {joined(stages)}"
-
-
-def random_notes(subjects: Mapping[str, Subject], seed: int) -> list[str]:
-    """Say of each pipeline, by its name, which weights are drawn; once of those that draw alike."""
-    owners = dict[tuple[str, ...], list[str]]()
-    for name, subject in subjects.items():
-        if random := subject.random_stages():
-            owners.setdefault(tuple(random), []).append(name)
-    return [
-        (f"{whose}: " if (whose := " and ".join(names)) else "") + random_note(random, seed)
-        for random, names in owners.items()
-    ]
+        folder = OutputFolder(
+            options.out, self.stem, force=options.force, record=record, collects=collects
+        )
+        folder.check(names)
+        return folder
 
 
-def check_out(folder: FolderOptions) -> None:
-    """Raise RequestError if --out is empty."""
-    if not folder.out:
-        raise RequestError("--out names no folder", hint="--out . is the current one")
-
-
-def repeatable(answer: Mapping[str, Any], seed: int, weights: str | None) -> dict[str, Any]:
-    """Return what a command's record holds: its answer, and how to get it again."""
-    return {
-        "cnnviz": answer["cnnviz"],
-        "command": ["cnnviz", *sys.argv[1:]],
-        "seed": seed,
-        "weights": weights,
-        **{key: value for key, value in answer.items() if key not in ("cnnviz", "files")},
-    }
+# --- reading it --------------------------------------------------------------------------------
 
 
 def read_subject(
@@ -100,16 +96,14 @@ def read_subject(
         If the image or the weights cannot be read, or do not fit the pipeline; if `source` is a
         folder of several images.
     """
-    from cnnviz.cli.job import input_options
-    from cnnviz.files.images import expand_inputs, load_pixels, stem
+    from cnnviz.files.images import expand_inputs, stem
 
     found = expand_inputs([source])
     if len(found) != 1:
         raise CnnvizError(
             f"{source} holds {len(found)} images", hint="name one of them: one is looked at"
         )
-    x = load_pixels(found[0], input_options(inputs, spec.input))
-    return _subject(found[0], stem(found[0]), spec, x, weights)
+    return prepared(found[0], stem(found[0]), spec, input_options(inputs, spec.input), weights)
 
 
 def read_another(
@@ -119,25 +113,33 @@ def read_another(
 
     It is read again only where that differs; parameters and errors are those of `read_subject`.
     """
-    from cnnviz.cli.job import input_options
-
-    if input_options(inputs, spec.input) != input_options(inputs, subject.spec.input):
-        if subject.source == "-":
-            raise RequestError(
-                "standard input is read once, and the two pipelines want it prepared differently",
-                hint="give the image as a file, or say how by flags: --color, --resize, …",
-            )
-        return read_subject(subject.source, spec, inputs, weights)
-    return _subject(subject.source, subject.stem, spec, subject.x, weights)
+    prepared_as = input_options(inputs, spec.input)
+    if prepared_as != subject.input and subject.source == "-":
+        raise RequestError(
+            "standard input is read once, and the two pipelines want it prepared differently",
+            hint="give the image as a file, or say how by flags: --color, --resize, …",
+        )
+    x = subject.x if prepared_as == subject.input else None
+    return prepared(subject.source, subject.stem, spec, prepared_as, weights, x)
 
 
-def _subject(
-    source: str, stem: str, spec: Spec, x: Tensor | Samples, weights: str | None
+def prepared(
+    source: str,
+    stem: str,
+    spec: Spec,
+    how: images.InputOptions,
+    weights: str | None,
+    x: Tensor | Samples | None = None,
 ) -> Subject:
-    list(spec.pipeline.rows(x.shape))  # what does not fit is told before any weight is read
+    """Load an image, unless it is given as `x`, and the weights for it."""
+    from cnnviz.files.images import load_pixels
+
+    if x is None:
+        x = load_pixels(source, how)
+    list(spec.pipeline.rows(x.shape))  # what does not fit is said before any weight is read
     path = weights if weights is not None else spec.input.weights
     params = load_params(spec.pipeline, x.shape, path, spec.params)
-    return Subject(source, stem, spec, x, params)
+    return Subject(source, stem, spec, how, x, params)
 
 
 def load_params(
@@ -157,3 +159,97 @@ def load_params(
     optional = frozenset(key for key in specs if key in given or key.rpartition(".")[0] in chosen)
     loaded = check_weights(load_weights(path), specs, optional, path)
     return {**given, **loaded} if given else loaded
+
+
+def input_options(inputs: InputOptions, own: InputSettings) -> images.InputOptions:
+    """Return how images are prepared: as the flags say, else as the pipeline's `own` settings do.
+
+    Size, crop and fit say one thing together: a flag for one of them takes the place of all three.
+    """
+    from cnnviz.files import images
+    from cnnviz.files.language import parse_size
+    from cnnviz.files.spec import InputSettings
+
+    def size(text: str | None, name: str) -> tuple[int, int] | None:
+        return None if text is None else parse_size(text, name)
+
+    sized = own
+    if any(flag is not None for flag in (inputs.resize, inputs.crop, inputs.fit)):
+        sized = InputSettings(
+            size=size(inputs.resize, "--resize"), crop=size(inputs.crop, "--crop"), fit=inputs.fit
+        )
+    as_stored = inputs.raw and inputs.input_range is None  # integers have the range they have
+    own_range = None if as_stored else own.input_range
+    return images.InputOptions(
+        color=inputs.color or own.color or "gray",
+        resize=sized.size,
+        crop=sized.crop,
+        fit=sized.fit or "none",
+        invert=inputs.invert or own.invert or "never",
+        input_range=own_range if inputs.input_range is None else inputs.input_range,
+        mean=numbers(inputs.mean, "--mean") or own.mean,
+        std=numbers(inputs.std, "--std") or own.std,
+        raw=inputs.raw,
+        background=inputs.background,
+        max_pixels=inputs.max_pixels,
+    )
+
+
+def numbers(text: str | None, name: str) -> tuple[float, ...] | None:
+    """Read an option's numbers, separated by commas."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(
+            f"{name} is {text!r}", hint=f"write numbers: {name} 0.5,0.5,0.5"
+        ) from None
+
+
+def check_out(folder: FolderOptions) -> None:
+    """Raise RequestError if --out is empty."""
+    if not folder.out:
+        raise RequestError("--out names no folder", hint="--out . is the current one")
+
+
+# --- what is kept and said of it ---------------------------------------------------------------
+
+
+def repeatable(
+    answer: Mapping[str, Any], seed: int, weights: str | None, **settings: object
+) -> dict[str, Any]:
+    """Return what a command's record holds: its answer, and how to get it again."""
+    return {
+        "cnnviz": answer["cnnviz"],
+        "command": ["cnnviz", *sys.argv[1:]],
+        "seed": seed,
+        "weights": weights,
+        **settings,
+        **{key: value for key, value in answer.items() if key not in ("cnnviz", "files")},
+    }
+
+
+def random_note(stages: Sequence[str], seed: int) -> str:
+    """Say that the weights of some stages are drawn."""
+    from cnnviz.view.numbers import joined
+
+    return f"random weights (seed {seed}): {joined(stages)}"
+
+
+def random_notes(subjects: Mapping[str, Subject], seed: int) -> list[str]:
+    """Say of each pipeline, by its name, which weights are drawn; once of those that draw alike."""
+    owners = dict[tuple[str, ...], list[str]]()
+    for name, subject in subjects.items():
+        if random := subject.random_stages():
+            owners.setdefault(tuple(random), []).append(name)
+    return [
+        (f"{whose}: " if (whose := " and ".join(names)) else "") + random_note(random, seed)
+        for random, names in owners.items()
+    ]
+
+
+def wrote(count: int, folder: OutputFolder, first: str | None) -> None:
+    """Say how many files there are, the record among them, and which picture to open first."""
+    text = f"wrote {counted(count + 1, 'file')} to {folder.path}"
+    note(f"{text}; open {first}" if first else text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,3 +118,12 @@ class Totals:
     macs: int
     memory_bytes: int
     peak_bytes: int  # the largest sum of tensors alive at once, the input included
+
+
+def size_text(sizes: Iterable[float], sign: str = "×") -> str:
+    """Write a size or a shape.
+
+    >>> size_text((3, 224, 224)), size_text((1.5, 2), "x")
+    ('3×224×224', '1.5x2')
+    """
+    return sign.join(f"{size:g}" if isinstance(size, float) else str(size) for size in sizes)

@@ -7,17 +7,20 @@ title, where its value comes from, how it reads, how much it matters and what it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from cnnviz.core.types import Row, Stage, Totals
-from cnnviz.errors import RequestError, unknown
+from cnnviz.core.types import Row, Stage, Totals, size_text
+from cnnviz.errors import RequestError, safe, unknown
+from cnnviz.view.report import LONG_NAME, Report, Strip, Table
 
 Entry: TypeAlias = Row | Stage
 """A table is made of either: what a pipeline promises, or what it computed."""
 
 ABSENT = "–"
+STYLES = {"index": "dim", "name": "bold"}
 
 
 # --- how values read ---------------------------------------------------------------------------
@@ -75,11 +78,6 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:,.1f} s"
 
 
-def safe(text: str) -> str:
-    """Keep a user's text from steering the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def finite(value: Any) -> Any:
     """Return None for NaN and infinities, and 0 for -0."""
     if not isinstance(value, float):
@@ -87,17 +85,9 @@ def finite(value: Any) -> Any:
     return value + 0.0 if math.isfinite(value) else None
 
 
-def _join(sign: str) -> Callable[[Sequence[float]], str]:
-    return lambda values: sign.join(f"{value:g}" for value in values)
-
-
-def _size(sign: str) -> Callable[[Sequence[float]], str]:
-    return lambda values: sign.join(f"{value:d}" for value in map(int, values))
-
-
 def _step(values: Sequence[float]) -> str:
     """Show one number for both directions where it is the same."""
-    return f"{values[0]:g}" if len(set(values)) == 1 else _join("×")(values)
+    return size_text(values[:1] if len(set(values)) == 1 else values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +106,9 @@ NUMBER = Kind(_number, repr)
 SHARE = Kind(_percent, repr)
 BYTES = Kind(_bytes, str)
 TIME = Kind(_seconds, repr)
-SIZE = Kind(_size("×"), _size("x"))
-STEP = Kind(_step, _join("x"))
-PADS = Kind(_join(","), _join(","))
+SIZE = Kind(size_text, partial(size_text, sign="x"))
+STEP = Kind(_step, partial(size_text, sign="x"))
+PADS = Kind(partial(size_text, sign=","), partial(size_text, sign=","))
 
 
 # --- the columns -------------------------------------------------------------------------------
@@ -313,7 +303,7 @@ COLUMNS: Mapping[str, Column] = {
 }
 
 
-def summary(totals: Totals, without: Iterable[str] = ()) -> str:
+def summary(totals: Totals, without: Collection[str] = ()) -> str:
     """Return the totals that no footer shows; the peak has no column."""
     sums = {
         "params": f"total params {COUNT.text(totals.params)}",
@@ -321,8 +311,7 @@ def summary(totals: Totals, without: Iterable[str] = ()) -> str:
         "memory": f"total memory {BYTES.text(totals.memory_bytes)}",
         "peak": f"peak memory {BYTES.text(totals.peak_bytes)} (alive at once, input included)",
     }
-    shown = set(without)
-    text = " · ".join(text for key, text in sums.items() if key not in shown)
+    text = " · ".join(text for key, text in sums.items() if key not in without)
     return text[0].upper() + text[1:]
 
 
@@ -386,3 +375,95 @@ def _available(entries: Sequence[Entry]) -> list[str]:
         for key, column in COLUMNS.items()
         if column.row or (ran and (looked or not column.costs))
     ]
+
+
+# --- stages as a report ------------------------------------------------------------------------
+
+
+def strip(key: str, entries: Sequence[Entry], foot: str = "") -> Strip:
+    """Return a column of stages as it is read."""
+    column = COLUMNS[key]
+    return Strip(
+        key,
+        column.title,
+        [column.text(entry) for entry in entries],
+        right=column.kind.right,
+        importance=column.importance or math.inf,
+        foot=foot,
+        style=STYLES.get(key, ""),
+        least=LONG_NAME if key == "name" else 0,
+    )
+
+
+def stage_table(
+    entries: Sequence[Entry], totals: Totals, columns: Sequence[str] | None = None
+) -> Table:
+    """Return rows or stages as a table with the totals below it.
+
+    On a terminal the least important columns of the default table give way (`Column.importance`);
+    those asked for by name are all shown.
+    """
+
+    def below(shown: Collection[str]) -> list[str]:
+        return [summary(totals, without=shown), *_warnings(entries)]
+
+    return Table(
+        [
+            strip(key, entries, COLUMNS[key].total(totals, entries))
+            for key in resolve_columns(columns, entries)
+        ],
+        named=set(columns or ()) - {DEFAULT},
+        fixed=columns is not None and DEFAULT not in columns,
+        below=below,
+        wider="--columns or a wider terminal",
+    )
+
+
+def _warnings(entries: Sequence[Entry]) -> Iterator[str]:
+    """Name the stages whose minimum, maximum and mean leave values out."""
+    odd = [
+        f"{safe(entry.row.name)} ({entry.statistics.nonfinite:,})"
+        for entry in entries
+        if isinstance(entry, Stage) and entry.statistics.nonfinite
+    ]
+    if odd:
+        yield f"NaN or infinite values: {', '.join(odd)}"
+
+
+def stage_rows(
+    entries: Sequence[Entry],
+    columns: Sequence[str] | None = None,
+    *,
+    timing: bool = True,
+    image: str | None = None,
+    header: bool = True,
+) -> Iterator[list[str]]:
+    r"""Yield the table as CSV has it: keys in the first line, no totals.
+
+    All columns unless some are named; those that only a run fills are left out before one.
+    Numbers are for machines: ``64x112x112``, ``3x3``, ``"1,1,1,1"``, exact bytes and seconds.
+    Without timing two runs give the same text, as ``shapes.csv`` must. With an `image` its name
+    stands in a first column, so that tables of several can follow one another, only the first
+    with a header.
+    """
+    keys = resolve_columns((ALL,) if columns is None else columns, entries)
+    keys = [key for key in keys if timing or key != "time"]
+    first = [] if image is None else [image]
+    if header:
+        yield [*(["image"] if first else []), *keys]
+    for entry in entries:
+        yield [*first, *(COLUMNS[key].plain(entry) for key in keys)]
+
+
+def stage_report(
+    entries: Sequence[Entry],
+    totals: Totals,
+    record: Mapping[str, Any],
+    columns: Sequence[str] | None = None,
+    *,
+    image: str | None = None,
+    header: bool = True,
+) -> Report:
+    """Return a table of stages in every format; `image` and `header` as in `stage_rows`."""
+    rows = stage_rows(entries, columns, image=image, header=header)
+    return Report(record, [stage_table(entries, totals, columns)], rows)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cnnviz.core.derivation import Derivation, by
 from cnnviz.core.types import Shape
-from cnnviz.view.columns import safe
+from cnnviz.errors import safe
 
 ASCII = str.maketrans(
     {

@@ -12,7 +12,8 @@ from rich.text import Text
 from cnnviz.core.arithmetic import Arithmetic, Terms, cell_text, written
 from cnnviz.core.explanation import Box, Explanation
 from cnnviz.core.types import Shape
-from cnnviz.view.columns import finite, safe
+from cnnviz.errors import safe
+from cnnviz.view.columns import finite
 from cnnviz.view.terminal import aligned, aligned_cells, writer_for
 
 LARGEST_WINDOW = 7  # rows and columns of a window whose cells are written as they lie

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 
 
 def format_number(value: float, digits: int = 4) -> str:
@@ -52,6 +50,8 @@ def format_fraction(value: float, other: Callable[[float], str] = format_number)
     >>> [format_fraction(v) for v in (1 / 16, 1 / 9, 0.5, -2.0, 0.25, 0.1, -0.0, 2 ** 0.5)]
     ['1/16', '1/9', '0.5', '-2', '1/4', '0.1', '0', '1.414']
     """
+    from fractions import Fraction
+
     if math.isfinite(value) and value:
         fraction = Fraction(value).limit_denominator(1024)
         exact = abs(float(fraction) - value) <= 2 * math.ulp(value)
@@ -60,27 +60,11 @@ def format_fraction(value: float, other: Callable[[float], str] = format_number)
     return other(value)
 
 
-_ESCAPE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # window titles, links
-    r"|\x1b[ -/]*[0-~]"
-)
+def joined(names: Sequence[str], most: int = 6) -> str:
+    """Write names joined by commas, many of them shortened.
 
-
-def one_line(text: str) -> str:
-    r"""Make text from outside harmless: one line, no control characters, no terminal escapes.
-
-    >>> one_line("cat\n\x1b[31mred\x07\u202e\udcff")
-    'cat red?'
+    >>> joined(["a", "b"]), joined(list("abcdefgh"), 3)
+    ('a, b', 'a, b, c and 5 more')
     """
-    text = _ESCAPE.sub("", text)
-    kept = []
-    for character in text:
-        category = unicodedata.category(character)
-        if category == "Cs":
-            kept.append("?")
-        elif character.isspace():
-            kept.append(" ")
-        elif category[0] != "C":
-            kept.append(character)
-    return "".join(kept).strip()
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

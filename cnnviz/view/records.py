@@ -1,9 +1,7 @@
-"""Rows and stages as text for programs: JSON, CSV and Markdown."""
+"""Rows, stages and runs as JSON has them."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +10,7 @@ from cnnviz.core.derivation import Derivation
 from cnnviz.core.jsontext import json_ready
 from cnnviz.core.statistics import Ends
 from cnnviz.core.types import Shape, Stage, Statistics, Totals
-from cnnviz.view.columns import ALL, COLUMNS, Entry, finite, resolve_columns, row_of, summary
+from cnnviz.view.columns import Entry, finite, row_of
 
 
 def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
@@ -111,66 +109,6 @@ def totals_record(totals: Totals) -> dict[str, object]:
         "memory_bytes": totals.memory_bytes,
         "peak_bytes": totals.peak_bytes,
     }
-
-
-def csv_text(
-    entries: Sequence[Entry],
-    *,
-    columns: Sequence[str] | None = None,
-    timing: bool = True,
-    image: str | None = None,
-    header: bool = True,
-) -> str:
-    r"""Return the table as CSV (RFC 4180): keys in the first line, no totals.
-
-    All columns unless some are named; those that only a run fills are left out before one.
-    Numbers are for machines: ``64x112x112``, ``3x3``, ``"1,1,1,1"``, exact bytes and seconds.
-    Without timing two runs give the same text, as ``shapes.csv`` must. With an `image` its name
-    stands in a first column, so that tables of several can follow one another, only the first
-    with a header.
-    """
-    keys = resolve_columns((ALL,) if columns is None else columns, entries)
-    if not timing:
-        keys = [key for key in keys if key != "time"]
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    first = [] if image is None else [image]
-    if header:
-        writer.writerow([*(["image"] if first else []), *keys])
-    writer.writerows([*first, *(COLUMNS[key].plain(entry) for key in keys)] for entry in entries)
-    return file.getvalue()
-
-
-def markdown_text(
-    entries: Sequence[Entry], totals: Totals, columns: Sequence[str] | None = None
-) -> str:
-    """Return a GitHub table with the totals as its last row, aligned to be read as text too."""
-    from rich.cells import cell_len  # the rest needs no Rich, which takes time to start
-
-    shown = [COLUMNS[key] for key in resolve_columns(columns, entries)]
-    lines = [
-        [column.title for column in shown],
-        *([column.text(entry) for column in shown] for entry in entries),
-        [column.total(totals, entries) for column in shown],
-    ]
-    lines = [[cell.replace("\\", "\\\\").replace("|", "\\|") for cell in line] for line in lines]
-    widths = [max(3, *map(cell_len, cells)) for cells in zip(*lines, strict=True)]
-
-    def join(cells: Sequence[str]) -> str:
-        parts = []
-        for cell, width, column in zip(cells, widths, shown, strict=True):
-            space = " " * (width - cell_len(cell))
-            parts.append(space + cell if column.kind.right else cell + space)
-        return f"| {' | '.join(parts)} |"
-
-    rules = [
-        "-" * (width - 1) + ":" if column.kind.right else "-" * width
-        for width, column in zip(widths, shown, strict=True)
-    ]
-    head, *body = lines
-    rest = summary(totals, without=resolve_columns(columns, entries))
-    text = [join(head), f"| {' | '.join(rules)} |", *map(join, body), "", rest]
-    return "\n".join(text) + "\n"
 
 
 def _list(values: Iterable[float] | None) -> list[int | float | None] | None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from cnnviz.errors import safe
 from cnnviz.view.maps import (
     NAN_COLOUR,
     NEGATIVE_INFINITY_COLOUR,
@@ -19,7 +20,7 @@ from cnnviz.view.maps import (
     Colour,
     rgb,
 )
-from cnnviz.view.numbers import format_number, one_line
+from cnnviz.view.numbers import format_number
 from cnnviz.view.scale import Numbers, Scale, all_finite, bands, count_outside
 
 PAPER: Colour = (255, 255, 255)
@@ -44,7 +45,7 @@ _SPELLINGS |= {"σ": "sigma", "θ": "theta", "λ": "lambda", "ß": "ss", "ø": "
 def drawable(text: str) -> str:
     """Respell text with the characters the font has."""
     spelled = []
-    for character in one_line(text[:4096]):
+    for character in safe(text[:4096]):
         if character in _DRAWABLE:
             spelled.append(character)
         elif character in _SPELLINGS:

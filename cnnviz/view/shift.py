@@ -1,25 +1,22 @@
-"""What movement does to stages, to look at: tables, CSV, Markdown, charts."""
+"""What movement does to stages, to look at: tables, rows for CSV, charts."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import NamedTuple
-
-from PIL import Image
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnviz.core.shift import Errors, Movement, MovementErrors, StageErrors
+from cnnviz.errors import safe
 from cnnviz.view.chart import MOST_LINES, Line, Panel, draw_chart
-from cnnviz.view.columns import ABSENT, COLUMNS, safe
-from cnnviz.view.tables import ASCII, GAP, shorten_middle
+from cnnviz.view.columns import ABSENT, COLUMNS
+from cnnviz.view.report import Lines, Report, Strip, Table
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FIRST = 7
+"""Amounts that a table shows before the stages' outputs and strides."""
 
 
 class Measure(NamedTuple):
@@ -60,7 +57,7 @@ def format_error(value: float | None) -> str:
     return f"{value:.4f}" if value >= 5e-4 else f"{value:.0e}"
 
 
-def by_weight(movement: Movement, most: int = 7) -> list[int]:
+def by_weight(movement: Movement, most: int = FIRST) -> list[int]:
     """Return the places of all amounts, what a table shows first: 1, 2, 4, 8, … and the last.
 
     So are `most` of them; then come the others in order.
@@ -73,135 +70,39 @@ def by_weight(movement: Movement, most: int = 7) -> list[int]:
     return list(dict.fromkeys([*doubling[: most - 1], count - 1, *range(count)]))
 
 
-class ErrorTables:
-    """Both errors, a table each, that fit their terminal.
+def error_table(told: Told, measure: Measure) -> Table:
+    """Return one error as a table: what the stages are, then a column for each amount.
 
-    There output and stride give way to the amounts that count most, and the rest of the amounts
-    have the room that is left; what is not shown is said. In a pipe or a file all is shown.
+    On a terminal output and stride give way to the amounts that count most, and the rest of the
+    amounts have the room that is left.
     """
-
-    def __init__(self, told: Told) -> None:
-        self._told = told
-        self._movement = next(iter(told.values())).movement
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw them."""
-        limit = options.max_width if console.is_terminal else None
-        count = len(self._movement.amounts)
-        hidden, some = dict[str, None](), False
-        for measure in MEASURES:
-            head = f"{measure.title}: {measure.meaning}, by {self._movement.unit}"
-            overflow: OverflowMethod = "ignore" if limit is None else "fold"
-            yield Text(head, "bold", no_wrap=limit is None, overflow=overflow)
-            strips = _strips(self._told, measure, ascii_only=options.ascii_only)
-            kept, amounts = _fitting(strips, by_weight(self._movement), limit)
-            some |= len(amounts) < count
-            there = {strip.head for strip in kept}
-            about = (strip.head for strip in strips[:-count])
-            hidden |= dict.fromkeys(head for head in about if head not in there)
-            shown = [*kept, *amounts]
-            drawn = _table(shown, sections=_sections(self._told))
-            yield from console.render(drawn, options.update(width=max(_wide(shown), 1)))
-            yield Text("")
-        every = f"not all {count} fit here; all {count}: --format csv, json, shift.json"
-        lines = [every] if some else []
-        if hidden:
-            lines.append(f"a wider terminal shows: {', '.join(hidden).lower()}")
-        if lines:
-            text = f"… {'; '.join(lines)}"
-            yield Text(text.translate(ASCII) if options.ascii_only else text, "dim")
-            yield Text("")
-
-
-@dataclass(frozen=True)
-class _Strip:
-    """One column as it is drawn."""
-
-    head: str
-    cells: tuple[str, ...]
-
-    @property
-    def width(self) -> int:
-        return max(map(cell_len, (self.head, *self.cells)))
-
-    def shortened(self, width: int) -> _Strip:
-        return replace(self, cells=tuple(shorten_middle(cell, width) for cell in self.cells))
-
-
-def _strips(told: Told, measure: Measure, *, ascii_only: bool = False) -> list[_Strip]:
-    """Return all columns of one error: what the stages are, then an amount each."""
     movement = next(iter(told.values())).movement
     named = [(name, stage) for name, errors in told.items() for stage in errors.stages]
-    strips = {
-        "#": [str(stage.index) for _, stage in named],
-        "": [name for name, _ in named],
-        "Name": [safe(stage.name) for _, stage in named],
-        "Output": [COLUMNS["output"].kind.text(stage.output_shape) for _, stage in named],
-        "Stride": [_stride(stage) for _, stage in named],
-    }
+    strips = [
+        Strip("#", "#", [str(stage.index) for _, stage in named], right=True, style="dim"),
+        Strip("pipeline", "", [name for name, _ in named], right=True),
+        Strip("name", "Name", [safe(stage.name) for _, stage in named], style="bold", least=8),
+        Strip(
+            "output",
+            "Output",
+            [COLUMNS["output"].kind.text(stage.output_shape) for _, stage in named],
+            right=True,
+            importance=FIRST + 1,
+        ),
+        Strip("stride", "Stride", [_stride(stage) for _, stage in named], True, FIRST + 2),
+    ]
     if len(told) == 1:
-        del strips[""]
+        del strips[1]
+    rank = {place: order for order, place in enumerate(by_weight(movement), 1)}
     for place, amount in enumerate(movement.amounts):
-        strips[f"{amount:g}"] = [format_error(measure.of(stage)[place]) for _, stage in named]
-    say = (lambda text: text.translate(ASCII)) if ascii_only else str
-    return [_Strip(say(head), tuple(map(say, cells))) for head, cells in strips.items()]
-
-
-def _sections(told: Told) -> set[int]:
-    """Return after which rows another pipeline begins."""
-    return set(accumulate(len(errors.stages) for errors in told.values()))
-
-
-def _wide(strips: Sequence[_Strip]) -> int:
-    return sum(strip.width for strip in strips) + GAP * (len(strips) - 1)
-
-
-def _fitting(
-    strips: Sequence[_Strip], weights: Sequence[int], limit: int | None, first: int = 7
-) -> tuple[list[_Strip], list[_Strip]]:
-    """Return which columns fit, those of the stages and those of amounts.
-
-    Output and stride stay where they leave room for the `first` amounts by weight.
-    """
-    about, amounts = list(strips[: -len(weights)]), strips[-len(weights) :]
-    if limit is None:
-        return about, list(amounts)
-
-    def fits(count: int) -> bool:
-        return _wide([*about, *(amounts[place] for place in weights[:count])]) <= limit
-
-    least = min(first, len(weights))
-    for head in ("Output", "Stride"):
-        if not fits(least):
-            about = [strip for strip in about if strip.head != head]
-    count = next((count for count in range(len(weights), 0, -1) if fits(count)), 1)
-    shown = [amounts[place] for place in sorted(weights[:count])]
-    excess = _wide([*about, *shown]) - limit
-    if excess > 0:
-        about = [
-            strip.shortened(max(4, strip.width - excess)) if strip.head == "Name" else strip
-            for strip in about
-        ]
-    return about, shown
-
-
-def _table(strips: Sequence[_Strip], sections: set[int]) -> Table:
-    table = Table(
-        box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, GAP - 1),
-        collapse_padding=True, header_style="bold",
-    )  # fmt: skip
-    for strip in strips:
-        table.add_column(
-            Text(strip.head),
-            justify="left" if strip.head == "Name" else "right",
-            style={"#": "dim", "Name": "bold"}.get(strip.head, ""),
-            no_wrap=True,
-            width=strip.width,
-            overflow="crop",
-        )
-    for number, cells in enumerate(zip(*(strip.cells for strip in strips), strict=True)):
-        table.add_row(*map(Text, cells), end_section=number + 1 in sections)
-    return table
+        cells = [format_error(measure.of(stage)[place]) for _, stage in named]
+        importance = rank[place] + 2 * (rank[place] > FIRST)
+        strips.append(Strip(f"{amount:g}", f"{amount:g}", cells, True, importance))
+    return Table(
+        strips,
+        sections=set(accumulate(len(errors.stages) for errors in told.values())),
+        wider="a wider terminal, --format csv or json,",
+    )
 
 
 def _stride(stage: StageErrors) -> str:
@@ -209,29 +110,12 @@ def _stride(stage: StageErrors) -> str:
     return ABSENT if stride is None else COLUMNS["eff_stride"].kind.text(stride)
 
 
-def markdown_text(told: Told) -> str:
-    """Return both tables as GitHub writes them."""
-    movement = next(iter(told.values())).movement
-    parts = []
-    for measure in MEASURES:
-        strips = _strips(told, measure)
-        heads = [strip.head or "Pipeline" for strip in strips]
-        rows = zip(*(strip.cells for strip in strips), strict=True)
-        lines = [[cell.replace("\\", "\\\\").replace("|", "\\|") for cell in row] for row in rows]
-        rule = ["---" if head in ("Name", "Pipeline") else "---:" for head in heads]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in (heads, rule, *lines))
-        parts.append(f"{measure.title}: {measure.meaning}, by {movement.unit}\n\n{table}\n")
-    return "\n".join(parts)
-
-
-def csv_text(told: Told) -> str:
-    """Return a line for each stage and amount, as programs read them; absent numbers are empty."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
+def error_rows(told: Told) -> Iterator[list[str]]:
+    """Yield a line for each stage and amount, as CSV has it; absent numbers are empty."""
     movement = next(iter(told.values())).movement
     amount = "degrees" if movement.axis is None else "shift"
     keys = ["index", "name", "layer", "output", "eff_stride", amount, "invariance", "equivariance"]
-    writer.writerow([*(["pipeline"] if len(told) > 1 else []), *keys])
+    yield [*(["pipeline"] if len(told) > 1 else []), *keys]
     for name, errors in told.items():
         for stage in errors.stages:
             first = [name] if len(told) > 1 else []
@@ -241,9 +125,23 @@ def csv_text(told: Told) -> str:
             first.append("" if stride is None else COLUMNS["eff_stride"].kind.plain(stride))
             for place, at in enumerate(movement.amounts):
                 pair = [measure.of(stage)[place] for measure in MEASURES]
-                texts = ["" if value is None else repr(value) for value in pair]
-                writer.writerow([*first, f"{at:g}", *texts])
-    return file.getvalue()
+                yield [*first, f"{at:g}", *("" if value is None else repr(value) for value in pair)]
+
+
+def error_report(
+    told: Told, pipelines: Mapping[str, str], title: str, record: Mapping[str, Any]
+) -> Report:
+    """Return both errors as tables and a chart, under a title and what the pipelines are called."""
+    from cnnviz.view.terminal_chart import LineChart
+
+    unit = next(iter(told.values())).movement.unit
+    called = [safe(f"{name}: {text}") for name, text in pipelines.items() if name]
+    parts: list[Any] = [Lines([safe(title)], "bold"), Lines(called)]
+    for measure in MEASURES:
+        head = Lines([f"{measure.title}: {measure.meaning}, by {unit}"], "bold")
+        parts += [head, error_table(told, measure), Lines([""])]
+    parts += [LineChart(charts(told)[0], width=100), Lines(not_drawn(told), "dim")]
+    return Report(record, parts, error_rows(told))
 
 
 # ---------------------------------------------------------------------------- charts

@@ -25,7 +25,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cnnviz.view.numbers import one_line
+from cnnviz.errors import safe
 
 Pixels = NDArray[np.uint8]
 
@@ -180,7 +180,7 @@ class _Tile:
 
 def fitted(text: str, width: int, *, ascii_only: bool) -> str:
     """Cut text from outside to a width in terminal cells (a Chinese character takes two)."""
-    text = one_line(text)
+    text = safe(text)
     if ascii_only:
         text = text.encode("ascii", "replace").decode()
     if cell_len(text) <= width:

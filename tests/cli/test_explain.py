@@ -28,7 +28,8 @@ def test_the_textbook_s_sum_is_told(run: Run) -> None:
         "  sum of 9 products = 4",
         "  sees rows 0 to 2, columns 0 to 2 of the input: 3×3 pixels",
     ]
-    assert "wrote cnnviz-out/tutorial/01_conv_conv1_at_0_0_0.png" in done.err
+    assert "wrote 2 files to cnnviz-out/tutorial" in done.err
+    assert Path("cnnviz-out/tutorial/01_conv_conv1_at_0_0_0.png").exists()
 
 
 def test_json_carries_everything(run: Run) -> None:
@@ -183,7 +184,6 @@ def test_winners_are_drawn_and_counted(run: Run) -> None:
     assert done.code == 0, done.err
     drawn = pixels("cnnviz-out/pooling/01_maxpool_maxpool1_c000_winners.png")
     assert (drawn == ACCENT).all(axis=2).sum() > 100
-    assert "winners.png" in done.err
 
 
 def test_show_draws_beside_json(run: Run) -> None:
@@ -249,4 +249,4 @@ def test_what_does_not_fit_is_one_error(run: Run, work: Path) -> None:
 def test_a_strange_stage_name_stays_harmless(run: Run) -> None:
     done = run("explain", sample("step.png"), "relu as a.b-c", "--at", "a.b-c:0,0,0")
     assert done.code == 0
-    assert "01_relu_a.b-c_at_0_0_0.png" in done.err
+    assert Path("cnnviz-out/step/01_relu_a.b-c_at_0_0_0.png").exists()

@@ -47,7 +47,7 @@ def test_every_tensor_is_listed_in_every_format(run: Run, path: str) -> None:
     ).out  # fmt: skip
     assert "80×6×3×3" in table
     assert "4,320" in table
-    assert "| features.3.weight | 80×6×3×3 | float32 | 4,320 |" in md
+    assert "| features.3.weight | 80×6×3×3 | float32 | 4,320   |" in md
     assert not files_below(".").keys() - {path}
 
 

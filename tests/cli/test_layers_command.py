@@ -46,7 +46,7 @@ def test_every_layer_has_a_card(run: Run, name: str) -> None:
 
 
 def test_options_are_told_in_markdown_too(run: Run) -> None:
-    assert "| filters | needed |" in run("layers", "conv", "--format", "md").out
+    assert "| filters      | needed  " in run("layers", "conv", "--format", "md").out
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_rotation(run: Run) -> None:
 def test_other_formats(run: Run, form: str) -> None:
     result = run("shift", PHOTO, SPEC, *SMALL, "--by", 2, "--format", form)
     lines = result.out.splitlines()
-    assert len(lines) == {"csv": 1 + 5 * 2, "md": 2 * (2 + 7) + 1}[form]
+    assert len(lines) == {"csv": 1 + 5 * 2, "md": 2 * (2 + 7) + 3}[form]
     assert "│" not in result.out
     assert run("shift", PHOTO, SPEC, *SMALL, "--format", form, "-q").out == ""
 

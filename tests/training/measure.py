@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from cnnviz.cli.job import input_options
 from cnnviz.cli.options import InputOptions
+from cnnviz.cli.subject import input_options
 from cnnviz.files.images import load_image
 from cnnviz.files.spec import load_spec
 from cnnviz.files.weights import load_weights

@@ -13,8 +13,9 @@ import pytest
 
 from cnnviz.core.jsontext import json_text
 from cnnviz.core.types import Statistics, Totals
-from cnnviz.view.columns import COLUMNS
-from cnnviz.view.records import csv_text, markdown_text, stage_record, totals_record
+from cnnviz.view.columns import COLUMNS, stage_rows, stage_table
+from cnnviz.view.records import stage_record, totals_record
+from cnnviz.view.report import csv_text
 from tests.view.networks import ROWS, RUN, RUN_TOTALS, TOTALS
 
 STAGE_KEYS = [
@@ -107,7 +108,7 @@ def test_totals_record():
 
 
 def test_csv_parses_back():
-    text = csv_text(ROWS)
+    text = csv_text(stage_rows(ROWS))
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     assert list(lines[0]) == [key for key, column in COLUMNS.items() if column.row]
     assert len(lines) == 37
@@ -125,7 +126,9 @@ def test_csv_parses_back():
 
 def test_csv_keeps_numbers_exact_and_user_text_whole():
     row = replace(RUN[0].row, text='conv("1,0;\n0,1", @a|b.csv)')
-    lines = list(csv.DictReader(io.StringIO(csv_text([replace(RUN[0], row=row), *RUN[1:]]))))
+    lines = list(
+        csv.DictReader(io.StringIO(csv_text(stage_rows([replace(RUN[0], row=row), *RUN[1:]]))))
+    )
     assert lines[0]["settings"] == row.text
     assert float(lines[0]["min"]) == -1.93842
     assert float(lines[2]["zeros"]) == 0.00001
@@ -134,17 +137,20 @@ def test_csv_keeps_numbers_exact_and_user_text_whole():
 
 def test_csv_without_timing_is_the_same_for_two_runs():
     again = [replace(stage, seconds=stage.seconds * 3) for stage in RUN]
-    assert csv_text(RUN, timing=False) == csv_text(again, timing=False)
-    assert csv_text(RUN) != csv_text(again)
-    assert "time" not in csv_text(RUN, timing=False).splitlines()[0]
+    assert csv_text(stage_rows(RUN, timing=False)) == csv_text(stage_rows(again, timing=False))
+    assert csv_text(stage_rows(RUN)) != csv_text(stage_rows(again))
+    assert "time" not in csv_text(stage_rows(RUN, timing=False)).splitlines()[0]
 
 
 def test_csv_of_chosen_columns():
-    assert csv_text(ROWS[:1], columns=["name", "output"]) == "name,output\r\nconv1,64x224x224\r\n"
+    assert (
+        csv_text(stage_rows(ROWS[:1], columns=["name", "output"]))
+        == "name,output\r\nconv1,64x224x224\r\n"
+    )
 
 
 def test_markdown_is_an_aligned_github_table():
-    lines = markdown_text(ROWS, TOTALS, ["name", "output", "params"]).splitlines()
+    lines = stage_table(ROWS, TOTALS, ["name", "output", "params"]).markdown().splitlines()
     assert lines[:3] == [
         "| Name     |      Output |      Params |",
         "| -------- | ----------: | ----------: |",
@@ -160,18 +166,18 @@ def test_markdown_is_an_aligned_github_table():
 
 def test_markdown_pipes_do_not_end_cells():
     row = replace(ROWS[0], text="conv(@a|b\\c.csv)")
-    lines = markdown_text([row], TOTALS, ["settings", "index"]).splitlines()
+    lines = stage_table([row], TOTALS, ["settings", "index"]).markdown().splitlines()
     assert lines[2] == "| conv(@a\\|b\\\\c.csv) |   1 |"
-    cells = [re.split(r"(?<!\\)\|", line) for line in lines[:4]]
+    cells = [re.split(r"(?<!\\)\|", line) for line in lines[:3]]
     assert {len(line) for line in cells} == {4}
 
 
 def test_markdown_shows_every_default_column():
-    head = markdown_text(RUN, RUN_TOTALS).splitlines()[0]
+    head = stage_table(RUN, RUN_TOTALS).markdown().splitlines()[0]
     wanted = [c.title for c in COLUMNS.values() if c.importance is not None]
     assert [cell.strip() for cell in head.strip("|").split("|")] == wanted
 
 
 def test_an_empty_pipeline_has_no_lines():
-    assert csv_text([]).count("\r\n") == 1
-    assert markdown_text([], Totals(0, 0, 0, 0)).count("\n") == 5
+    assert csv_text(stage_rows([])).count("\r\n") == 1
+    assert stage_table([], Totals(0, 0, 0, 0)).markdown().count("\n") == 4

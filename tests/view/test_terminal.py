@@ -140,7 +140,7 @@ def test_captions_are_harmless():
     text = printed(tile([noise(4, 4)], [caption], width=40), no_color=True)
     assert "\x1b" not in text
     assert "\x07" not in text
-    assert "[bold]a[/bold] b" in text
+    assert "[bold]a[/bold]\\nb" in text
 
 
 # ---------------------------------------------------------------------------- bars

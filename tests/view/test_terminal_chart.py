@@ -74,4 +74,4 @@ def test_labels_cannot_steer_the_terminal():
     text = shown(Panel("t\x07", "x\x1b[2J", (1, 2), (line,)))
     assert "\x1b" not in text
     assert "\x07" not in text
-    assert "evil [bold]x" in text or "evil[bold]x" in text
+    assert "[bold]x" in text

@@ -1,0 +1,375 @@
+"""A pipeline on many images: each is loaded, computed stage by stage, drawn, written, printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite, prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cnnviz import __version__
+from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
+from cnnviz.cli.door import working
+from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
+from cnnviz.cli.pictures import ORDERS, DrawnStage, Pictures, Ranges, Written
+from cnnviz.cli.printing import beside, print_predictions, print_report, print_values, write
+from cnnviz.cli.subject import (
+    Subject,
+    check_out,
+    input_options,
+    numbers,
+    prepared,
+    random_note,
+    repeatable,
+    wrote,
+)
+from cnnviz.cli.writing import Writer
+from cnnviz.core.statistics import finite_range
+from cnnviz.core.threads import thread_count
+from cnnviz.core.types import Row, Stage, Tensor, size_text
+from cnnviz.errors import CnnvizError, RequestError
+from cnnviz.files.images import expand_inputs, stem, unique_stems
+from cnnviz.files.matrices import display_name
+from cnnviz.files.outputs import WEIGHTS, OutputFolder
+from cnnviz.files.spec import BUNDLE, Spec, read_labels
+from cnnviz.view import records
+from cnnviz.view.columns import asks_for_losses, parse_columns, stage_report, stage_rows
+from cnnviz.view.numbers import joined
+from cnnviz.view.report import csv_text
+
+if TYPE_CHECKING:
+    from cnnviz.files import images as files
+
+CLASSIFIERS = ("softmax", "log_softmax", "dense")
+
+
+class Prediction(NamedTuple):
+    """A class and its probability."""
+
+    label: str
+    probability: float
+
+
+class Job(NamedTuple):
+    """What is asked for, read and checked before the first image is opened."""
+
+    spec: Spec
+    input: files.InputOptions
+    output: OutputOptions
+    table: TableOptions
+    network: NetworkOptions
+    labels: tuple[str, ...] | None
+    pictures: Pictures
+    columns: Sequence[str] | None
+    written: frozenset[str]  # names of the stages to draw
+
+    @property
+    def draws(self) -> bool:
+        """Whether maps or values are printed while the stages run."""
+        return self.output.show or self.output.values
+
+    def saves(self, what: Saved) -> bool:
+        """Whether --save asks for it."""
+        return what in (self.output.save or ())
+
+
+@dataclass
+class Outcome:
+    """What a run leaves behind; of the tensors only a classifier's last, for the predictions."""
+
+    scores: Tensor | None = None
+    stages: list[Stage] = field(default_factory=list)
+    written: dict[str, Written] = field(default_factory=dict)
+
+
+def run_images(
+    arguments: Sequence[str],
+    spec: Spec,
+    inputs: InputOptions,
+    output: OutputOptions,
+    table: TableOptions,
+    network: NetworkOptions | None = None,
+) -> int:
+    """Run a pipeline on every image and return the exit code: 1 if any of them failed."""
+    job = read_job(spec, inputs, output, table, network or NetworkOptions())
+    with working(output):
+        sources = expand_inputs(arguments)
+        failed, done = False, 0
+        for source, name in zip(sources, unique_stems([stem(s) for s in sources]), strict=True):
+            try:
+                _run_image(source, name, job, among=len(sources), done=done)
+                done += 1
+            except RequestError:
+                raise  # wrong for every image
+            except CnnvizError as error:
+                if len(sources) == 1:
+                    raise
+                named = display_name(source) in error.message
+                tell_error(error if named else error.within(source))
+                failed = True
+        return int(failed)
+
+
+def read_job(
+    spec: Spec,
+    inputs: InputOptions,
+    output: OutputOptions,
+    table: TableOptions,
+    network: NetworkOptions,
+) -> Job:
+    """Read every option that does not need an image; RequestError for a wrong one."""
+    check_out(output)
+    nodes = spec.pipeline.nodes
+    written = [node.name for node in nodes]
+    if output.stages is not None:
+        chosen = [name.strip() for name in output.stages.split(",") if name.strip()]
+        if not chosen:
+            raise RequestError("--stages names no stage", hint="give names or numbers: --stages 1")
+        written = [nodes[spec.pipeline.find(name)].name for name in chosen]
+    weights = spec.input.weights if network.weights is None else network.weights
+    return Job(
+        spec=spec,
+        input=input_options(inputs, spec.input),
+        output=output,
+        table=table,
+        network=replace(network, weights=weights),
+        labels=spec.input.labels if network.labels is None else read_labels(Path(network.labels)),
+        pictures=Pictures(
+            scale=output.scale,
+            value_range=_range(output.value_range),
+            colormap=output.colormap,
+            only=output.only,
+            nrow=output.nrow,
+            sort=output.sort,
+            limit=output.limit,
+        ),
+        columns=None if table.columns is None else parse_columns(table.columns),
+        written=frozenset(written),
+    )
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    values = numbers(text, "--value-range")
+    if values is None:
+        return None
+    if len(values) != 2 or not all(map(isfinite, values)) or values[0] >= values[1]:
+        raise RequestError(
+            f"--value-range is {text!r}", hint="write two numbers, the smaller first: -1,1"
+        )
+    return values[0], values[1]
+
+
+def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> None:
+    """Load, run, write and print one image of `among`, after `done` others."""
+    subject = prepared(source, name, job.spec, job.input, job.network.weights)
+    rows = subject.rows
+    _check_labels(job, class_count(rows[-1]))
+    ends = finite_range(subject.x)
+    form, quiet = job.table.format, job.output.quiet
+    with subject.folder(job.output, (), "run.json") as folder:
+        if job.network.weights is not None:
+            folder.keep(job.network.weights)
+        outcome = _compute(subject, job, folder)
+        predictions = list[Prediction]()
+        if outcome.scores is not None:
+            predictions = predict(job, rows[-1], outcome.scores)
+        if job.saves(Saved.WEIGHTS):
+            _write_weights(subject, job, folder)
+        files = {name: one.files for name, one in outcome.written.items()}
+        pipeline, totals = subject.pipeline, subject.pipeline.totals(subject.x.shape)
+        record = records.document(
+            __version__,
+            source,
+            subject.x.shape,
+            ends,
+            str(pipeline),
+            [records.stage_record(one, files.get(one.row.name, ())) for one in outcome.stages],
+            totals,
+            [one._asdict() for one in predictions],
+        )
+        folder.write("shapes.csv", csv_text(stage_rows(outcome.stages, timing=False)).encode())
+        folder.finish(_repeatable(record, job, outcome.written))
+    if not job.draws:
+        _print_title(subject, job)
+    if form == "md" and done and not quiet:
+        write("\n")
+    image = source if among > 1 else None
+    report = stage_report(outcome.stages, totals, record, job.columns, image=image, header=not done)
+    print_report(report, form, quiet=quiet)
+    if quiet:
+        return
+    if predictions:
+        about = "softmax of the scores:" if rows[-1].layer == "dense" else None
+        print_predictions(predictions, beside(form), note=about)
+    _print_notes(subject, job, outcome)
+    written = sum(map(len, files.values())) + 1 + job.saves(Saved.WEIGHTS)  # and shapes.csv
+    pictures = [path for paths in reversed(files.values()) for path in paths]
+    grids = [path for path in pictures if path.endswith("_grid.png")]
+    wrote(written, folder, next(iter([*grids, *pictures]), None))
+
+
+def _write_weights(subject: Subject, job: Job, folder: OutputFolder) -> None:
+    from cnnviz.files.weights import weights_writer
+
+    params = subject.pipeline.params(subject.x.shape, subject.params, seed=job.output.seed)
+    folder.write_by(WEIGHTS, weights_writer(WEIGHTS, params))
+
+
+def _print_title(subject: Subject, job: Job) -> None:
+    if job.output.quiet or job.table.format != "table":
+        return
+    name = "stdin" if subject.source == "-" else subject.source
+    title = f"{name}  {size_text(subject.x.shape)}"
+    beside(job.table.format).print(printable(title), style="bold", **PLAIN)
+
+
+# --- computing ---------------------------------------------------------------------------------
+
+
+def _stages(subject: Subject, job: Job, *, losses: bool = False) -> Iterator[Stage]:
+    """Compute the pipeline's stages, each to be read before the next is asked for."""
+    return subject.pipeline.run(
+        subject.x, subject.params, seed=job.output.seed, reuse=True, losses=losses
+    )
+
+
+def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
+    """Run the stages; draw, write and show each while its tensor lives."""
+    ranges, outcome = _shared_ranges(subject, job), Outcome()
+    rows, text = subject.rows, str(subject.pipeline)
+    names = subject.pipeline.map_names(subject.channels)
+    classifies = class_count(rows[-1]) is not None
+    silent = job.output.quiet or job.draws  # a bar would run into what is printed meanwhile
+    bar = progress(subject.source, len(rows), silent=silent)
+    with Writer(folder, thread_count()) as writer, bar as advance:
+        for stage in _stages(subject, job, losses=asks_for_losses(job.columns)):
+            name = stage.row.name
+            if name in job.written:
+                picture = job.pictures.draw(stage, names[name], text, ranges)
+                if job.draws and not outcome.written:
+                    _print_title(subject, job)
+                outcome.written[name] = picture.write(writer, array=job.saves(Saved.NPY))
+                if job.draws:
+                    _show(job, picture)
+                del picture
+            outcome.stages.append(replace(stage, output=stage.output[:0].copy()))
+            if classifies and len(outcome.stages) == len(rows):
+                outcome.scores = stage.output
+            del stage
+            advance()
+    return outcome
+
+
+def _show(job: Job, picture: DrawnStage) -> None:
+    """Print a stage's numbers and its maps, as far as asked for."""
+    console = beside(job.table.format)
+    if job.output.values:
+        print_values(picture.stage, console, heading=len(job.written) > 1)
+    if job.output.show:
+        console.print(picture.in_terminal(console.width, colours=coloured(console)))
+
+
+def _shared_ranges(subject: Subject, job: Job) -> Ranges:
+    """Return the range all stages share under --scale global.
+
+    It is known only at the end, so the pipeline runs twice.
+    """
+    ranges = Ranges()
+    if job.output.scale == "global" and job.pictures.value_range is None:
+        for stage in _stages(subject, job):
+            if stage.row.name in job.written:
+                ranges = ranges.widened(stage.statistics)
+    return ranges
+
+
+# --- classes -----------------------------------------------------------------------------------
+
+
+def class_count(last: Row) -> int | None:
+    """Return how many classes a pipeline's last stage tells apart; None if it is no classifier."""
+    shape = last.output_shape
+    per_class = prod(shape[1:]) == 1  # (N,), or (N, 1, 1) after global pooling
+    return shape[0] if per_class and last.layer in CLASSIFIERS else None
+
+
+def _check_labels(job: Job, classes: int | None) -> None:
+    if job.labels is not None and classes is not None and classes != len(job.labels):
+        owner = job.network.labels or "the pipeline's [input]"
+        raise CnnvizError(
+            f"{owner} has {len(job.labels)} labels, the last stage {classes} values",
+            hint="give one label a line for each class",
+        )
+
+
+def predict(job: Job, row: Row, output: Tensor) -> list[Prediction]:
+    """Return the likeliest classes of a classifier's last stage, the likeliest first."""
+    values = output.reshape(-1).astype(np.float64)
+    if row.layer == "log_softmax":
+        values = np.exp(values)
+    elif row.layer == "dense":
+        values = np.exp(values - values.max())
+        values /= values.sum()
+    labels = job.labels if job.labels and len(job.labels) == len(values) else None
+    # A stable sort: equal probabilities come in the order of their classes.
+    best = np.argsort(-values, kind="stable")[: job.network.top]
+    return [Prediction(labels[i] if labels else str(i), float(values[i])) for i in best]
+
+
+# --- what is kept and said ---------------------------------------------------------------------
+
+
+def _repeatable(
+    record: Mapping[str, Any], job: Job, written: Mapping[str, Written]
+) -> dict[str, Any]:
+    """Return what run.json holds: the record without times, and how to run it again."""
+    stages = [
+        {**stage, "seconds": None}
+        | ({"pictures": written[name].pictures} if (name := stage["name"]) in written else {})
+        for stage in record["stages"]
+    ]
+    rest = {key: value for key, value in record.items() if key != "stages"}
+    weights = job.network.weights
+    if weights and Path(weights).parent == BUNDLE:  # those that come with cnnviz: the name alone
+        weights = Path(weights).name
+    return repeatable(
+        {**rest, "stages": stages},
+        job.output.seed,
+        weights,
+        sort=job.output.sort,
+        limit=job.output.limit,
+        preparation=asdict(job.input),
+    )
+
+
+def _print_notes(subject: Subject, job: Job, outcome: Outcome) -> None:
+    """Say on stderr what one should know who looks at the pictures."""
+    from cnnviz.core.layers.convolution import Convolution
+
+    layers = [node.layer for node in subject.pipeline.nodes]
+    convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
+    if any(layer.kernels for layer in convolutions):
+        flipped = any(layer.flip for layer in convolutions)
+        note(
+            "convolution: kernels rotated by 180° (--flip)"
+            if flipped
+            else "cross-correlation, as in every CNN (--flip rotates the kernels)"
+        )
+    if random := subject.random_stages():
+        note(random_note(random, job.output.seed))
+    grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
+    if grids:
+        note(f"more than 64 maps, grid only: {joined(grids)} (--only maps writes each)")
+    cut = {name: one.in_grid for name, one in outcome.written.items() if one.in_grid}
+    if cut:
+        counts = [f"{name} ({shown:,} of {maps:,} maps)" for name, (shown, maps) in cut.items()]
+        order = ORDERS.get(job.output.sort, "in channel order")
+        note(f"in the grids, {order}: {joined(counts)}")
+    forced = job.output.algorithm
+    if forced and not any(forced in (stage.algorithm or "") for stage in outcome.stages):
+        note(f"{forced} can compute none of these stages: others did (--columns algorithm)")
+    for name, one in outcome.written.items():
+        if one.outside:
+            note(f"{name}: {one.outside:,} values outside --value-range are drawn at its ends")
