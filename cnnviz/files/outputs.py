@@ -36,6 +36,9 @@ RECORD = "run.json"
 """What a run of a pipeline remembers itself by. Other commands that write beside it have a record
 of their own, so that none of them takes the others' files for stale ones."""
 
+WEIGHTS = "weights.safetensors"
+"""The name of a pipeline's weights."""
+
 RECORDS = frozenset({RECORD, "explain.json", "shift.json", "compare.json", "animate.json"})
 """The names of all records."""
 
@@ -56,9 +59,6 @@ _REASONS = {
         "shorten the name of the stage, the image or the --out folder",
     ),
 }
-
-
-# --- names -------------------------------------------------------------------------------------
 
 
 def map_name(row: Row, channel: int) -> str:
@@ -94,10 +94,6 @@ def animation_name(row: Row, channel: int) -> str:
 def array_name(row: Row) -> str:
     """Name the stage's numbers: ``03_conv_conv2.npy``."""
     return f"{_stage_name(row)}.npy"
-
-
-WEIGHTS = "weights.safetensors"
-"""The name of a pipeline's weights."""
 
 
 def _stage_name(row: Row) -> str:
