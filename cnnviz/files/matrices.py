@@ -189,6 +189,21 @@ def file_error(source: str, error: OSError) -> CnnvizError:
     return CnnvizError(f"{name}: cannot be read: {error.strerror or error}", hint="check the file")
 
 
+def read_bounded(path: Path, most: int, called: str) -> bytes:
+    """Return a whole file's bytes, unless they are more than `most`; errors name it as `called`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise CnnvizError(f"{called} does not exist", hint="check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CnnvizError(f"{called} cannot be read: {reason}") from None
+    if len(data) > most:
+        raise CnnvizError(f"{called} is larger than {most:,} bytes")
+    return data
+
+
 def _empty(name: str, shape: tuple[int, ...]) -> CnnvizError:
     return CnnvizError(f"{name}: holds no numbers (shape {shape})", hint="give at least one number")
 

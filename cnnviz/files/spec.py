@@ -16,6 +16,7 @@ from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.kernel_text import kernels_of_call, parse_kernels
 from cnnviz.files.language import Call, parse_pipeline, parse_size
+from cnnviz.files.matrices import read_bounded
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
 
 LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
@@ -150,17 +151,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError:
-        raise CnnvizError(f"{path} does not exist", hint="check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CnnvizError(f"{path} cannot be read: {reason}") from None
-    if len(data) > LARGEST_FILE:
-        raise CnnvizError(f"{path} is larger than {LARGEST_FILE:,} bytes")
-    try:
-        return data.decode("utf-8-sig")
+        return read_bounded(path, LARGEST_FILE, str(path)).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CnnvizError(f"{path} is not UTF-8 text") from None
 

@@ -6,6 +6,7 @@ What a tensor says of its size is checked against the bytes there are before any
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.errors import CnnvizError
+from cnnviz.files.matrices import read_bounded
 
 LARGEST_FILE = (1 << 31) - 1  # what protobuf can hold
 LONGEST_TEXT = 200  # of a name from the file, as errors show it
@@ -87,7 +89,10 @@ def read_model(path: Path) -> Graph:
         raise CnnvizError(
             "reading ONNX models needs the onnx package", hint="pip install 'cnnviz[onnx]'"
         ) from None
-    data = _bytes(path)
+    with suppress(OSError, ValueError):  # reading says what is wrong with such names
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise CnnvizError("not a file")
+    data = read_bounded(path, LARGEST_FILE, "it")
     try:
         model = onnx.ModelProto.FromString(data)
         del data  # the model holds a copy
@@ -103,22 +108,6 @@ def _damaged(what: str) -> CnnvizError:
         f"not a readable ONNX model: {what}",
         hint="the file is damaged or of another kind: export or download it again",
     )
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():
-            raise CnnvizError("not a file")
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError:
-        raise CnnvizError("it does not exist", hint="check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CnnvizError(f"it cannot be read: {reason}") from None
-    if len(data) > LARGEST_FILE:
-        raise CnnvizError(f"it is larger than {LARGEST_FILE:,} bytes")
-    return data
 
 
 def _graph(model: Any, folder: Path) -> Graph:
