@@ -23,7 +23,7 @@ from PIL import Image, PngImagePlugin
 
 _SMALL = 1 << 13  # pixels up to which Pillow's files are as small and written as fast
 _BAND = 1 << 17  # bytes of pixels taken out of Pillow's memory at a time: they stay in the cache
-_PLACES, _ROWS = 8, 16  # where each way is tried, and how many rows: more than a map's pixel has
+_PLACES, _ROWS = 5, 16  # where each way is tried, and how many rows: more than a map's pixel has
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "P": 3}
 
 
@@ -88,10 +88,11 @@ def png_bytes(image: Image.Image, text: Mapping[str, str]) -> bytes:
 
 def _deflated(image: Image.Image, way: _Way, *, sampled: bool = False) -> bytes:
     """Return the rows of a picture, or a sample of them, as a zlib stream."""
-    pack = zlib.compressobj(way.level, zlib.DEFLATED, 15, 9, way.strategy)
+    pack = zlib.compressobj(1 if sampled else way.level, zlib.DEFLATED, 15, 9, way.strategy)
     width, height, depth = *image.size, len(image.getbands())
     rows = _ROWS if sampled else max(1, _BAND // (width * depth))
-    tops = range(0, height, max(rows, height // _PLACES) if sampled else rows)
+    step = max(rows, height // _PLACES) if sampled else rows
+    tops = range(step // 2 if sampled else 0, height, step)
     parts = [
         pack.compress(_filtered(image, top, min(top + rows, height), way).data) for top in tops
     ]
