@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from cnnviz.files.images import InputOptions as InputOptions
     from cnnviz.files.images import load_image as load_image
     from cnnviz.files.images import load_pixels as load_pixels
-    from cnnviz.files.kernels import parse_kernels as parse_kernels
+    from cnnviz.files.kernel_text import parse_kernels as parse_kernels
     from cnnviz.files.spec import Spec as Spec
     from cnnviz.files.spec import load_spec as load_spec
     from cnnviz.files.spec import parse as parse
@@ -75,7 +75,7 @@ _HOMES = {
     "cnnviz.core.window": ("Window",),
     "cnnviz.errors": ("CnnvizError", "RequestError"),
     "cnnviz.files.images": ("InputOptions", "load_image", "load_pixels"),
-    "cnnviz.files.kernels": ("parse_kernels",),
+    "cnnviz.files.kernel_text": ("parse_kernels",),
     "cnnviz.files.spec": ("Spec", "load_spec", "parse"),
     "cnnviz.files.weights": ("load_weights", "save_weights"),
     "cnnviz.view.render": ("Scale", "choose_scale", "draw_grid", "draw_map"),

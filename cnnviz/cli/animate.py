@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "cnnviz animate photo.jpg edges",
     "cnnviz animate matrix.csv 'conv(sobel_x, padding=1)' --duration 400",
-    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3 --apng",
+    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3",
 )
 
 ANIMATION = "Animation"
@@ -109,10 +109,6 @@ class AnimationOptions(FormatOptions):
             help="How wide a frame is, about: maps are scaled by whole numbers; at least 360.",
         ),
     ] = 960
-    apng: Annotated[
-        bool,
-        typer.Option("--apng", help="An animated PNG, too.", rich_help_panel=ANIMATION),
-    ] = False
 
 
 def animate(
@@ -129,27 +125,25 @@ def animate(
 
     Each frame shows the window's cells, the kernel, their products and the sum.
     """
-    from cnnviz.cli import process
+    from cnnviz.cli.door import working
     from cnnviz.cli.printing import print_report
     from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
     from cnnviz.core.animation import find_stage, make_scene, stops, survey
-    from cnnviz.files.run import animation_name
+    from cnnviz.files.outputs import animation_name
     from cnnviz.files.spec import load_spec
     from cnnviz.view.frameplan import Look
     from cnnviz.view.frames import Film
 
     check_out(folder)
-    with process.working(compute):
+    with working(compute):
         loaded = load_spec(spec)
         if animation.stage is not None:
             loaded.pipeline.find(animation.stage)  # told before any image is read
         subject = read_subject(image, loaded, inputs, weights.weights)
         pipeline, x, params = subject.pipeline, subject.x, subject.params
         row = find_stage(pipeline, x.shape, animation.stage, params)
-        names = [animation_name(row, animation.channel)]
-        if animation.apng:
-            names.append(animation_name(row, animation.channel, png=True))
-        output = subject.folder(folder, names, "animate.json", collects=True)
+        name = animation_name(row, animation.channel)
+        output = subject.folder(folder, [name], "animate.json", collects=True)
         scene = make_scene(pipeline, x, row, animation.channel, params, seed=compute.seed)
         positions = stops(scene.map_size, animation.frames)
         found = survey(scene, positions)
@@ -161,7 +155,7 @@ def animate(
         film = Film(scene, positions, found, look)
         encoded = _encode(film, subject, row, len(positions), animation, quiet=folder.quiet)
     with output:
-        files = [output.write(name, data) for name, data in zip(names, encoded, strict=True)]
+        files = [output.write(name, encoded)]
         answer = {
             "cnnviz": __version__,
             "input": subject.input_record(),
@@ -175,8 +169,7 @@ def animate(
             "files": files,
         }
         output.finish(repeatable(answer, compute.seed, weights.weights))
-    report = _report(answer, [len(data) for data in encoded])
-    print_report(report, animation.format, quiet=folder.quiet)
+    print_report(_report(answer, len(encoded)), animation.format, quiet=folder.quiet)
     if not folder.quiet:
         if random := subject.random_stages(row.index):
             note(random_note(random, compute.seed))
@@ -186,20 +179,17 @@ def animate(
 
 def _encode(
     film: Film, subject: Subject, row: Row, count: int, options: AnimationOptions, *, quiet: bool
-) -> list[bytes]:
-    """Draw the frames one after another, each for all files, and return the files' bytes."""
-    from cnnviz.files.images.animation import Apng, Gif
+) -> bytes:
+    """Draw the frames one after another and return the file's bytes."""
+    from cnnviz.files.images.gif import gif_bytes
 
+    drawn = enumerate(_with_progress(film.frames(), count, quiet=quiet), start=1)
+    held = (
+        (frame, max(options.duration, HOLD) if number == count else options.duration)
+        for number, frame in drawn
+    )
     text = {"cnnviz:stage": row.name, "cnnviz:pipeline": str(subject.pipeline)}
-    files = [
-        kind(film.size, film.palette.colours, count, loop=options.loop, text=text)
-        for kind in ((Gif, Apng) if options.apng else (Gif,))
-    ]
-    for number, frame in enumerate(_with_progress(film.frames(), count, quiet=quiet), start=1):
-        hold = max(options.duration, HOLD) if number == count else options.duration
-        for file in files:
-            file.add(frame, hold)
-    return [file.finish() for file in files]
+    return gif_bytes(held, film.size, film.palette.colours, loop=options.loop, text=text)
 
 
 def _with_progress(frames: Iterator[Bytes], count: int, *, quiet: bool) -> Iterator[Bytes]:
@@ -247,22 +237,19 @@ def _words(subject: Subject, scene: Scene, found: Survey, count: int) -> dict[st
     }
 
 
-def _report(answer: dict[str, Any], sizes: Sequence[int]) -> Report:
-    """Return the files as a table, which does without columns before it would break a path."""
+def _report(answer: dict[str, Any], size: int) -> Report:
+    """Return the file as a table, which does without columns before it would break a path."""
     from cnnviz.core.types import size_text
     from cnnviz.view.report import Report, Strip, Table
 
-    pixels = size_text(answer["size"])
-    count = str(answer["frames"])
-    rows = [
-        [path, count, pixels, str(size)] for path, size in zip(answer["files"], sizes, strict=True)
-    ]
+    pixels, count = size_text(answer["size"]), str(answer["frames"])
+    rows = [[path, count, pixels, str(size)] for path in answer["files"]]
     table = Table(
         [
             Strip("file", "file", [safe(row[0]) for row in rows]),
-            Strip("frames", "frames", [row[1] for row in rows], right=True, importance=1),
-            Strip("pixels", "pixels", [row[2] for row in rows], right=True, importance=2),
-            Strip("bytes", "bytes", [f"{size:,}" for size in sizes], right=True, importance=1),
+            Strip("frames", "frames", [count], right=True, importance=1),
+            Strip("pixels", "pixels", [pixels], right=True, importance=2),
+            Strip("bytes", "bytes", [f"{size:,}"], right=True, importance=1),
         ]
     )
     return Report(answer, [table], [["file", "frames", "pixels", "bytes"], *rows])

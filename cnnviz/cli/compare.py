@@ -78,8 +78,8 @@ def compare(
     Draws A, B and A - B side by side, A and B on one scale.
     """
     from cnnviz import __version__
-    from cnnviz.cli import process
     from cnnviz.cli.console import coloured, note
+    from cnnviz.cli.door import working
     from cnnviz.cli.printing import beside, print_report
     from cnnviz.cli.subject import check_out, repeatable, wrote
     from cnnviz.core.comparison import CONVENTIONS
@@ -96,7 +96,7 @@ def compare(
             "SPEC_B is missing: only one pipeline is given",
             hint="give another to compare it with, or --convention pytorch",
         )
-    with process.working(compute):
+    with working(compute):
         both = _read(image, (spec_a, spec_b), convention, stage, inputs, network, compute.seed)
         output = both.a.folder(folder, [PICTURE] if both.drawn else [], RECORD)
         with output:

@@ -60,7 +60,7 @@ def convolve(
     from cnnviz.core.kernels import KERNELS
     from cnnviz.core.layers import make_layer
     from cnnviz.core.pipeline import Pipeline, Term
-    from cnnviz.files.kernels import parse_kernels
+    from cnnviz.files.kernel_text import parse_kernels
     from cnnviz.files.spec import Spec
 
     for word in images:

@@ -12,15 +12,20 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from cnnviz.cli import process
 from cnnviz.cli.console import note, tell_error
 from cnnviz.errors import CnnvizError, RequestError
+
+if TYPE_CHECKING:
+    from cnnviz.cli.options import ComputeOptions
 
 
 class App(typer.Typer):
@@ -182,3 +187,16 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
         tell_error(_unwritable(error))
         return 1
     return code
+
+
+@contextmanager
+def working(compute: ComputeOptions) -> Iterator[None]:
+    """Have everything inside computed as the options say; RequestError if they say nonsense."""
+    from cnnviz.core.engine import check_algorithm, computing
+    from cnnviz.core.threads import set_threads
+
+    process.start_work()
+    set_threads(compute.threads)
+    check_algorithm(compute.algorithm)
+    with computing(compute.precision, compute.algorithm):
+        yield

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cnnviz.core.explanation import Explanation
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.core.types import Tensor
-    from cnnviz.files.run import OutputFolder
+    from cnnviz.files.outputs import OutputFolder
     from cnnviz.view.field import Excerpted
 
 RECORD = "explain.json"
@@ -79,8 +79,8 @@ def explain(
     ] = False,
 ) -> None:  # fmt: skip
     """Explain one value: its arithmetic, term by term, and where on the input it looks."""
-    from cnnviz.cli import process
     from cnnviz.cli.console import note
+    from cnnviz.cli.door import working
     from cnnviz.cli.printing import print_report
     from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
     from cnnviz.core import explanation
@@ -93,7 +93,7 @@ def explain(
         raise RequestError(
             f"--at is given {len(at)} times", hint="one value is explained: run it once for each"
         )
-    with process.working(compute):
+    with working(compute):
         loaded = load_spec(spec)
         pipeline, seed = loaded.pipeline, compute.seed
         place = explanation.read_place(pipeline, at[0] if at else f"{len(pipeline.nodes)}:max")
@@ -142,7 +142,7 @@ def _write(
     """Write the pictures, and yield their paths."""
     from cnnviz.core.arithmetic import cell_text
     from cnnviz.files.images import png_bytes
-    from cnnviz.files.run import explanation_name, winners_name
+    from cnnviz.files.outputs import explanation_name, winners_name
     from cnnviz.view.field import draw_explanation
 
     part = _surroundings(told, held[told.row.name])

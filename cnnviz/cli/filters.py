@@ -169,7 +169,7 @@ def _draw(filters: Filters, title: str, path: Path, stage: str, *, force: bool) 
     from cnnviz.cli.console import note
     from cnnviz.cli.printing import MARK
     from cnnviz.files.images import png_bytes
-    from cnnviz.files.run import write_file
+    from cnnviz.files.outputs import write_file
 
     text = {
         MARK: stage,

@@ -119,7 +119,7 @@ def _kernel_words(words: list[str]) -> list[str] | None:
 
 def _kernel(text: str) -> str | None:
     """Return a text that is a kernel: itself, a file's, or the one that is probably meant."""
-    from cnnviz.files.kernels import parse_kernels
+    from cnnviz.files.kernel_text import parse_kernels
 
     path = Path(text)
     if path.suffix.lower() in (".csv", ".txt", ".npy"):

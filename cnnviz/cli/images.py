@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnnviz import __version__
-from cnnviz.cli import process
 from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
+from cnnviz.cli.door import working
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
 from cnnviz.cli.pictures import ORDERS, DrawnStage, Pictures, Ranges, Written
 from cnnviz.cli.printing import beside, print_predictions, print_report, print_values, write
@@ -31,11 +31,10 @@ from cnnviz.core.statistics import finite_range
 from cnnviz.core.threads import thread_count
 from cnnviz.core.types import Row, Stage, Tensor, size_text
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.images import expand_inputs, stem
+from cnnviz.files.images import expand_inputs, stem, unique_stems
 from cnnviz.files.matrices import display_name
-from cnnviz.files.run import WEIGHTS, OutputFolder, unique_stems
-from cnnviz.files.settings import BUNDLE
-from cnnviz.files.spec import Spec, read_labels
+from cnnviz.files.outputs import WEIGHTS, OutputFolder
+from cnnviz.files.spec import BUNDLE, Spec, read_labels
 from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses, parse_columns, stage_report, stage_rows
 from cnnviz.view.numbers import joined
@@ -96,7 +95,7 @@ def run_images(
 ) -> int:
     """Run a pipeline on every image and return the exit code: 1 if any of them failed."""
     job = read_job(spec, inputs, output, table, network or NetworkOptions())
-    with process.working(output):
+    with working(output):
         sources = expand_inputs(arguments)
         failed, done = False, 0
         for source, name in zip(sources, unique_stems([stem(s) for s in sources]), strict=True):
@@ -146,7 +145,6 @@ def read_job(
             nrow=output.nrow,
             sort=output.sort,
             limit=output.limit,
-            png_level=output.png_level,
         ),
         columns=None if table.columns is None else parse_columns(table.columns),
         written=frozenset(written),

@@ -111,7 +111,7 @@ def _show_weights(
 def _show_kernels(name: str, out: Path | None, form: str, *, force: bool) -> None:
     """Print the cards of one or several kernels."""
     from cnnviz.core.kernels import KERNELS
-    from cnnviz.files.kernels import parse_kernels
+    from cnnviz.files.kernel_text import parse_kernels
 
     group = parse_kernels(name)
     if out is not None:
@@ -203,8 +203,8 @@ def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
     """Write each kernel's picture: to the .png named, or into the folder under its own name."""
     from cnnviz.cli.console import note
     from cnnviz.cli.printing import MARK
-    from cnnviz.files.images import png_bytes
-    from cnnviz.files.run import unique_stems, write_file
+    from cnnviz.files.images import png_bytes, unique_stems
+    from cnnviz.files.outputs import write_file
     from cnnviz.view.render import draw_kernel
 
     names = unique_stems([kernel.name for kernel in kernels])

@@ -306,14 +306,6 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
             rich_help_panel=OUTPUT,
         ),
     ] = None
-    png_level: Annotated[
-        int | None,
-        typer.Option(
-            "--png-level", metavar="0..9", min=0, max=9,
-            help="0 writes PNGs fast and large, 9 slowly and small. (default: fast, yet small)",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None  # fmt: skip
     nrow: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Maps in a grid's row.", rich_help_panel=OUTPUT),
@@ -428,7 +420,7 @@ class WindowOptions:
         written = {name: text for name, text in given.items() if text is not None}
         settings: dict[str, Any] = {}
         if written:
-            from cnnviz.files.values import parse_value
+            from cnnviz.files.language import parse_value
 
             settings = {name: parse_value(text) for name, text in written.items()}
         if self.pad_value is not None:

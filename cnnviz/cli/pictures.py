@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cnnviz.core.statistics import finite_range, rank_maps
 from cnnviz.core.types import Row, Stage, Statistics, Tensor
 from cnnviz.files.images import png_bytes
-from cnnviz.files.run import array_name, colour_name, grid_name, map_name
+from cnnviz.files.outputs import array_name, colour_name, grid_name, map_name
 from cnnviz.view import render
 from cnnviz.view.render import Scale
 
@@ -51,7 +51,6 @@ class Pictures(NamedTuple):
     nrow: int | None
     sort: str  # none, or one of ORDERS
     limit: int | None  # maps in a grid, at most
-    png_level: int | None
 
     def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ranges) -> DrawnStage:
         """Choose the scales of a stage; its pictures are drawn when they are written."""
@@ -81,7 +80,6 @@ class Pictures(NamedTuple):
             nrow=self.nrow,
             channels=self._channels(maps),
             order=ORDERS.get(self.sort, "") if len(maps) > 1 else "",
-            png_level=self.png_level,
             within=within,
             as_maps=as_maps,
             as_grid=self.only != "maps",
@@ -132,7 +130,6 @@ class DrawnStage(NamedTuple):
     nrow: int | None
     channels: Sequence[int]  # those in the grid, in its order
     order: str  # in words; "" for that of the maps
-    png_level: int | None
     within: bool  # whether all values are finite and on their scale
     as_maps: bool
     as_grid: bool
@@ -157,13 +154,9 @@ class DrawnStage(NamedTuple):
         written = Written([], pictures, self.only_grid_for_size, self.outside, in_grid)
         names = self._names()
         writer.folder.plan(names)
-        # One picture is encoded by all threads, several side by side.
-        threads = max(1, writer.threads // max(1, len(names)))
         for name, (image, scale) in zip(names, self._images(), strict=True):
             size = image.width * image.height * len(image.getbands())
-            encode = partial(
-                png_bytes, image, self._text(scale), level=self.png_level, threads=threads
-            )
+            encode = partial(png_bytes, image, self._text(scale))
             writer.add(name, size, encode, written.files.append)
         if array:
             writer.add_array(array_name(self.row), self.stage.output, written.files.append)

@@ -109,8 +109,8 @@ def pool(
     from cnnviz.core.layers import find_layer, make_layer
     from cnnviz.core.layers.base import options_of
     from cnnviz.core.pipeline import Pipeline, Term
+    from cnnviz.files.language import parse_value
     from cnnviz.files.spec import Spec
-    from cnnviz.files.values import parse_value
 
     settings: dict[str, Any] = window.settings()
     mode, output_size = pooling.mode, pooling.output_size

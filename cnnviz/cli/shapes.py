@@ -45,8 +45,8 @@ def shapes(
     """Print shapes, parameters and receptive fields; no image is read, no network allocated."""
     from cnnviz import __version__
     from cnnviz.cli.printing import print_report
+    from cnnviz.files.language import parse_shape
     from cnnviz.files.spec import load_spec
-    from cnnviz.files.values import parse_shape
     from cnnviz.view.columns import parse_columns, stage_report
     from cnnviz.view.records import document, stage_record
 

@@ -77,12 +77,12 @@ def shift(
     Invariance error: the output against the unmoved one. Equivariance error: against the unmoved
     one moved along. Both are relative to the L2 norm.
     """
-    from cnnviz.cli import process
+    from cnnviz.cli.door import working
     from cnnviz.cli.subject import check_out
 
     move = _Move.read(by, axis, mode, rotate)
     check_out(folder)
-    with process.working(compute):
+    with working(compute):
         subjects = _subjects(image, spec, against, inputs, weights)
         _run(subjects, move, compute, weights.weights, folder, form.format)
 
@@ -208,7 +208,6 @@ def _run(
     from cnnviz.cli.printing import print_report
     from cnnviz.cli.subject import random_notes, repeatable, wrote
     from cnnviz.core.findings import compared
-    from cnnviz.core.threads import thread_count
     from cnnviz.files.images import png_bytes
     from cnnviz.files.matrices import display_name
     from cnnviz.view.shift import draw_errors, error_report
@@ -226,7 +225,7 @@ def _run(
         about = {"cnnviz:pipeline": str(first.pipeline), "cnnviz:movement": move.words}
         if "B" in subjects:
             about["cnnviz:against"] = str(subjects["B"].pipeline)
-        files = [folder.write(chart, png_bytes(picture, about, threads=thread_count()))]
+        files = [folder.write(chart, png_bytes(picture, about))]
         record = _record(subjects, errors, move, notes, files)
         folder.finish(repeatable(record, compute.seed, weights))
     print_report(error_report(errors, called, title, record), form, quiet=options.quiet)

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.core.types import Params, Row, Samples, Tensor
     from cnnviz.files import images
-    from cnnviz.files.run import OutputFolder
-    from cnnviz.files.settings import InputSettings
-    from cnnviz.files.spec import Spec
+    from cnnviz.files.outputs import OutputFolder
+    from cnnviz.files.spec import InputSettings, Spec
 
 
 class Subject(NamedTuple):
@@ -72,7 +71,7 @@ class Subject(NamedTuple):
         self, options: FolderOptions, names: Sequence[str], record: str, *, collects: bool = False
     ) -> OutputFolder:
         """Return the folder that is written to, once it is sure that it can take these files."""
-        from cnnviz.files.run import OutputFolder
+        from cnnviz.files.outputs import OutputFolder
 
         folder = OutputFolder(
             options.out, self.stem, force=options.force, record=record, collects=collects
@@ -168,8 +167,8 @@ def input_options(inputs: InputOptions, own: InputSettings) -> images.InputOptio
     Size, crop and fit say one thing together: a flag for one of them takes the place of all three.
     """
     from cnnviz.files import images
-    from cnnviz.files.settings import InputSettings
-    from cnnviz.files.values import parse_size
+    from cnnviz.files.language import parse_size
+    from cnnviz.files.spec import InputSettings
 
     def size(text: str | None, name: str) -> tuple[int, int] | None:
         return None if text is None else parse_size(text, name)

@@ -29,7 +29,10 @@ _NPY_MAGIC = b"\x93NUMPY"
 _NPY_HEADER_LIMIT = 10_000  # characters, as numpy.load
 _NPY_DESCR = re.compile(r"""['"]descr['"] *: *('[^']*'|"[^"]*"|\[)""")
 _NPY_ORDER = re.compile(r"""['"]fortran_order['"] *: *(True|False)""")
-_NPY_SHAPE = re.compile(r"""['"]shape['"] *: *\(([0-9L, ]{0,200})\)""")
+_NPY_SHAPE = re.compile(r"""['"]shape['"] *: *\(([0-9L, ]{0,2000})\)""")
+_NPY_FIELDS = (_NPY_DESCR, _NPY_ORDER, _NPY_SHAPE)
+_NPY_FIELD = "|".join(field.pattern for field in _NPY_FIELDS)
+_NPY_HEADER = re.compile(rf"\{{ *(?:(?:{_NPY_FIELD})[, ]*)+\}}[ \n]*")
 _ROW_LIMIT = 2**20  # numbers in one line of text; longer rows belong in a .npy file
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -184,6 +187,21 @@ def file_error(source: str, error: OSError) -> CnnvizError:
     if isinstance(error, PermissionError):
         return CnnvizError(f"{name}: permission denied", hint="allow reading it, or copy it")
     return CnnvizError(f"{name}: cannot be read: {error.strerror or error}", hint="check the file")
+
+
+def read_bounded(path: Path, most: int, called: str) -> bytes:
+    """Return a whole file's bytes, unless they are more than `most`; errors name it as `called`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise CnnvizError(f"{called} does not exist", hint="check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CnnvizError(f"{called} cannot be read: {reason}") from None
+    if len(data) > most:
+        raise CnnvizError(f"{called} is larger than {most:,} bytes")
+    return data
 
 
 def _empty(name: str, shape: tuple[int, ...]) -> CnnvizError:
@@ -345,12 +363,16 @@ def npy_header(stream: IO[bytes], name: str) -> NpyHeader:
     if length > _NPY_HEADER_LIMIT:
         raise _bad_header(name, f"it claims {length:,} bytes")
     text = stream.read(length).decode("latin-1")
-    fields = [pattern.search(text) for pattern in (_NPY_DESCR, _NPY_ORDER, _NPY_SHAPE)]
-    if not all(fields):
-        raise _bad_header(name, "it is not the dict numpy.save writes")
-    descr, order, shape = (field[1] for field in fields if field)
+    fields = [pattern.findall(text) for pattern in _NPY_FIELDS]
+    unlike = _bad_header(name, "it is not the dict numpy.save writes")
+    if any(len(field) != 1 for field in fields):
+        raise unlike
+    descr, order, shape = (field[0] for field in fields)
+    dtype = _npy_dtype(descr.strip("'\""), name)
+    if not _NPY_HEADER.fullmatch(text):
+        raise unlike
     sizes = tuple(int(size) for size in re.findall(r"[0-9]+", shape))  # Python 2 wrote 3L
-    return NpyHeader(sizes, order == "True", _npy_dtype(descr.strip("'\""), name))
+    return NpyHeader(sizes, order == "True", dtype)
 
 
 def _npy_dtype(descr: str, name: str) -> np.dtype[Any]:

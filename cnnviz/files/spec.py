@@ -12,15 +12,41 @@ from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_laye
 from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.layers.filters import are_kernels
 from cnnviz.core.pipeline import Pipeline, Term
-from cnnviz.core.types import Params
+from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError, RequestError, unknown
-from cnnviz.files.kernels import kernels_of_call, parse_kernels
-from cnnviz.files.language import Call, parse_pipeline
+from cnnviz.files.kernel_text import kernels_of_call, parse_kernels
+from cnnviz.files.language import Call, parse_pipeline, parse_size
+from cnnviz.files.matrices import read_bounded
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
-from cnnviz.files.settings import BUNDLE, InputSettings
-from cnnviz.files.values import parse_size
 
 LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
+
+BUNDLE = Path(__file__).parents[1] / "pipelines"
+"""The folder of the bundled pipelines and their weights."""
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """How a pipeline wants its image: ``[input]`` of a .toml file. None: as the user says."""
+
+    color: str | None = None
+    size: tuple[int, int] | None = None  # rows, columns
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    weights: str | None = None  # a path
+    crop: tuple[int, int] | None = None  # rows, columns
+    fit: str | None = None
+    invert: str | None = None
+    input_range: float | None = None
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape every picture is given; None if it depends on the picture."""
+        if self.fit in FITS:
+            return FITS[self.fit].shape
+        size = self.crop or self.size
+        return (len(COLORS[self.color or "gray"]), *size) if size else None
 
 
 @dataclass(frozen=True)
@@ -125,17 +151,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError:
-        raise CnnvizError(f"{path} does not exist", hint="check the path") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CnnvizError(f"{path} cannot be read: {reason}") from None
-    if len(data) > LARGEST_FILE:
-        raise CnnvizError(f"{path} is larger than {LARGEST_FILE:,} bytes")
-    try:
-        return data.decode("utf-8-sig")
+        return read_bounded(path, LARGEST_FILE, str(path)).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CnnvizError(f"{path} is not UTF-8 text") from None
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnviz.cli import writing
 from cnnviz.cli.writing import Writer
 from cnnviz.errors import CnnvizError
-from cnnviz.files.run import OutputFolder
+from cnnviz.files.outputs import OutputFolder
 from tests.cli.conftest import Run, files_below, sample, save_plane
 
 LARGE = 1 << 20
+HUGE = 1 << 24  # of which two may wait
 
 
 @pytest.fixture
@@ -47,16 +47,15 @@ def test_pictures_are_written_in_order(folder: OutputFolder, threads: int, size:
     assert all((folder.path / name).read_bytes() == name[:1].encode() for name in names)
 
 
-def test_what_waits_is_bounded(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_ROOM", 0)
+def test_what_waits_is_bounded(folder: OutputFolder) -> None:
     written: list[str] = []
     go = threading.Event()
     with Writer(folder, 2) as writer:
         for index in range(3):
-            writer.add(f"{index}.png", LARGE, lambda: b"x" * go.wait(5), written.append)
+            writer.add(f"{index}.png", HUGE, lambda: b"x" * go.wait(5), written.append)
         assert not written
         threading.Timer(0.05, go.set).start()
-        writer.add("3.png", LARGE, lambda: b"x", written.append)  # waits for the first
+        writer.add("3.png", HUGE, lambda: b"x", written.append)  # waits for the first
         assert written
     assert len(written) == 4
 
@@ -114,14 +113,3 @@ def test_files_do_not_depend_on_the_threads(run: Run) -> None:
         record = files.pop("chelsea/run.json")
         found.append((files, record.replace(b'"%d"' % threads, b"")))
     assert found[0] == found[1] == found[2]
-
-
-def test_png_levels(run: Run) -> None:
-    sizes = {}
-    for level in (None, 0, 9):
-        options = [] if level is None else ["--png-level", level]
-        assert run("convolve", sample("camera.png"), "--only", "maps", *options).code == 0
-        sizes[level] = sum(len(data) for name, data in files_below("cnnviz-out").items()
-                           if name.endswith(".png"))  # fmt: skip
-    assert sizes[9] <= sizes[None] < sizes[0]
-    assert run("convolve", sample("camera.png"), "--png-level", 10).code == 2

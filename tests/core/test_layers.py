@@ -17,7 +17,7 @@ from cnnviz.core.layers.filters import KernelGroup
 from cnnviz.core.options import Padding
 from cnnviz.core.text import layer_text
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.kernels import parse_kernels
+from cnnviz.files.kernel_text import parse_kernels
 from cnnviz.files.language import parse_call
 from cnnviz.files.spec import layer_of, parse
 from tests.oracles import adaptive_oracle, correlate_oracle, load_torch, noise, pad_maps

@@ -14,7 +14,7 @@ from cnnviz.core.kernels import KERNELS, build_kernels
 from cnnviz.core.layers import make_layer
 from cnnviz.core.text import layer_text
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.kernels import parse_kernels
+from cnnviz.files.kernel_text import parse_kernels
 from cnnviz.files.spec import parse
 
 

@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 
 from cnnviz.core.layers import LAYERS
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.kernels import parse_kernels
-from cnnviz.files.language import Call, number_of, parse_call, parse_pipeline
+from cnnviz.files.kernel_text import parse_kernels
+from cnnviz.files.language import (
+    Call,
+    number_of,
+    parse_call,
+    parse_pipeline,
+    parse_shape,
+    parse_size,
+    parse_value,
+)
 from cnnviz.files.spec import parse
-from cnnviz.files.values import parse_shape, parse_size, parse_value
 
 
 def values(text):

@@ -16,10 +16,9 @@ from cnnviz.core.layers.base import options_of
 from cnnviz.core.layers.graph import Merge
 from cnnviz.core.pipeline import Pipeline, Term
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.kernels import parse_kernels
-from cnnviz.files.settings import InputSettings
-from cnnviz.files.spec import bundled, load_spec, parse
-from cnnviz.files.values import parse_shape
+from cnnviz.files.kernel_text import parse_kernels
+from cnnviz.files.language import parse_shape
+from cnnviz.files.spec import InputSettings, bundled, load_spec, parse
 
 # Round trip -------------------------------------------------------------------------------------
 

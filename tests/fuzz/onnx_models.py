@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cnnviz.errors import CnnvizError
 from cnnviz.files.onnx import load_onnx
 from cnnviz.files.onnx.folding import FOLDS
-from cnnviz.files.onnx.graph import OPERATORS
+from cnnviz.files.onnx.model import OPERATORS
 
 SLOW = 1.0  # seconds
 HUGE = [0, -1, 1, 2, 3, 7, 255, 65536, 10**6, 10**9, 2**31, 2**62, -(2**63), 2**63 - 1]

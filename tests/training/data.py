@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnviz.files.images.sizes import resize_planes
-from cnnviz.files.preparation.digit import fit_digit as fit_with
+from cnnviz.files.images.loading import resize_planes
+from cnnviz.files.preparation import fit_digit as fit_with
 
 fit_digit = partial(fit_with, resample=resize_planes)
 

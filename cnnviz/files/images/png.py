@@ -1,50 +1,50 @@
 """Pictures to PNG bytes: the same picture gives the same file.
 
-Small pictures are Pillow's work; larger ones are deflated by several threads (`deflate`).
+Pillow writes small pictures and rare kinds. It filters no row of an indexed picture and every row
+of the others, which is wrong for ours either way: maps of photographs would become 1.2 to 1.9
+times as large at its levels 1 to 6, sheets with lettering 1.2 to 1.4 times, and a 12-megapixel map
+at level 6, still 1.5 times as large, would take 0.6 s (the whole command takes 0.5 s). So rows are
+filtered here, and zlib does the rest.
 
-How to filter and to deflate is decided once a picture, by trying each way on a sample of it. The
-noise in feature maps of photographs becomes as small with Huffman codes alone, several times
-faster; sheets with lettering and flat colours need the search for repeats.
+Source: PNG, ISO/IEC 15948.
 """
 
 from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Mapping
-from functools import cache
-from itertools import product
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from cnnviz.files.images.deflate import (
-    AVERAGE,
-    HUFFMAN,
-    NONE,
-    REPEATS,
-    RUNS,
-    UP,
-    Bytes,
-    Way,
-    chunk,
-    deflate,
-    deflated,
-    filtered,
-    pixel_rows,
-)
-
-_PILLOW_LEVEL = 4  # on feature maps within 10 % of level 9, many times faster
-_SMALL = 1 << 13  # pixels up to which Pillow's encoder is as fast as ours
-_SAMPLE = 1 << 15  # bytes of pixels on which each way is tried, at most, in so many bands of rows
-_BANDS = 8
+_SMALL = 1 << 13  # pixels up to which Pillow's files are as small and written as fast
+_BAND = 1 << 17  # bytes of pixels taken out of Pillow's memory at a time: they stay in the cache
+_PLACES, _ROWS = 5, 16  # where each way is tried, and how many rows: more than a map's pixel has
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "P": 3}
-_HANDICAPS = {HUFFMAN: 1.0, RUNS: 1.03, REPEATS: 1.06}  # they take 3, 4 and 6 ns a byte
 
 
-def png_bytes(
-    image: Image.Image, text: Mapping[str, str], *, level: int | None = None, threads: int = 1
-) -> bytes:
+class _Way(NamedTuple):
+    """How rows are filtered (0: as they are, 2: less the row above) and deflated."""
+
+    filter: int
+    level: int
+    strategy: int
+
+
+_MAP = _Way(2, 1, zlib.Z_RLE)  # noise, as in photographs: it has no repeats to look for
+_SHEETS = {
+    _Way(2, 4, zlib.Z_DEFAULT_STRATEGY): 0.9,  # small maps scaled up: a row is the one above
+    _Way(0, 4, zlib.Z_DEFAULT_STRATEGY): 1.0,  # noise in few colours, and lettering
+}
+"""How sheets, which are of colours, may be packed, and what a way's size on a sample counts: the
+second does worse on the whole than on a sample."""
+
+
+def png_bytes(image: Image.Image, text: Mapping[str, str]) -> bytes:
     """Encode a picture as PNG with text metadata; the same input gives the same bytes.
 
     Parameters
@@ -54,11 +54,6 @@ def png_bytes(
         palette that are in use.
     text : Mapping[str, str]
         Keywords and values, written in this order: Latin-1 as tEXt, the rest as iTXt.
-    level : int, optional
-        0 (stored) to 9 (smallest, slow), as zlib's. By default what is fastest among the ways
-        that come near level 4.
-    threads : int
-        How many share the work on a large picture. The bytes do not depend on it.
 
     Returns
     -------
@@ -68,84 +63,56 @@ def png_bytes(
     metadata = PngImagePlugin.PngInfo()
     for keyword, value in text.items():
         metadata.add_text(keyword, value)
-    if image.width * image.height <= _SMALL or not _is_ours(image):
-        if image.mode == "P":
+    file = io.BytesIO()
+    rare = image.mode not in _COLOUR_TYPES or "transparency" in image.info
+    if rare or image.width * image.height <= _SMALL:
+        if image.mode == "P" and not rare:
             image = _reduce_palette(image)
-        buffer = io.BytesIO()
-        pillow_level = _PILLOW_LEVEL if level is None else level
-        image.save(buffer, "PNG", pnginfo=metadata, compress_level=pillow_level, icc_profile=None)
-        return buffer.getvalue()
-    header = struct.pack(">IIBBBBB", *image.size, 8, _COLOUR_TYPES[image.mode], 0, 0, 0)
-    chunks = [chunk(b"IHDR", header)]
-    chunks += [chunk(kind, data) for kind, data, *_ in metadata.chunks]
-    if image.mode == "P":
-        chunks += _palette(image)
-    image.load()
-    chunks += deflated(image, _choose(image, level), threads)
-    return b"".join([b"\x89PNG\r\n\x1a\n", *chunks, chunk(b"IEND")])
+        image.save(file, "PNG", pnginfo=metadata, compress_level=4, icc_profile=None)
+        return file.getvalue()
+    put = PngImagePlugin.putchunk
+    file.write(b"\x89PNG\r\n\x1a\n")
+    kind = _COLOUR_TYPES[image.mode]
+    put(file, b"IHDR", struct.pack(">IIBBBBB", *image.size, 8, kind, 0, 0, 0))
+    for chunk in metadata.chunks:
+        put(file, *chunk[:2])
+    if image.mode == "P":  # whole: which entries are in use would take time to find
+        put(file, b"PLTE", bytes(image.getpalette("RGB") or ()).ljust(768, b"\0"))
+    way = _MAP
+    if image.mode == "RGB":
+        way = min(_SHEETS, key=lambda way: _SHEETS[way] * len(_deflated(image, way, sampled=True)))
+    put(file, b"IDAT", _deflated(image, way))
+    put(file, b"IEND", b"")
+    return file.getvalue()
 
 
-def _is_ours(image: Image.Image) -> bool:
-    """Whether a picture is of a kind that we write; the others we never draw."""
-    return image.mode == "P" or (image.mode in _COLOUR_TYPES and "transparency" not in image.info)
+def _deflated(image: Image.Image, way: _Way, *, sampled: bool = False) -> bytes:
+    """Return the rows of a picture, or a sample of them, as a zlib stream."""
+    pack = zlib.compressobj(1 if sampled else way.level, zlib.DEFLATED, 15, 9, way.strategy)
+    width, height, depth = *image.size, len(image.getbands())
+    rows = _ROWS if sampled else max(1, _BAND // (width * depth))
+    step = max(rows, height // _PLACES) if sampled else rows
+    tops = range(step // 2 if sampled else 0, height, step)
+    parts = [
+        pack.compress(_filtered(image, top, min(top + rows, height), way).data) for top in tops
+    ]
+    return b"".join([*parts, pack.flush()])
+
+
+def _filtered(image: Image.Image, top: int, bottom: int, way: _Way) -> NDArray[np.uint8]:
+    """Return some rows filtered, each behind its filter's number."""
+    above = max(top - 1, 0) if way.filter else top
+    pixels = np.asarray(image.crop((0, above, image.width, bottom))).reshape(bottom - above, -1)
+    lines = np.empty((bottom - top, pixels.shape[1] + 1), np.uint8)
+    lines[:, 0] = way.filter
+    lines[:, 1:] = pixels[top - above :]
+    if way.filter:
+        first = int(top == 0)  # above it all is 0
+        lines[first:, 1:] -= pixels[: bottom - top - first]
+    return lines
 
 
 def _reduce_palette(image: Image.Image) -> Image.Image:
     """Keep the palette's entries in use, in their order, so that small maps are small files."""
-    used = [index for index, count in enumerate(image.histogram()) if count]
-    palette = image.getpalette("RGB") or []
-    entries = [palette[3 * index : 3 * index + 3] or [0, 0, 0] for index in used]
-    new_index = dict(zip(used, range(len(used)), strict=True))
-    reduced = image.point([new_index.get(index, 0) for index in range(256)])
-    reduced.putpalette([level for entry in entries for level in entry])
-    alpha = reduced.info.pop("transparency", None)  # an index, or an alpha for each
-    if isinstance(alpha, bytes):
-        reduced.info["transparency"] = bytes((alpha + b"\xff" * 256)[index] for index in used)
-    elif alpha in new_index:
-        reduced.info["transparency"] = new_index[alpha]
-    return reduced
-
-
-def _palette(image: Image.Image) -> list[bytes]:
-    """Return the chunks of all 256 palette entries: which are in use would take time to find."""
-    colours = bytes(image.getpalette("RGB") or ()).ljust(768, b"\0")
-    alpha = image.info.get("transparency")  # an index, or an alpha for each
-    if isinstance(alpha, int):
-        alpha = b"\xff" * alpha + b"\0"
-    return [chunk(b"PLTE", colours), *([] if alpha is None else [chunk(b"tRNS", alpha)])]
-
-
-def _choose(image: Image.Image, level: int | None) -> Way:
-    """Return the way that makes a sample of the picture smallest, or nearly so but faster."""
-    if level == 0:
-        return Way(NONE, 0, REPEATS)
-    depth = len(image.getbands())
-    bands = [pixel_rows(image, top, bottom) for top, bottom in _sample(image.size, depth)]
-
-    @cache
-    def sample(kind: int) -> Bytes:
-        return np.concatenate([filtered(rows, depth, kind) for rows in bands])
-
-    def size(way: Way) -> int:
-        return len(deflate(sample(way.filter), way))
-
-    if level is not None:
-        every = product((NONE, UP, AVERAGE), [level], _HANDICAPS)
-        return min((Way(*way) for way in every), key=size)
-    ways = [Way(*way) for way in product((NONE, UP), [1], _HANDICAPS)]
-    sizes = [size(way) * _HANDICAPS[way.strategy] for way in ways]
-    if min(sizes) < sample(NONE).size / 4:  # flat colours: a thorough search is fast, too
-        plain, up = (Way(kind, 4, REPEATS) for kind in (NONE, UP))
-        return up if size(up) <= 1.1 * size(plain) else plain  # up errs less where samples deceive
-    return ways[sizes.index(min(sizes))]
-
-
-def _sample(size: tuple[int, int], depth: int) -> list[tuple[int, int]]:
-    """Return the first row of some bands of a picture and the row after their last."""
-    width, height = size
-    pixels = min(max(width * height // 16, _SAMPLE // 8), _SAMPLE // depth)
-    rows = max(1, pixels // (width * _BANDS))
-    if rows * _BANDS >= height:
-        return [(0, height)]
-    tops = [(height - rows) * band // (_BANDS - 1) for band in range(_BANDS)]
-    return [(top, top + rows) for top in tops]
+    whole = bytes(image.getpalette("RGB") or ()).ljust(768, b"\0")  # what is missing is black
+    return image.remap_palette([i for i, count in enumerate(image.histogram()) if count], whole)

@@ -22,8 +22,7 @@ from cnnviz.core.layers.graph import Merge
 from cnnviz.core.pipeline import INPUT, Node
 from cnnviz.core.types import Pair, Shape, Tensor
 from cnnviz.errors import CnnvizError
-from cnnviz.files.onnx.reading import OnnxNode, shown
-from cnnviz.files.onnx.tensors import Array
+from cnnviz.files.onnx.protobuf import Array, OnnxNode, by, shown
 
 LONGEST_NAME = 80  # of a stage: it goes into file names
 
@@ -55,23 +54,28 @@ class Value:
 
     def axis(self, axis: int) -> int:
         """Return which axis of the maps (or the vector) an axis of ONNX's is."""
-        place = axis + self.rank if axis < 0 else axis
-        if not 0 <= place < self.rank:
-            raise CnnvizError(f"axis {axis} of a tensor of {self.rank} axes")
-        if place == 0:
+        at = place(axis, self.rank)
+        if at == 0:
             raise UnsupportedError("works along the batch")
         if self.rank not in _AXES:
             raise UnsupportedError(f"its input of {self.rank} axes is neither maps nor a vector")
-        return _AXES[self.rank][place - 1]
+        return _AXES[self.rank][at - 1]
 
 
 Known = Value | Array
 
 
+def place(axis: int, rank: int) -> int:
+    """Return an axis counted from the first of `rank`, where negative ones count from the last."""
+    if not -rank <= axis < rank:
+        raise CnnvizError(f"axis {axis} of a tensor of {rank} axes")
+    return axis % rank
+
+
 def layout(shape: Shape) -> Shape:
     """Return the shape a stage has for a tensor of ONNX's `shape`."""
     if not shape or shape[0] != 1:
-        raise UnsupportedError(f"its shape {_by(shape)} has no batch of 1")
+        raise UnsupportedError(f"its shape {by(shape)} has no batch of 1")
     match shape[1:]:
         case ():
             return (1,)
@@ -79,7 +83,7 @@ def layout(shape: Shape) -> Shape:
             return (channels, 1, length)
         case (_,) | (_, _, _) as whole:
             return whole
-    raise UnsupportedError(f"its shape {_by(shape)} is neither maps nor a vector")
+    raise UnsupportedError(f"its shape {by(shape)} is neither maps nor a vector")
 
 
 class Stages:
@@ -127,8 +131,8 @@ class Stages:
         own = {key: _float32(array) for key, array in (params or {}).items()}
         for key, spec in made.param_shapes(*shapes).items():
             if key not in own or own[key].shape != spec.shape:
-                found = _by(own[key].shape) if key in own else "missing"
-                raise CnnvizError(f"its {key} is {found}, not {_by(spec.shape)}")
+                found = by(own[key].shape) if key in own else "missing"
+                raise CnnvizError(f"its {key} is {found}, not {by(spec.shape)}")
         self.nodes.append(Node(name, made, names))
         self.params.update({f"{name}.{key}": array for key, array in own.items()})
         return Value(name, output, (1, *output))
@@ -179,7 +183,7 @@ class Call:
         """Return an input that is maps: (1, C, H, W), or (1, C, L) as maps of one row."""
         found = self.value(index)
         if found.rank not in (3, 4):
-            raise UnsupportedError(f"its input is {_by(found.shape)}, not maps")
+            raise UnsupportedError(f"its input is {by(found.shape)}, not maps")
         return found
 
     def constant(self, index: int) -> Array:
@@ -259,7 +263,7 @@ class Call:
     def view(self, value: Value, shape: Shape, part: str = "") -> Value:
         """Return the same values in another shape: no stage before somebody reads it."""
         if prod(shape) != prod(value.shape):
-            raise CnnvizError(f"{_by(value.shape)} cannot become {_by(shape)}")
+            raise CnnvizError(f"{by(value.shape)} cannot become {by(shape)}")
         return replace(value, shape=shape, viewed_by=self.label + part)
 
 
@@ -281,7 +285,3 @@ def _float32(array: Array) -> Tensor:
         raise UnsupportedError(f"its weights are of type {array.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite
         return np.ascontiguousarray(array, np.float32).reshape(array.shape)
-
-
-def _by(shape: Shape) -> str:
-    return "×".join(map(str, shape)) or "one number"

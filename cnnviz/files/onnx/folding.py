@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from cnnviz.core.types import Shape
 from cnnviz.errors import CnnvizError
+from cnnviz.files.onnx.arranging import VIEWS, kept_by_slice, parts_of_split
 from cnnviz.files.onnx.call import Call, UnsupportedError
-from cnnviz.files.onnx.shapes import reshaped, squeezed, unsqueezed
-from cnnviz.files.onnx.tensors import Array
+from cnnviz.files.onnx.protobuf import Array
 
 ROOM = 1 << 22
 """How many values a folded tensor may have, beyond as many as its largest input has."""
@@ -115,52 +116,21 @@ def _concat(call: Call) -> Array:
     return np.concatenate(arrays, axis=call.integer("axis", 0))
 
 
-def _reshape(call: Call) -> Array:
-    data, wanted = call.constant(0), call.integers("shape", 1) or ()
-    keep = bool(call.integer("allowzero", 0))
-    return data.reshape(reshaped(data.shape, wanted, keep_zeros=keep))
-
-
-def _flatten(call: Call) -> Array:
-    data, axis = call.constant(0), call.integer("axis", 1)
-    return data.reshape(prod(data.shape[:axis]), prod(data.shape[axis:]))
-
-
-def _squeeze(call: Call) -> Array:
-    data = call.constant(0)
-    return data.reshape(squeezed(data.shape, call.integers("axes", 1)))
-
-
-def _unsqueeze(call: Call) -> Array:
-    data = call.constant(0)
-    return data.reshape(unsqueezed(data.shape, call.integers("axes", 1) or ()))
-
-
-def _transpose(call: Call) -> Array:
-    return call.constant(0).transpose(call.integers("perm") or None)
+def _view(shape_of: Callable[[Call, Shape], Shape]) -> Fold:
+    return lambda call: call.constant(0).reshape(shape_of(call, call.constant(0).shape))
 
 
 def _slice(call: Call) -> Array:
-    data, starts, ends = call.constant(0), call.integers("starts", 1), call.integers("ends", 2)
-    if starts is None or ends is None:
-        raise CnnvizError("it has no starts or ends")
-    axes = call.integers("axes", 3) or tuple(range(len(starts)))
-    steps = call.integers("steps", 4) or (1,) * len(starts)
+    data = call.constant(0)
     parts = [slice(None)] * data.ndim
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step < 0 and end < -data.shape[axis]:
-            parts[axis] = slice(start, None, step)
-        else:
-            parts[axis] = slice(start, end, step)
+    for axis, kept in kept_by_slice(call, data.shape):
+        parts[axis] = slice(kept.start, kept.stop if kept.stop >= 0 else None, kept.step)
     return data[tuple(parts)]
 
 
 def _split(call: Call) -> tuple[Array, ...]:
-    data, axis, count = call.constant(0), call.integer("axis", 0), len(call.node.outputs)
-    sizes = call.integers("split", 1)
-    if sizes is None:
-        each = -(-data.shape[axis] // max(count, 1))
-        sizes = (each,) * count
+    data = call.constant(0)
+    axis, sizes = parts_of_split(call, data.shape)
     return tuple(np.split(data, np.cumsum(sizes[:-1]).tolist(), axis=axis))
 
 
@@ -196,11 +166,8 @@ FOLDS: dict[str, Fold] = {
     "Cast": _cast,
     "Gather": _gather,
     "Concat": _concat,
-    "Reshape": _reshape,
-    "Flatten": _flatten,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
-    "Transpose": _transpose,
+    **{name: _view(shape_of) for name, shape_of in VIEWS.items()},
+    "Transpose": lambda call: call.constant(0).transpose(call.integers("perm") or None),
     "Slice": _slice,
     "Split": _split,
     "Range": _range,

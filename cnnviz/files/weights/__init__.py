@@ -7,17 +7,17 @@ unpickled, and what is wrong with it is a `CnnvizError`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from cnnviz.core.layers import ParamSpec
 from cnnviz.core.types import Params
-from cnnviz.errors import RequestError
-from cnnviz.files.run import write_whole
-from cnnviz.files.weights.base import Weights, check_writable
-from cnnviz.files.weights.check import check_weights
+from cnnviz.errors import CnnvizError, RequestError
+from cnnviz.files.outputs import write_whole
 from cnnviz.files.weights.npz import NpzWeights, write_npz
 from cnnviz.files.weights.safetensors import SafetensorsWeights, write_safetensors
+from cnnviz.files.weights.stored import Weights, by, check_writable, shown
 
 __all__ = ["FORMATS", "Weights", "check_weights", "load_weights", "save_weights", "weights_writer"]
 
@@ -34,6 +34,8 @@ FORMATS = {
     ".npz": Format(NpzWeights, write_npz),
 }
 """The formats by suffix."""
+
+BOOKKEEPING = "num_batches_tracked"  # PyTorch's batch norm counts batches; inference does not care
 
 
 def load_weights(path: str) -> Weights:
@@ -57,6 +59,54 @@ def load_weights(path: str) -> Weights:
         If the file cannot be read, or is not what its suffix says.
     """
     return _format(path, hint="safetensors and numpy.savez write what --weights reads").open(path)
+
+
+def check_weights(
+    weights: Weights, specs: Mapping[str, ParamSpec], optional: frozenset[str], path: str
+) -> Params:
+    """Return the weights if they are just what a pipeline needs.
+
+    Parameters
+    ----------
+    weights : Weights
+        What the file holds.
+    specs : Mapping[str, ParamSpec]
+        What the pipeline needs, ``STAGE.weight`` and the like.
+    optional : frozenset[str]
+        Names the file may lack, such as those of chosen kernels.
+    path : str
+        The file, for the message.
+
+    Raises
+    ------
+    CnnvizError
+        Listing every name that is missing, unexpected or of another shape.
+    """
+    found = {n: s for n, s in weights.shapes.items() if not n.endswith(BOOKKEEPING)}
+    faults = [
+        f"{name} is missing {by(spec.shape)}"
+        for name, spec in specs.items()
+        if name not in found and name not in optional
+    ]
+    faults += [
+        f"{name} is {by(found[name])}, not {by(spec.shape)}"
+        for name, spec in specs.items()
+        if name in found and found[name] != spec.shape
+    ]
+    faults += [
+        f"{shown(name)} {by(shape)} has no stage"
+        for name, shape in found.items()
+        if name not in specs
+    ]
+    if faults:
+        told = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
+        raise CnnvizError(
+            f"{path} does not fit the pipeline: {told}",
+            hint="names are STAGE.weight, STAGE.bias; name stages with 'as'"
+            if found.keys() ^ (specs.keys() - optional)
+            else "they were made for pictures of another size or number of channels",
+        )
+    return weights
 
 
 def save_weights(path: str | Path, params: Params) -> str:

@@ -1,13 +1,16 @@
-"""NumPy's .npz format: a zip archive with one .npy file a tensor."""
+"""NumPy's .npz format: a zip archive with one .npy file a tensor.
+
+NumPy reads the arrays; what an archive and its arrays say of their sizes is checked before.
+"""
 
 from __future__ import annotations
 
 import io
-import math
+import warnings
 import weakref
 import zipfile
 import zlib
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +18,9 @@ from numpy.typing import NDArray
 from cnnviz.core.types import Params
 from cnnviz.errors import CnnvizError
 from cnnviz.files.matrices import NpyHeader, file_error, npy_header
-from cnnviz.files.weights.base import Stored, Weights, by, byte_count, check_openable, shown
+from cnnviz.files.weights.stored import Stored, Weights, by, byte_count, check_openable, shown
 
 DIRECTORY_LIMIT = 2**21  # bytes of an archive's list of members, which zipfile reads at once
-CHUNK = 2**18  # bytes of an array that are unpacked at a time
 MOST_MEMBERS = 10_000  # looked into when the file is opened
 MOST_DEFLATED = 1032  # bytes that a byte of deflated data can stand for
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date a zip archive can hold: ours holds no other
@@ -50,14 +52,16 @@ class NpzWeights(Weights):
 
     def read(self, name: str) -> NDArray[Any]:
         """Return an array; its checksum tells whether the file is still what it was."""
-        where, expected = self._where(name), self._headers[name]
+        header = self._headers[name]
         try:
-            with self._zip.open(self._members[name]) as member:
-                if npy_header(member, where) != expected:
-                    raise self.broken("it changed since it was opened")
-                return _numbers(member, expected)
+            with self._zip.open(self._members[name]) as member, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python 2 wrote 3L
+                array = np.lib.format.read_array(member, allow_pickle=False)
         except _UNREADABLE as error:
             raise self.broken(_reason(error)) from None
+        if (array.shape, array.dtype) != (header.shape, header.dtype):
+            raise self.broken("it changed since it was opened")
+        return array
 
     def _find_members(self) -> dict[str, zipfile.ZipInfo]:
         """Return the .npy files by name, none of which says of itself what cannot be."""
@@ -108,19 +112,6 @@ class NpzWeights(Weights):
 
     def _where(self, name: str) -> str:
         return f"{self.path}: {shown(name)}"
-
-
-def _numbers(stream: IO[bytes], header: NpyHeader) -> NDArray[Any]:
-    """Read the numbers after a header straight into their array."""
-    flat = np.empty(math.prod(header.shape), header.dtype)
-    room = flat.view(np.uint8).data
-    for start in range(0, len(room), CHUNK):
-        part = room[start : start + CHUNK]
-        data = stream.read(len(part))
-        if len(data) < len(part):
-            raise EOFError(f"it ends within {stream.name}")
-        part[:] = data
-    return flat.reshape(header.shape, order="F" if header.fortran else "C")
 
 
 class _Archive(io.BufferedReader):

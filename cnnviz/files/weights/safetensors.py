@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError
 from cnnviz.files.matrices import file_error
-from cnnviz.files.weights.base import (
+from cnnviz.files.weights.stored import (
     RESERVED,
     Stored,
     Weights,

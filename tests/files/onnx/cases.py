@@ -20,7 +20,7 @@ from onnx import numpy_helper
 
 from cnnviz.errors import CnnvizError
 from cnnviz.files.onnx import load_onnx
-from cnnviz.files.onnx.graph import OPERATORS
+from cnnviz.files.onnx.model import OPERATORS
 
 FOLDERS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 # Operators whose inputs are all tensors of the network: run as such, and as constants.

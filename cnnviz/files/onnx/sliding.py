@@ -8,7 +8,7 @@ from typing import Any
 from cnnviz.core.types import Pads, Pair
 from cnnviz.errors import CnnvizError
 from cnnviz.files.onnx.call import Call, UnsupportedError, Value, shortest
-from cnnviz.files.onnx.tensors import Array
+from cnnviz.files.onnx.protobuf import Array
 
 _AUTO = {"SAME_UPPER": "same", "SAME_LOWER": "same-lower", "VALID": "valid"}
 
@@ -159,12 +159,12 @@ def _pad(call: Call) -> Value:
         both = (amounts[number], amounts[number + len(axes)])
         if both == (0, 0):
             continue
-        place = x.axis(axis)
-        if x.rank == 2 or place == 0:
+        at = x.axis(axis)
+        if x.rank == 2 or at == 0:
             raise UnsupportedError("pads channels")
         if min(both) < 0:
             raise UnsupportedError(f"a padding of {min(both)}, which crops")
-        pads[place - 1], pads[place + 1] = both
+        pads[at - 1], pads[at + 1] = both
     settings: dict[str, Any] = {"padding_mode": _BORDERS[mode]}
     value = 0.0 if fill is None or fill.size == 0 else shortest(float(fill.reshape(-1)[0]))
     if mode == "constant":

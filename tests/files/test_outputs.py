@@ -8,13 +8,16 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cnnviz.core.types import Row
 from cnnviz.errors import CnnvizError
-from cnnviz.files import run
-from cnnviz.files.run import OutputFolder, array_name, grid_name, map_name, unique_stems
+from cnnviz.files.outputs import (
+    RECORD_LIMIT,
+    OutputFolder,
+    array_name,
+    grid_name,
+    map_name,
+)
 
 RECORD = {"cnnviz": "0.1.0", "pipeline": "conv(8)"}
 
@@ -68,33 +71,6 @@ def test_names():
     assert map_name(row(index=123), 1234) == "123_conv_conv2_c1234.png"
     assert grid_name(row(1, "maxpool", "layer1.0-pool")) == "01_maxpool_layer1.0-pool_grid.png"
     assert array_name(row()) == "03_conv_conv2.npy"
-
-
-@pytest.mark.parametrize(
-    ("stems", "unique"),
-    [
-        ([], []),
-        (["a", "b"], ["a", "b"]),
-        (["a", "a", "a"], ["a", "a-2", "a-3"]),
-        (["a", "A", "a"], ["a", "A-2", "a-3"]),
-        (["a", "a", "a-2"], ["a", "a-3", "a-2"]),
-        (["a-2", "a", "a"], ["a-2", "a", "a-3"]),
-        (["a", "a", "A-2", "a-3"], ["a", "a-4", "A-2", "a-3"]),
-        (["a-2", "a-2", "a", "a"], ["a-2", "a-2-2", "a", "a-3"]),
-        (["straße", "STRASSE"], ["straße", "STRASSE-2"]),
-        (["e\u0301", "\u00e9"], ["e\u0301", "\u00e9-2"]),
-    ],
-)
-def test_unique_stems(stems, unique):
-    assert unique_stems(stems) == unique
-
-
-@given(st.lists(st.sampled_from(["a", "A", "a-2", "a-3", "a-2-2", "b"]), max_size=12))
-def test_unique_stems_never_collide_and_first_ones_stay(stems):
-    unique = unique_stems(stems)
-    assert len({name.casefold() for name in unique}) == len(stems)
-    firsts = {stem.casefold(): i for i, stem in reversed(list(enumerate(stems)))}
-    assert all(unique[i] == stems[i] for i in firsts.values())
 
 
 # --- a plain run ---------------------------------------------------------------------------------
@@ -270,9 +246,10 @@ def test_a_foreign_run_json_is_respected(tmp_path, garbage):
     assert (home / "a.png").read_bytes() == b"mine"
 
 
-def test_a_huge_run_json_is_not_read(tmp_path, monkeypatch):
+def test_a_huge_run_json_is_not_read(tmp_path):
     write_run(tmp_path, {"a.png": b"A"})
-    monkeypatch.setattr(run, "RECORD_LIMIT", 10)
+    with (tmp_path / "cat" / "run.json").open("ab") as record:
+        record.write(b" " * RECORD_LIMIT)
     with pytest.raises(CnnvizError, match="not written by cnnviz"):
         OutputFolder(tmp_path, "cat").check()
 

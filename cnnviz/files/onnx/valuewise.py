@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cnnviz.errors import CnnvizError
-from cnnviz.files.onnx.call import Call, UnsupportedError, Value, constant_like, shortest
-from cnnviz.files.onnx.tensors import Array
+from cnnviz.files.onnx.call import Call, UnsupportedError, Value, constant_like, place, shortest
+from cnnviz.files.onnx.protobuf import Array
 
 Build = Callable[[Call], Value]
 LARGEST_FLOAT = 3.4e38  # limits as large are none
@@ -40,10 +40,6 @@ def _selu(call: Call) -> Value:
         elu = call.add("elu", call.value(), alpha=alpha, part=".elu")
         return call.add("scale", elu, value=gamma)
     return call.add("selu", call.value())
-
-
-def _gelu(call: Call) -> Value:
-    return call.add("gelu", call.value(), approximate=call.text("approximate", "none"))
 
 
 def _prelu(call: Call) -> Value:
@@ -88,8 +84,7 @@ def _operands(call: Call) -> tuple[Value | Array, Value | Array]:
         raise CnnvizError("it needs two inputs")
     axis = call.node.attributes.get("axis")
     if call.opset < 7 and isinstance(axis, int) and isinstance(one, Value):
-        place = axis + one.rank if axis < 0 else axis
-        behind = (1,) * max(one.rank - place - len(two.shape), 0)
+        behind = (1,) * max(one.rank - place(axis, one.rank) - len(two.shape), 0)
         shape = (*two.shape, *behind)
         two = call.view(two, shape) if isinstance(two, Value) else two.reshape(shape)
     return one, two
@@ -114,7 +109,8 @@ def _with_constant(call: Call, layer: str, x: Value, constant: Array, part: str 
         number = shortest(float(constant.reshape(-1)[0]))
         return call.add(layer, x, value=number, part=part)
     rank = max(x.rank, constant.ndim)
-    (x,) = _meet(call, x) if rank == x.rank else (call.view(x, (1,) * (rank - x.rank) + x.shape),)
+    if rank > x.rank:
+        x = call.view(x, (1,) * (rank - x.rank) + x.shape)
     own = constant_like(constant, rank)
     name = "weight" if layer == "scale" else "bias"
     if own.shape == (own.shape[0],) + (1,) * (own.ndim - 1) and own.shape[0] == x.shape[1]:
@@ -122,63 +118,42 @@ def _with_constant(call: Call, layer: str, x: Value, constant: Array, part: str 
     return call.add(layer, x, params={name: own}, shape=own.shape, part=part)
 
 
+def _negative(constant: Array) -> Array:
+    if constant.dtype.kind not in "fiu":
+        raise UnsupportedError(f"its constant is of type {constant.dtype}")
+    return -(constant if constant.dtype.kind == "f" else constant.astype(np.float64))
+
+
 def _reciprocal(constant: Array) -> Array:
     if constant.dtype.kind != "f":
         raise UnsupportedError("divides whole numbers")
     with np.errstate(all="ignore"):
-        return 1 / constant.astype(np.float64)
+        return np.asarray(1 / constant.astype(np.float64))
 
 
-def _add(call: Call) -> Value:
-    one, two = _operands(call)
-    if isinstance(one, Value) and isinstance(two, Value):
-        return call.add("add", *_meet(call, one, two))
-    return _commutative(call, "shift", one, two)
+def _arithmetic(
+    merge: str,
+    layer: str,
+    inverse: Callable[[Array], Array] | None = None,
+    turn: Callable[[Call, Value], Value] | None = None,
+) -> Build:
+    """Return the builder of an operator on two operands, of which at least one is a stage.
 
+    Two stages are merged. Stage and constant become a `layer` by the constant: where order
+    matters, by its `inverse` if it comes second, after a `turn` of the stage if it comes first.
+    """
 
-def _mul(call: Call) -> Value:
-    one, two = _operands(call)
-    if isinstance(one, Value) and isinstance(two, Value):
-        return call.add("mul", *_meet(call, one, two))
-    return _commutative(call, "scale", one, two)
+    def build(call: Call) -> Value:
+        one, two = _operands(call)
+        if isinstance(one, Value):
+            if isinstance(two, Value):
+                return call.add(merge, *_meet(call, one, two))
+            return _with_constant(call, layer, one, inverse(two) if inverse else two)
+        if not isinstance(two, Value):
+            raise UnsupportedError("works on constants")
+        return _with_constant(call, layer, turn(call, two) if turn else two, one)
 
-
-def _commutative(call: Call, layer: str, one: Value | Array, two: Value | Array) -> Value:
-    if isinstance(one, Value) and not isinstance(two, Value):
-        return _with_constant(call, layer, one, two)
-    if isinstance(two, Value) and not isinstance(one, Value):
-        return _with_constant(call, layer, two, one)
-    raise UnsupportedError("works on constants")
-
-
-def _sub(call: Call) -> Value:
-    one, two = _operands(call)
-    if isinstance(one, Value):
-        if isinstance(two, Value):
-            return call.add("sub", *_meet(call, one, two))
-        return _with_constant(call, "shift", one, -_signed(two))
-    if not isinstance(two, Value):
-        raise UnsupportedError("works on constants")
-    negative = call.add("scale", two, value=-1, part=".negative")
-    return _with_constant(call, "shift", negative, one)
-
-
-def _signed(constant: Array) -> Array:
-    if constant.dtype.kind not in "fiu":
-        raise UnsupportedError(f"its constant is of type {constant.dtype}")
-    return constant.astype(np.float64) if constant.dtype.kind != "f" else constant
-
-
-def _div(call: Call) -> Value:
-    one, two = _operands(call)
-    if isinstance(one, Value):
-        if isinstance(two, Value):
-            return call.add("div", *_meet(call, one, two))
-        return _with_constant(call, "scale", one, _reciprocal(two))
-    if not isinstance(two, Value):
-        raise UnsupportedError("works on constants")
-    reciprocal = call.add("power", two, exponent=-1, part=".reciprocal")
-    return _with_constant(call, "scale", reciprocal, one)
+    return build
 
 
 def _pow(call: Call) -> Value:
@@ -209,9 +184,8 @@ def _several(layer: str) -> Build:
         if limits[0].size != 1:
             raise UnsupportedError("limits of single pixels")
         number = shortest(float(limits[0].reshape(-1)[0]))
-        if layer == "maximum":
-            return call.add("clip", values[0], low=number)
-        return call.add("clip", values[0], high=number)
+        limit: dict[str, Any] = {"low" if layer == "maximum" else "high": number}
+        return call.add("clip", values[0], **limit)
 
     return build
 
@@ -299,7 +273,9 @@ OPERATORS: dict[str, Build] = {
     "Elu": _curve("elu", alpha=("alpha", 1)),
     "Selu": _selu,
     "Celu": _curve("celu", alpha=("alpha", 1)),
-    "Gelu": _gelu,
+    "Gelu": lambda call: call.add(
+        "gelu", call.value(), approximate=call.text("approximate", "none")
+    ),
     "Sigmoid": _curve("sigmoid"),
     "HardSigmoid": _hardsigmoid,
     "HardSwish": _curve("hardswish"),
@@ -318,10 +294,17 @@ OPERATORS: dict[str, Build] = {
     "Sqrt": _fixed("power", exponent=0.5),
     "Reciprocal": _fixed("power", exponent=-1),
     "Pow": _pow,
-    "Add": _add,
-    "Sub": _sub,
-    "Mul": _mul,
-    "Div": _div,
+    "Add": _arithmetic("add", "shift"),
+    "Mul": _arithmetic("mul", "scale"),
+    "Sub": _arithmetic(
+        "sub", "shift", _negative, lambda call, x: call.add("scale", x, value=-1, part=".negative")
+    ),
+    "Div": _arithmetic(
+        "div",
+        "scale",
+        _reciprocal,
+        lambda call, x: call.add("power", x, exponent=-1, part=".reciprocal"),
+    ),
     "Sum": _several("add"),
     "Max": _several("maximum"),
     "Min": _several("minimum"),

@@ -1,16 +1,75 @@
-"""Ink and paper: which of the two is lighter, what light fell on the paper, where strokes are."""
+"""How pictures are prepared for a network, beyond their size: planes, ink and paper, fits.
+
+The words are here for all to know, without Pillow; `cnnviz.files.images` acts on them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from cnnviz.core.types import Pair, Tensor
+
+COLORS = {"gray": ("gray",), "rgb": ("red", "green", "blue"), "bgr": ("blue", "green", "red")}
+"""The planes a picture is taken apart into."""
 
 INVERSIONS = ("never", "always", "auto")
+
+Plane = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Box = tuple[float, float, float, float]
+"""A part of a picture in its pixels: left, top, right, bottom."""
+Resample = Callable[[Tensor, Pair], Tensor]
+"""What resamples planes to a size: Pillow's work, which this file does without."""
+
+
+# --- sizes: to lie within one, or to cover one and be cut --------------------------------------
+
+
+def within(size: Pair, longest: int) -> Pair:
+    """Return the size of the same proportions whose longer side is `longest`, at least 1.
+
+    >>> within((300, 400), 20), within((1, 1000), 20)
+    ((15, 20), (1, 20))
+    """
+    rows, columns = (max(1, round(side * longest / max(size))) for side in size)
+    return rows, columns
+
+
+def covering(size: Pair, target: Pair) -> Pair:
+    """Return the smallest size of the same proportions that covers `target`.
+
+    The other side is rounded down, as by torchvision's ``Resize`` of the shorter side.
+
+    >>> covering((300, 451), (256, 256)), covering((10, 10), (20, 30))
+    ((256, 384), (30, 30))
+    """
+    (rows, columns), (height, width) = size, target
+    if height * columns >= width * rows:
+        return height, columns * height // rows
+    return rows * width // columns, width
+
+
+def middle(size: Pair, covered: Pair, part: Pair) -> Box:
+    """Return what ends up in the middle `part` once the picture is scaled to cover `covered`.
+
+    Halves are rounded as by torchvision's ``CenterCrop``.
+
+    >>> middle((100, 300), (10, 10), (10, 10))
+    (100.0, 0.0, 200.0, 100.0)
+    """
+    spans = []
+    for side, scaled, kept in zip(size, covering(size, covered), part, strict=True):
+        start = round((scaled - kept) / 2)
+        spans.append((start * side / scaled, min((start + kept) * side / scaled, side)))
+    (top, bottom), (left, right) = spans
+    return left, top, right, bottom
+
+
+# --- ink and paper: which is lighter, what light fell on the paper, where strokes are -----------
 
 _ALONG = 64  # the paper is measured at no more points a side
 _ROUNDS = 15
@@ -165,3 +224,87 @@ def grown(plane: NDArray[Any]) -> Any:
     rows = np.pad(plane, 1, "edge")
     columns = np.maximum(np.maximum(rows[:-2], rows[1:-1]), rows[2:])
     return np.maximum(np.maximum(columns[:, :-2], columns[:, 1:-1]), columns[:, 2:])
+
+
+# --- fits: find what a picture shows, and make it as large as a network expects it -------------
+
+SIZE, LONGEST = 28, 20
+_FAINTEST = 0.1  # of the ink: the soft edges of strokes end here
+
+
+def fit_digit(tensor: Tensor, resample: Resample) -> Tensor:
+    """Find a digit, brighter than its paper, and lay it into 28x28 pixels of 0..1.
+
+    LeCun, Cortes & Burges describe MNIST so: the digits were "size normalized to fit in a 20x20
+    pixel box while preserving their aspect ratio", and centred "by computing the center of mass of
+    the pixels, and translating the image so as to position this point at the center of the 28x28
+    field".
+
+    Parameters
+    ----------
+    tensor : Tensor
+        (C, H, W); the scale of its values does not matter.
+    resample : callable
+        From planes and a size to planes of that size.
+
+    Returns
+    -------
+    Tensor
+        (1, 28, 28): paper 0, full ink 1; all 0 if there is nothing to be seen.
+    """
+    field = np.zeros((1, SIZE, SIZE), np.float32)
+    ink = without_paper(to_unit(tensor))
+    level = threshold(ink)
+    if level <= 0 or not (ink > level).any():
+        return field
+    drawing = strokes(ink, level)
+    ink = np.clip(ink / np.median(ink[drawing]), 0, 1) * grown(drawing)
+    rows, columns = (np.flatnonzero((ink > _FAINTEST).any(axis)) for axis in (1, 0))
+    box = ink[np.newaxis, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    digit = resample(box.astype(np.float32), within((box.shape[1], box.shape[2]), LONGEST))
+    digit /= digit.max()  # strokes thinner than a pixel came out faint
+    top, left = (
+        min(max(round(SIZE / 2 - _centre(digit.sum((0, axis)))), 0), SIZE - length)
+        for axis, length in zip((2, 1), digit.shape[1:], strict=True)
+    )
+    field[:, top : top + digit.shape[1], left : left + digit.shape[2]] = digit
+    return field
+
+
+def _centre(masses: Tensor) -> float:
+    """Return the centre of masses along a line, in pixels."""
+    return float(np.arange(len(masses)) @ masses / masses.sum())
+
+
+class Fit(NamedTuple):
+    """One way to fit.
+
+    Attributes
+    ----------
+    summary : str
+        What it does, for help and README.
+    longest : int
+        What the longer side of a larger picture is scaled down to first.
+    shape : tuple
+        The channels and size it makes of any picture.
+    run : callable
+        From a tensor (C, H, W), strokes brighter than their ground, and what resamples planes, to
+        one of that shape.
+    """
+
+    summary: str
+    longest: int
+    shape: tuple[int, int, int]
+    run: Callable[[Tensor, Resample], Tensor]
+
+
+FITS = {
+    "digit": Fit(
+        "the strokes of a handwritten digit, freed from their paper, scaled to 20 pixels and "
+        "centred by mass in 28x28, as MNIST's are",
+        512,
+        (1, 28, 28),
+        fit_digit,
+    )
+}
+"""Every fit by its name."""

@@ -1,4 +1,4 @@
-"""Decoded images to numbers: modes and depths, transparency, gray, size, mean and deviation.
+"""From a file, a pipe or standard input to a tensor.
 
 What a stored sample becomes, by Pillow's mode:
 
@@ -35,13 +35,15 @@ antialiased bilinear filter (as torchvision does): 8-bit pictures in 8 bits, all
 ``input_range`` (which divides by a smaller number) and last ``mean`` and ``std``. ``raw`` leaves
 out the division.
 
-Pictures that are divided by 255, or not at all, stay bytes until somebody needs floats.
+Pictures that are divided by 255, or not at all, stay bytes until floats are needed.
 """
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +51,151 @@ from PIL import Image
 
 from cnnviz.core.types import Pair, Samples, Tensor
 from cnnviz.errors import CnnvizError
-from cnnviz.files.images.options import InputOptions
-from cnnviz.files.images.sizes import resize, resize_planes
-from cnnviz.files.matrices import display_name
-from cnnviz.files.preparation import COLORS, FITS, inverted
-from cnnviz.files.preparation.sizes import Box, middle, within
+from cnnviz.files.images.decoding import decode, guarded, upright
+from cnnviz.files.images.inputs import InputOptions, pixel_limit
+from cnnviz.files.matrices import (
+    display_name,
+    file_error,
+    is_matrix,
+    matrix_to_tensor,
+    open_file,
+    read_matrix,
+)
+from cnnviz.files.preparation import COLORS, FITS, Box, inverted, middle, within
 
+_DEFAULTS = InputOptions()
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _BAND = 1 << 18  # pixels taken out of Pillow's memory at a time: they stay in the cache
+
+
+def load_image(source: str, options: InputOptions = _DEFAULTS) -> Tensor:
+    """Load a picture or number matrix by the rules at the top of this file.
+
+    Parameters
+    ----------
+    source : str
+        An image file, a ``.csv``, ``.txt`` or ``.npy`` matrix, or ``-`` for either of them on
+        standard input.
+    options : InputOptions
+        How it becomes a tensor. ``color``, ``raw``, ``background`` and, without ``fit``,
+        ``input_range`` do not concern matrices.
+
+    Returns
+    -------
+    Tensor
+        (C, H, W) float32, contiguous.
+
+    Raises
+    ------
+    CnnvizError
+        If it cannot be read, is too large, or ``mean`` and ``std`` do not fit its channels.
+    """
+    return _as_tensor(load_pixels(source, options), source)
+
+
+def load_pixels(source: str, options: InputOptions = _DEFAULTS) -> Tensor | Samples:
+    """Load as `load_image` does, but keep an 8-bit picture as the bytes it is made of.
+
+    Parameters
+    ----------
+    source : str
+        As for `load_image`.
+    options : InputOptions
+        As for `load_image`.
+
+    Returns
+    -------
+    Samples
+        Of a picture of 8 bits: its bytes (C, H, W), contiguous, with unit 255 (255 divided by
+        ``input_range``), or with ``raw`` 1. Its `tensor` is what `load_image` returns.
+    Tensor
+        Of everything else (deeper than 8 bits, signed, floats, matrices), and with ``fit``,
+        ``mean`` or ``std``: (C, H, W) float32, contiguous.
+
+    Raises
+    ------
+    CnnvizError
+        As `load_image`.
+    """
+    limit = pixel_limit(options)
+    data = _read_stdin(limit) if source == "-" else None
+    pixels: Tensor | Samples
+    if is_matrix(source, data):
+        matrix = read_matrix(source, data, max_pixels=options.max_pixels)
+        pixels = place_planes(matrix_to_tensor(matrix, source), options)
+    else:
+        pixels = _load_picture(source, data, options, limit)
+    if options.fit != "none":
+        pixels = FITS[options.fit].run(_as_tensor(pixels, source), resize_planes)
+        pixels *= options.input_range or 1.0
+    if options.mean is None and options.std is None:
+        return pixels
+    return normalise(_as_tensor(pixels, source), options, source)
+
+
+def _load_picture(
+    source: str, data: bytes | None, options: InputOptions, limit: int | None
+) -> Tensor | Samples:
+    name = display_name(source)
+    with _open(source, data, limit) as stream, guarded(name, limit):
+        image = decode(stream, name, limit, gray=options.color == "gray")
+        depth = depth_of(image)  # which a turned image no longer tells
+        return to_pixels(upright(image), depth, options)
+
+
+def _as_tensor(pixels: Tensor | Samples, source: str) -> Tensor:
+    if not isinstance(pixels, Samples):
+        return pixels
+    with guarded(display_name(source), None):  # four times the memory
+        return pixels.tensor()
+
+
+def _read_stdin(limit: int | None) -> bytes:
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise CnnvizError("standard input is closed", hint="pipe an image into it, or name a file")
+    try:
+        data = _read_bounded(stream, "-", limit)
+    except (OSError, ValueError) as error:  # ValueError: it was closed
+        raise CnnvizError(f"standard input: cannot be read: {error}", hint="name a file") from error
+    if not data:
+        raise CnnvizError(
+            "standard input: is empty", hint="pipe an image into it; '-' can be given once"
+        )
+    return data
+
+
+def _open(source: str, data: bytes | None, limit: int | None) -> BinaryIO:
+    """Open something that can seek and is not empty."""
+    try:
+        stream: BinaryIO = open_file(source) if data is None else io.BytesIO(data)
+        if not stream.seekable():  # a named pipe
+            with stream:
+                stream = io.BytesIO(_read_bounded(stream, source, limit))
+        if not stream.read(1):
+            stream.close()
+            raise CnnvizError(f"{display_name(source)}: is empty", hint="save or copy it again")
+        stream.seek(0)
+    except OSError as error:
+        raise file_error(source, error) from error
+    return stream
+
+
+def _read_bounded(stream: BinaryIO, source: str, limit: int | None) -> bytes:
+    """Read a pipe, but not more than an uncompressed image of `limit` pixels could need."""
+    if limit is None:
+        return stream.read()
+    longest = 2**20 + 16 * limit
+    data = stream.read(longest + 1)
+    if len(data) > longest:
+        raise CnnvizError(
+            f"{display_name(source)}: more than {longest:,} bytes, too many for {limit:,} pixels",
+            hint="--max-pixels N raises the limit",
+        )
+    return data
+
+
+# --- modes, depths and planes -------------------------------------------------------------------
 
 
 class Depth(NamedTuple):
@@ -192,3 +331,21 @@ def normalise(tensor: Tensor, options: InputOptions, source: str) -> Tensor:
         with np.errstate(all="ignore"):  # NaN and infinities of the image stay what they are
             apply(tensor, np.asarray(values, dtype=np.float32).reshape(-1, 1, 1), out=tensor)
     return tensor
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+def resize(picture: Image.Image, size: Pair, box: Box | None = None) -> Image.Image:
+    """Resample a picture, or a part of it, with Pillow's antialiased bilinear filter."""
+    if box is None and size == picture.size[::-1]:
+        return picture
+    return picture.resize(size[::-1], Image.Resampling.BILINEAR, box)
+
+
+def resize_planes(tensor: Tensor, size: Pair, box: Box | None = None) -> Tensor:
+    """Resample planes of floats as Pillow resamples pictures."""
+    if box is None and size == tensor.shape[1:]:
+        return tensor
+    planes: list[Any] = [resize(Image.fromarray(plane), size, box) for plane in tensor]
+    return np.stack([np.asarray(plane) for plane in planes])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from math import prod
-
-import numpy as np
 
 from cnnviz.core.types import Shape
 from cnnviz.errors import CnnvizError
-from cnnviz.files.onnx.call import Call, UnsupportedError, Value
+from cnnviz.files.onnx.call import Call, UnsupportedError, Value, place
 
 Build = Callable[[Call], "Value | tuple[Value, ...]"]
 
@@ -33,9 +32,9 @@ def squeezed(shape: Shape, axes: tuple[int, ...] | None) -> Shape:
     if axes is None:
         return tuple(side for side in shape if side != 1)
     places = {axis % len(shape) for axis in axes} if shape else set()
-    if any(shape[place] != 1 for place in places):
+    if any(shape[at] != 1 for at in places):
         raise CnnvizError(f"it cannot take the axes {list(axes)} from {list(shape)}")
-    return tuple(side for place, side in enumerate(shape) if place not in places)
+    return tuple(side for at, side in enumerate(shape) if at not in places)
 
 
 def unsqueezed(shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -45,33 +44,33 @@ def unsqueezed(shape: Shape, axes: tuple[int, ...]) -> Shape:
     if len(places) != len(axes):
         raise CnnvizError(f"it cannot put the axes {list(axes)} into {list(shape)}")
     rest = iter(shape)
-    return tuple(1 if place in places else next(rest) for place in range(rank))
+    return tuple(1 if at in places else next(rest) for at in range(rank))
 
 
-def _reshape(call: Call) -> Value:
-    x = call.value()
+def _reshape(call: Call, shape: Shape) -> Shape:
     wanted = call.integers("shape", 1)
     if wanted is None:
         raise CnnvizError("it has no shape")
-    keep = bool(call.integer("allowzero", 0))
-    return call.view(x, reshaped(x.shape, wanted, keep_zeros=keep))
+    return reshaped(shape, wanted, keep_zeros=bool(call.integer("allowzero", 0)))
 
 
-def _flatten(call: Call) -> Value:
-    x = call.value()
+def _flatten(call: Call, shape: Shape) -> Shape:
     axis = call.integer("axis", 1)
-    place = axis + x.rank if axis < 0 else axis
-    return call.view(x, (prod(x.shape[:place]), prod(x.shape[place:])))
+    at = axis + len(shape) if axis < 0 else axis
+    return prod(shape[:at]), prod(shape[at:])
 
 
-def _squeeze(call: Call) -> Value:
-    x = call.value()
-    return call.view(x, squeezed(x.shape, call.integers("axes", 1)))
+VIEWS: dict[str, Callable[[Call, Shape], Shape]] = {
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Squeeze": lambda call, shape: squeezed(shape, call.integers("axes", 1)),
+    "Unsqueeze": lambda call, shape: unsqueezed(shape, call.integers("axes", 1) or ()),
+}
+"""Operators that only give another shape, on stages and on constants: the shape they give."""
 
 
-def _unsqueeze(call: Call) -> Value:
-    x = call.value()
-    return call.view(x, unsqueezed(x.shape, call.integers("axes", 1) or ()))
+def _view(shape_of: Callable[[Call, Shape], Shape]) -> Build:
+    return lambda call: call.view(call.value(), shape_of(call, call.value().shape))
 
 
 def _cast(call: Call) -> Value:
@@ -151,8 +150,8 @@ def _cut(call: Call, x: Value, axis: int, start: int, length: int, step: int, pa
     return call.add("slice", x, axis=x.axis(axis), start=start, length=length, step=step, part=part)
 
 
-def _slice(call: Call) -> Value:
-    x = call.value()
+def kept_by_slice(call: Call, shape: Shape) -> list[tuple[int, range]]:
+    """Return the axes that Slice cuts, and the positions that it keeps of each."""
     starts, ends = call.integers("starts", 1), call.integers("ends", 2)
     if starts is None or ends is None:
         raise CnnvizError("it has no starts or ends")
@@ -160,53 +159,63 @@ def _slice(call: Call) -> Value:
     steps = call.integers("steps", 4) or (1,) * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps):
         raise CnnvizError("its starts, ends, axes and steps are not equally many")
-    cuts = []
+    kept = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        place = axis + x.rank if axis < 0 else axis
-        if not 0 <= place < x.rank or step == 0:
-            raise CnnvizError(f"its axis {axis} or step {step} is not one of {x.rank} axes")
-        kept = range(*slice(start, end, step).indices(x.shape[place]))
+        at = axis + len(shape) if axis < 0 else axis
+        if not 0 <= at < len(shape) or step == 0:
+            raise CnnvizError(f"its axis {axis} or step {step} is not one of {len(shape)} axes")
+        kept.append((at, range(*slice(start, end, step).indices(shape[at]))))
+    return kept
+
+
+def _slice(call: Call) -> Value:
+    x = call.value()
+    cuts = []
+    for at, kept in kept_by_slice(call, x.shape):
         if not kept:
-            raise CnnvizError(f"it keeps nothing of axis {axis}")
-        if (kept.start, len(kept), step) != (0, x.shape[place], 1):
-            cuts.append((place, kept.start, len(kept), step))
-    for number, (place, start, length, step) in enumerate(cuts, start=1):
+            raise CnnvizError(f"it keeps nothing of axis {at}")
+        if kept != range(x.shape[at]):
+            cuts.append((at, kept))
+    for number, (at, kept) in enumerate(cuts, start=1):
         part = "" if number == len(cuts) else f".{number}"
-        x = _cut(call, x, place, start, length, step, part)
+        x = _cut(call, x, at, kept.start, len(kept), kept.step, part)
     return x
 
 
-def _split(call: Call) -> tuple[Value, ...]:
-    x, axis, count = call.value(), call.integer("axis", 0), len(call.node.outputs)
-    place = axis + x.rank if axis < 0 else axis
-    if not 0 <= place < x.rank:
-        raise CnnvizError(f"axis {axis} of a tensor of {x.rank} axes")
+def parts_of_split(call: Call, shape: Shape) -> tuple[int, tuple[int, ...]]:
+    """Return the axis that Split cuts, and how many positions each part has."""
+    count = len(call.node.outputs)
+    at = place(call.integer("axis", 0), len(shape))
     sizes = call.integers("split", 1)
     if sizes is None:
-        each = -(-x.shape[place] // call.integer("num_outputs", count))
-        sizes = (*(each,) * (count - 1), x.shape[place] - each * (count - 1))
+        each = -(-shape[at] // call.integer("num_outputs", count))
+        sizes = (*(each,) * (count - 1), shape[at] - each * (count - 1))
+    if len(sizes) != count or sum(sizes) != shape[at] or min(sizes) < 0:
+        raise CnnvizError(f"its parts {list(sizes)[:9]} do not make up {shape[at]}")
+    return at, sizes
+
+
+def _split(call: Call) -> tuple[Value, ...]:
+    x = call.value()
+    at, sizes = parts_of_split(call, x.shape)
     if 0 in sizes:
         raise UnsupportedError("an empty part")
-    if len(sizes) != count or sum(sizes) != x.shape[place] or min(sizes) < 1:
-        raise CnnvizError(f"its parts {list(sizes)[:9]} do not make up {x.shape[place]}")
-    starts = np.cumsum((0, *sizes[:-1])).tolist()
+    starts = accumulate(sizes, initial=0)
     return tuple(
-        _cut(call, x, place, start, size, 1, f".{number}")
-        for number, (start, size) in enumerate(zip(starts, sizes, strict=True), start=1)
+        _cut(call, x, at, start, size, 1, f".{number}")
+        for number, (start, size) in enumerate(zip(starts, sizes, strict=False), start=1)
     )
 
 
 def _gather(call: Call) -> Value:
-    x, index, axis = call.value(), call.constant(1), call.integer("axis", 0)
-    place = axis + x.rank if axis < 0 else axis
-    if not 0 <= place < x.rank:
-        raise CnnvizError(f"axis {axis} of a tensor of {x.rank} axes")
+    x, index = call.value(), call.constant(1)
+    axis = place(call.integer("axis", 0), x.rank)
     if index.size != 1:
         raise UnsupportedError("picks several positions")
     at = int(index.reshape(-1)[0])
-    at += x.shape[place] if at < 0 else 0
-    picked = _cut(call, x, place, at, 1, 1, "")
-    shape = (*x.shape[:place], *index.shape, *x.shape[place + 1 :])
+    at += x.shape[axis] if at < 0 else 0
+    picked = _cut(call, x, axis, at, 1, 1, "")
+    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
     return call.view(picked, shape, ".reshaped")
 
 
@@ -219,13 +228,13 @@ def _reduce(mode: str) -> Build:
                 return x
             raise UnsupportedError("reduces the batch, too")
         places = tuple(axis % x.rank for axis in axes)
-        own = {x.axis(place) for place in places}
+        own = {x.axis(at) for at in places}
         pool = {"mean": "global_avgpool", "max": "global_maxpool"}.get(mode)
         if x.rank == 4 and own == {1, 2} and pool:
             joined = call.add(pool, x)
         else:
             joined = call.add("reduce", x, mode=mode, axes=tuple(own))
-        kept = tuple(1 if place in places else side for place, side in enumerate(x.shape))
+        kept = tuple(1 if at in places else side for at, side in enumerate(x.shape))
         if call.integer("keepdims", 1):
             return call.view(joined, kept)
         return call.view(joined, squeezed(kept, places), ".reshaped")
@@ -234,10 +243,7 @@ def _reduce(mode: str) -> Build:
 
 
 OPERATORS: dict[str, Build] = {
-    "Reshape": _reshape,
-    "Flatten": _flatten,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
+    **{name: _view(shape_of) for name, shape_of in VIEWS.items()},
     "Cast": _cast,
     "Transpose": _transpose,
     "Concat": _concat,

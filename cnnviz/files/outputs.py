@@ -19,11 +19,10 @@ import errno
 import json
 import os
 import stat
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace
 from typing import Any, BinaryIO, Self
 
 import numpy as np
@@ -36,6 +35,9 @@ from cnnviz.errors import CnnvizError
 RECORD = "run.json"
 """What a run of a pipeline remembers itself by. Other commands that write beside it have a record
 of their own, so that none of them takes the others' files for stale ones."""
+
+WEIGHTS = "weights.safetensors"
+"""The name of a pipeline's weights."""
 
 RECORDS = frozenset({RECORD, "explain.json", "shift.json", "compare.json", "animate.json"})
 """The names of all records."""
@@ -57,9 +59,6 @@ _REASONS = {
         "shorten the name of the stage, the image or the --out folder",
     ),
 }
-
-
-# --- names -------------------------------------------------------------------------------------
 
 
 def map_name(row: Row, channel: int) -> str:
@@ -87,12 +86,9 @@ def winners_name(row: Row, channel: int) -> str:
     return f"{_stage_name(row)}_c{channel:03d}_winners.png"
 
 
-def animation_name(row: Row, channel: int, *, png: bool = False) -> str:
-    """Name the animation of one channel: ``03_conv_conv2_c007.gif``.
-
-    Animated PNGs keep clear of the names of still ones: ``03_conv_conv2_c007_animated.png``.
-    """
-    return f"{_stage_name(row)}_c{channel:03d}{'_animated.png' if png else '.gif'}"
+def animation_name(row: Row, channel: int) -> str:
+    """Name the animation of one channel: ``03_conv_conv2_c007.gif``."""
+    return f"{_stage_name(row)}_c{channel:03d}.gif"
 
 
 def array_name(row: Row) -> str:
@@ -100,55 +96,13 @@ def array_name(row: Row) -> str:
     return f"{_stage_name(row)}.npy"
 
 
-WEIGHTS = "weights.safetensors"
-"""The name of a pipeline's weights."""
-
-
 def _stage_name(row: Row) -> str:
     return f"{row.index:02d}_{row.layer}_{row.name}"
 
 
-def unique_stems(stems: Sequence[str]) -> list[str]:
-    """Tell equal stems apart with -2, -3, …; the first keeps its name.
-
-    Stems that differ only in case or in Unicode composition count as equal, for file systems
-    may hold them so. A number that another image already carries is passed over.
-
-    >>> unique_stems(["cat", "dog", "cat", "Cat", "cat-2"])
-    ['cat', 'dog', 'cat-3', 'Cat-4', 'cat-2']
-    """
-    taken = {_folded(stem) for stem in stems}
-    seen: dict[str, int] = {}  # folded stem -> the last number given
-    unique = []
-    for stem in stems:
-        key = _folded(stem)
-        number = seen.get(key, 0) + 1
-        name = stem
-        if number > 1:
-            while _folded(name := f"{stem}-{number}") in taken:
-                number += 1
-            taken.add(_folded(name))
-        seen[key] = number
-        unique.append(name)
-    return unique
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
 def _is_plain(name: str) -> bool:
     """Whether a name is a visible file directly inside a folder, on every system."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return (
-        name.isprintable()
-        and not name.startswith(".")
-        and not set(name) & set("/\\:")
-        and name != ""
-    )
+    return bool(name) and name.isprintable() and name[0] != "." and not set(name) & set("/\\:")
 
 
 # --- the folder --------------------------------------------------------------------------------
@@ -208,12 +162,7 @@ class OutputFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()
 
     def check(self, names: Iterable[str] = ()) -> None:
@@ -249,16 +198,23 @@ class OutputFolder:
 
     def write_array(self, name: str, array: NDArray[Any]) -> str:
         """Write one array as .npy, without a second copy of it in memory; return its path."""
-        return self.write_by(
-            name,
-            lambda file: np.lib.format.write_array(_Chunks(file), array, allow_pickle=False),
-        )
+
+        def fill(file: BinaryIO) -> None:
+            pieces: Any = SimpleNamespace(write=file.write)  # to a file errors would not say why
+            np.lib.format.write_array(pieces, array, allow_pickle=False)
+
+        return self.write_by(name, fill)
 
     def write_by(self, name: str, fill: Callable[[BinaryIO], object]) -> str:
         """Write one whole file by a function that fills it; return its path."""
         self.check((name,))
         self._create()
-        path = self._place(name, fill)
+
+        def fill_and_list(file: BinaryIO) -> None:
+            fill(file)
+            self._list(name)  # before the file is renamed into place
+
+        path = write_whole(self.path / name, fill_and_list)
         self._written[name] = None
         return path
 
@@ -280,7 +236,7 @@ class OutputFolder:
         self.check()
         self._create()
         self._remove_stale()
-        path = self._place(self._record, {"cnnviz": None, **record, "files": list(self._written)})
+        path = self._write_record({"cnnviz": None, **record, "files": list(self._written)})
         self._listed, self._marked, self._created = dict(self._written), False, []
         return path
 
@@ -329,27 +285,16 @@ class OutputFolder:
         if name not in self._listed and not self._force:
             raise _not_ours(target)
 
-    def _place(
-        self, name: str, content: Callable[[BinaryIO], object] | Mapping[str, object]
-    ) -> str:
-        """Write a file beside its place and rename it; on any failure leave no trace of it."""
-        if isinstance(content, Mapping):
-            text = (json_text(content, indent=2) + "\n").encode()
-            return self._place(name, lambda file: file.write(text))
-
-        def fill(file: BinaryIO) -> None:
-            content(file)
-            if name != self._record:
-                self._list(name)
-
-        return write_whole(self.path / name, fill)
+    def _write_record(self, record: Mapping[str, object]) -> str:
+        text = (json_text(record, indent=2) + "\n").encode()
+        return write_whole(self.path / self._record, lambda file: file.write(text))
 
     def _list(self, name: str) -> None:
         """Have run.json list a name, and say that a run is under way, before it is written."""
         if self._marked and name in self._listed:
             return
         listed = {**self._listed, **self._planned, name: None}
-        self._place(self._record, {"cnnviz": "unfinished", "files": list(listed)})
+        self._write_record({"cnnviz": "unfinished", "files": list(listed)})
         self._listed, self._marked = listed, True
 
     def _remove_stale(self) -> None:
@@ -377,21 +322,18 @@ def write_file(path: Path, data: bytes, *, mark: bytes, force: bool = False) -> 
     An existing one is replaced if it bears `mark` in its first bytes, as what cnnviz wrote does,
     or with `force`.
     """
-    if os.path.lexists(path) and not force and not _bears(path, mark):
+    ours = force or not os.path.lexists(path)
+    with suppress(OSError):
+        if not ours and path.is_file():  # not a pipe, which would wait for ever
+            with path.open("rb") as file:
+                ours = mark in file.read(1 << 16)
+    if not ours:
         raise _not_ours(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _failure("create", path.parent, error) from error
     return write_whole(path, lambda file: file.write(data))
-
-
-def _bears(path: Path, mark: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return path.is_file() and mark in file.read(1 << 16)
-    except OSError:
-        return False
 
 
 def write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
@@ -410,13 +352,6 @@ def write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     return str(target)
-
-
-class _Chunks:
-    """A file NumPy does not know, so that it writes piece by piece and errors say why."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.write = file.write
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
