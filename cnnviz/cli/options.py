@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+
+from cnnviz.view.colormaps import COLORMAPS
+from cnnviz.view.scale import SCALES
+
+# Choices that grow by an entry in their table; type checkers see text.
+if TYPE_CHECKING:
+    ColormapName: TypeAlias = str
+    ScaleName: TypeAlias = str
+else:
+    ColormapName = Literal["auto", *COLORMAPS]
+    ScaleName = Literal[tuple(SCALES)]
+
+_SHARED = [sharing.summary for sharing in SCALES.values()]
 
 INPUT = "Input"
 OUTPUT = "Output"
@@ -149,7 +162,7 @@ class ColorOptions:
     """How values become colours."""
 
     colormap: Annotated[
-        Literal["auto", "gray", "rdbu", "viridis", "magma"],
+        ColormapName,
         typer.Option(
             help="auto: red/blue around 0 where values are signed, grays where not.",
             rich_help_panel=OUTPUT,
@@ -195,9 +208,10 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
     """What a run of whole pipelines writes and shows."""
 
     scale: Annotated[
-        Literal["unit", "layer", "global"],
+        ScaleName,
         typer.Option(
-            help="One range of values for each map, each stage, or all.", rich_help_panel=OUTPUT
+            help=f"One range of values for {', '.join(_SHARED[:-1])}, or {_SHARED[-1]}.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "layer"
     value_range: Annotated[

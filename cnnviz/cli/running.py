@@ -10,7 +10,7 @@ from cnnviz.cli import process
 from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
 from cnnviz.cli.job import Job, read_job
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
-from cnnviz.cli.pictures import ORDERS, DrawnStage, Ranges, Written
+from cnnviz.cli.pictures import ORDERS, DrawnStage, Written
 from cnnviz.cli.record import Prediction, class_count, predict, repeatable_record, run_record
 from cnnviz.cli.subject import load_params, random_note
 from cnnviz.cli.writing import Writer
@@ -25,6 +25,7 @@ from cnnviz.files.preparation import COLORS
 from cnnviz.files.run import WEIGHTS, OutputFolder, unique_stems
 from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses
+from cnnviz.view.scale import SCALES, Ends
 
 if TYPE_CHECKING:
     from cnnviz.files.settings import InputSettings
@@ -213,16 +214,16 @@ def _show(job: Job, picture: DrawnStage) -> None:
         console.print(picture.in_terminal(console.width, colours=coloured(console)))
 
 
-def _shared_ranges(ready: Prepared, job: Job) -> Ranges:
+def _shared_ranges(ready: Prepared, job: Job) -> Ends:
     """Return the range all stages share under --scale global.
 
     It is known only at the end, so the pipeline runs twice.
     """
-    ranges = Ranges()
-    if job.output.scale == "global" and job.pictures.value_range is None:
+    ranges = Ends()
+    if SCALES[job.output.scale].whole_run and job.pictures.value_range is None:
         for stage in ready.stages(job):
             if stage.row.name in job.written:
-                ranges = ranges.widened(stage.statistics)
+                ranges = ranges.widened(stage.statistics.min, stage.statistics.max)
     return ranges
 
 

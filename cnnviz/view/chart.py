@@ -29,7 +29,7 @@ MOST_LINES = 8
 """So many lines differ in both colour and mark."""
 
 # After Okabe & Ito, "Color Universal Design", 2008; what is pale on white is darker here.
-_COLOURS: tuple[Colour, ...] = (
+COLOURS: tuple[Colour, ...] = (
     *((32, 32, 32), (0, 114, 178), (213, 94, 0), (0, 138, 103)),
     *((204, 121, 167), (86, 160, 213), (140, 134, 20), (128, 70, 160)),
 )
@@ -210,14 +210,14 @@ class _Canvas:
 
     def mark(self, at: Point, style: int) -> None:
         """Draw the outline that belongs to a style around a point."""
-        for shape in _MARKS[style % len(_MARKS)]:
+        for shape in MARKS[style % len(MARKS)]:
             corners = [(at[0] + dx * _REACH, at[1] + dy * _REACH) for dx, dy in shape]
             for start, stop in pairwise(corners):
                 self.segment(start, stop, _colour(style), 1.5)
 
 
 def _colour(style: int) -> Colour:
-    return _COLOURS[style % len(_COLOURS)]
+    return COLOURS[style % len(COLOURS)]
 
 
 def _dashes(
@@ -249,7 +249,7 @@ def _polygon(corners: int, turn: float) -> tuple[_Shape]:
 
 
 # Strokes from -1 to 1, y down: circle, square, triangles, cross, plus, diamond, star.
-_MARKS: tuple[tuple[_Shape, ...], ...] = (
+MARKS: tuple[tuple[_Shape, ...], ...] = (
     _polygon(24, 0.0),
     _polygon(4, math.pi / 4),
     _polygon(3, 0.0),

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from cnnviz.core.animation import Scene, Survey
 from cnnviz.core.types import Pads, Pair
-from cnnviz.view.grid import Zoom, choose_zoom
 from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, fitting_size, text_width
+from cnnviz.view.zoom import Box, Zoom, choose_zoom
 
 RING = 4  # pixels of the outline around a window
 SIGN = 28  # pixels between two patches: for × and =
@@ -56,16 +56,10 @@ class Place:
         height, width = self.shown
         return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
-    def box(self, start: Pair, extent: Pair = (1, 1)) -> tuple[int, int, int, int]:
-        """Return the (top, left, bottom, right) pixels of some cells, the last two not counted."""
-        edges = []
-        for axis, origin in ((0, self.y), (1, self.x)):
-            up, down = self.zoom.up[axis], self.zoom.down[axis]
-            first = math.floor(start[axis] * up / down)
-            last = max(math.ceil((start[axis] + extent[axis]) * up / down), first + 1)
-            edges.append((origin + first, origin + last))
-        (top, bottom), (left, right) = edges
-        return top, left, bottom, right
+    def box(self, start: Pair, extent: Pair = (1, 1)) -> Box:
+        """Return the pixels of some cells."""
+        cells = (*start, start[0] + extent[0], start[1] + extent[1])
+        return self.zoom.box(cells, self.x, self.y)
 
     def moved(self, x: int, y: int) -> Place:
         """Return the place so many pixels further right and down."""

@@ -14,22 +14,18 @@ from PIL import Image
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.maps import (
     LEVELS,
-    NAN_COLOUR,
-    NEGATIVE_INFINITY_COLOUR,
-    POSITIVE_INFINITY_COLOUR,
+    ODD_COLOURS,
     Bytes,
     Colour,
+    Numbers,
     indexed,
 )
-from cnnviz.view.scale import Numbers, Scale
-from cnnviz.view.sheet import ACCENT, INK, PAPER, SOFT
+from cnnviz.view.scale import Scale
+from cnnviz.view.sheet import ACCENT, BLACK, EMPTY, INK, PAPER, SOFT
 
-# Colours that no colour map has: what is not computed or is padding, lines over it, lines over
-# padding that copies a pixel, and where the window is.
-EMPTY: Colour = (242, 232, 208)
+# Colours that no colour map has: lines over what is padding, and over padding that copies a pixel.
 LINES: Colour = (214, 196, 152)
 COPIED: Colour = (190, 130, 20)
-BLACK: Colour = (0, 0, 0)
 
 INKS = 4
 """Shades from no ink to full: letters are smooth enough, and files a seventh smaller than with 16.
@@ -40,8 +36,7 @@ class Palette:
     """Up to 255 colours for all frames; entry 255 stays unused."""
 
     def __init__(self, colormaps: Sequence[str], picture: Bytes | None = None) -> None:
-        special = [PAPER, INK, SOFT, BLACK, NAN_COLOUR, POSITIVE_INFINITY_COLOUR]
-        special += [NEGATIVE_INFINITY_COLOUR, ACCENT, EMPTY, LINES, COPIED]
+        special = [PAPER, INK, SOFT, BLACK, *ODD_COLOURS.values(), ACCENT, EMPTY, LINES, COPIED]
         fixed = np.array(special, np.uint8)
         if picture is not None:
             fixed = np.concatenate([fixed, picture])

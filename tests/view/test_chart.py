@@ -44,14 +44,14 @@ def near(image, colour, away=60):
 
 def test_a_rising_line_rises():
     image = draw_chart([panel((0.1, 0.5, 0.9), (0.9, 0.5, 0.1))], title="t")
-    rising = near(image, chart._COLOURS[1])
+    rising = near(image, chart.COLOURS[1])
     rising = rising[rising[:, 0] < rising[:, 0].max() - 60]  # without the legend
     left, right = rising[rising[:, 1].argmin()], rising[rising[:, 1].argmax()]
     assert right[0] > left[0] + 100  # y is down: the second line falls
 
 
 def test_colours_and_marks_are_all_different():
-    colours, marks = chart._COLOURS, chart._MARKS
+    colours, marks = chart.COLOURS, chart.MARKS
     assert len(set(colours)) == len(set(marks)) == len(colours) == len(marks) == MOST_LINES
     for index, one in enumerate(colours):
         for other in colours[:index]:
@@ -65,7 +65,7 @@ def test_lines_are_thin_across_gaps_and_marked_where_they_have_values():
     whole = draw_chart([panel((0.5, 0.5, 0.5, 0.5, 0.5))], title="t")
     gaps = draw_chart([panel((0.5, None, None, None, 0.5))], title="t")
     none = draw_chart([panel((None,) * 5)], title="t")
-    counts = [len(near(image, chart._COLOURS[0], 90)) for image in (whole, gaps, none)]
+    counts = [len(near(image, chart.COLOURS[0], 90)) for image in (whole, gaps, none)]
     assert counts[0] > counts[1] > counts[2]
 
 
@@ -73,9 +73,9 @@ def test_panels_share_one_scale():
     one = draw_chart([panel((0.0, 1e-8)), panel((0.0, 1.0))], title="t")
     alone = draw_chart([panel((0.0, 1e-8))], title="t")
     left = pixels(one)[:, : alone.width // 2]
-    assert (near(alone, chart._COLOURS[0])[:, 0].min()) < 200  # reaches the top of its own scale
+    assert (near(alone, chart.COLOURS[0])[:, 0].min()) < 200  # reaches the top of its own scale
     inside = left[110:340, 90:]
-    assert np.abs(inside - chart._COLOURS[0]).sum(-1).min() > 100  # stays on the ground here
+    assert np.abs(inside - chart.COLOURS[0]).sum(-1).min() > 100  # stays on the ground here
 
 
 @given(st.text(max_size=80), st.integers(1, MOST_LINES))

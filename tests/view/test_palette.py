@@ -7,9 +7,7 @@ from hypothesis import given, settings
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.maps import (
     LEVELS,
-    NAN_COLOUR,
-    NEGATIVE_INFINITY_COLOUR,
-    POSITIVE_INFINITY_COLOUR,
+    ODD_COLOURS,
     draw_map,
 )
 from cnnviz.view.palette import ACCENT, EMPTY, INKS, LINES, Palette, few_colours
@@ -28,7 +26,7 @@ def test_there_is_room_for_every_colour(kinds, picture):
     assert palette.colours.shape == (256, 3)
     used = set(map(tuple, palette._points.astype(int).tolist()))
     assert len(used) == len(palette._points) < 256  # the last entry stays free
-    odd = {NAN_COLOUR, POSITIVE_INFINITY_COLOUR, NEGATIVE_INFINITY_COLOUR}
+    odd = {*ODD_COLOURS.values()}
     assert odd | {ACCENT, EMPTY, LINES, (0, 0, 0), (255, 255, 255)} <= used
     for kind in kinds:
         ramp = COLORMAPS[kind].colours(LEVELS)
