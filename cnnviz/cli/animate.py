@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "cnnviz animate photo.jpg edges",
     "cnnviz animate matrix.csv 'conv(sobel_x, padding=1)' --duration 400",
-    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3 --apng",
+    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3",
 )
 
 ANIMATION = "Animation"
@@ -95,10 +95,6 @@ class AnimationOptions:
             help="How wide a frame is, about: maps are scaled by whole numbers; at least 360.",
         ),
     ] = 960
-    apng: Annotated[
-        bool,
-        typer.Option("--apng", help="An animated PNG, too.", rich_help_panel=ANIMATION),
-    ] = False
     format: Annotated[
         Literal["table", "json"],
         typer.Option(help="How the answer is printed.", rich_help_panel=ANIMATION),
@@ -147,13 +143,11 @@ def animate(
         subject = read_subject(image, loaded, inputs, weights.weights)
         pipeline, x, params = subject.pipeline, subject.x, subject.params
         row = find_stage(pipeline, x.shape, animation.stage, params)
-        names = [animation_name(row, animation.channel)]
-        if animation.apng:
-            names.append(animation_name(row, animation.channel, png=True))
+        name = animation_name(row, animation.channel)
         output = OutputFolder(
             folder.out, subject.stem, force=folder.force, record="animate.json", collects=True
         )
-        output.check(names)
+        output.check([name])
         scene = make_scene(pipeline, x, row, animation.channel, params, seed=compute.seed)
         positions = stops(scene.map_size, animation.frames)
         found = survey(scene, positions)
@@ -165,7 +159,7 @@ def animate(
         film = Film(scene, positions, found, look)
         encoded = _encode(film, subject, row, len(positions), animation, quiet=folder.quiet)
     with output:
-        files = [output.write(name, data) for name, data in zip(names, encoded, strict=True)]
+        path = output.write(name, encoded)
         answer = {
             "cnnviz": __version__,
             "input": subject.input_record(),
@@ -176,33 +170,29 @@ def animate(
             "size": list(film.size),
             "duration": animation.duration,
             "loop": animation.loop,
-            "files": files,
+            "files": [path],
         }
         output.finish(repeatable(answer, compute.seed, weights.weights))
-    _print(answer, [len(data) for data in encoded], animation.format, quiet=folder.quiet)
+    _print(answer, len(encoded), animation.format, quiet=folder.quiet)
     if not folder.quiet:
         if random := subject.random_stages(row.index):
             note(random_note(random, compute.seed))
         _tell(scene, found)
-        note(f"wrote {len(files) + 1} files to {output.path}")  # the record is one, too
+        note(f"wrote 2 files to {output.path}")  # the record is one, too
 
 
 def _encode(
     film: Film, subject: Subject, row: Row, count: int, options: AnimationOptions, *, quiet: bool
-) -> list[bytes]:
-    """Draw the frames one after another, each for all files, and return the files' bytes."""
-    from cnnviz.files.images.animation import Apng, Gif
+) -> bytes:
+    """Draw the frames one after another, and return the file's bytes."""
+    from cnnviz.files.images.animation import Gif
 
     text = {"cnnviz:stage": row.name, "cnnviz:pipeline": str(subject.pipeline)}
-    files = [
-        kind(film.size, film.palette.colours, count, loop=options.loop, text=text)
-        for kind in ((Gif, Apng) if options.apng else (Gif,))
-    ]
+    file = Gif(film.size, film.palette.colours, count, loop=options.loop, text=text)
     for number, frame in enumerate(_with_progress(film.frames(), count, quiet=quiet), start=1):
         hold = max(options.duration, HOLD) if number == count else options.duration
-        for file in files:
-            file.add(frame, hold)
-    return [file.finish() for file in files]
+        file.add(frame, hold)
+    return file.finish()
 
 
 def _with_progress(frames: Iterator[Bytes], count: int, *, quiet: bool) -> Iterator[Bytes]:
@@ -266,7 +256,7 @@ def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bool) -> None:
+def _print(answer: dict[str, Any], size: int, form: str, *, quiet: bool) -> None:
     """Print the answer: JSON even where all else is quiet."""
     if form == "json":
         from cnnviz.cli.printing import write
@@ -274,40 +264,33 @@ def _print(answer: dict[str, Any], sizes: Sequence[int], form: str, *, quiet: bo
 
         write(json_text(answer) + "\n")
     elif not quiet:
-        _print_files(answer, sizes)
+        _print_file(answer, size)
 
 
-def _print_files(answer: dict[str, Any], sizes: Sequence[int]) -> None:
-    """Print the files as a table, which does without columns before it would break a path.
+def _print_file(answer: dict[str, Any], size: int) -> None:
+    """Print the file as a table, which does without columns before it would break the path.
 
-    Where not even paths and bytes fit, each path is a line that is not wrapped.
+    Where not even path and bytes fit, the path is a line that is not wrapped.
     """
     from cnnviz.cli.console import PLAIN, stdout
     from cnnviz.cli.listing import print_listing
 
     width, height = answer["size"]
-    records = [
-        {
-            "file": printable(path),
-            "frames": str(answer["frames"]),
-            "pixels": f"{width}×{height}",
-            "bytes": f"{size:,}",
-        }
-        for path, size in zip(answer["files"], sizes, strict=True)
-    ]
-    wide = {key: max(len(key), *(len(one[key]) for one in records)) + 2 for key in records[0]}
+    (path,) = answer["files"]
+    record = {
+        "file": printable(path),
+        "frames": str(answer["frames"]),
+        "pixels": f"{width}×{height}",
+        "bytes": f"{size:,}",
+    }
     for left_out in ("pixels", "frames", None):
-        if sum(wide[key] for key in records[0]) <= stdout().width:
-            print_listing("files", records, "table")
+        if sum(max(len(key), len(text)) + 2 for key, text in record.items()) <= stdout().width:
+            print_listing("files", [record], "table")
             return
-        if left_out:
-            records = [
-                {key: text for key, text in one.items() if key != left_out} for one in records
-            ]
-    for path, size in zip(answer["files"], sizes, strict=True):
-        stdout().print(printable(path), **PLAIN)
-        about = f"  {answer['frames']} frames, {width}×{height} pixels, {size:,} bytes"
-        stdout().print(about, style="dim", **PLAIN)
+        record = {key: text for key, text in record.items() if key != left_out}
+    stdout().print(printable(path), **PLAIN)
+    about = f"  {answer['frames']} frames, {width}×{height} pixels, {size:,} bytes"
+    stdout().print(about, style="dim", **PLAIN)
 
 
 def _tell(scene: Scene, found: Survey) -> None:

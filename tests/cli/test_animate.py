@@ -35,24 +35,22 @@ def test_every_position_of_a_small_map_is_a_frame(run):
     ]  # fmt: skip
 
 
-def test_as_many_frames_as_asked_and_an_apng(run):
+def test_as_many_frames_as_asked(run):
     result = run(
         *("animate", sample("camera.png"), "conv(sobel) -> relu -> maxpool(3, 2)"),
-        *("--stage", 3, "--channel", 1, "--frames", 7, "--duration", 50, "--loop", 4, "--apng"),
+        *("--stage", 3, "--channel", 1, "--frames", 7, "--duration", 50, "--loop", 4),
         *("--size", 500, "--format", "json", "-q"),
     )
     assert (result.code, result.err) == (0, "")
     record = result.record
-    expected = [f"cnnviz-out/camera/03_maxpool_maxpool1_c001{end}"
-                for end in (".gif", "_animated.png")]  # fmt: skip
-    assert record["files"] == expected
-    for path in expected:
-        size, durations = opened(path)
-        assert list(size) == record["size"]
-        assert durations == [50] * 6 + [1500]
-    with Image.open(expected[1]) as image:
-        assert image.info["loop"] == 4
-        assert image.text["cnnviz:stage"] == "maxpool1"
+    path = "cnnviz-out/camera/03_maxpool_maxpool1_c001.gif"
+    assert record["files"] == [path]
+    size, durations = opened(path)
+    assert list(size) == record["size"]
+    assert durations == [50] * 6 + [1500]
+    with Image.open(path) as image:
+        assert image.info["loop"] == 3  # after the first time
+        assert b"maxpool1" in image.info["comment"]
     assert 350 < max(record["size"]) < 750
     assert {key: record[key] for key in ("stage", "channel", "frames", "duration", "loop")} == {
         "stage": "maxpool1", "channel": 1, "frames": 7, "duration": 50, "loop": 4,
@@ -67,10 +65,10 @@ def test_two_runs_write_the_same_bytes_beside_the_pictures_of_pipeline(run):
     words = (STEP, "conv(3) -> relu")
     assert run("pipeline", *words).code == 0
     pictures = files_below("cnnviz-out")
-    assert run("animate", *words, "--apng").code == 0
+    assert run("animate", *words).code == 0
     first = files_below("cnnviz-out")
     assert pictures.items() <= first.items()
-    assert run("animate", *words, "--apng").code == 0
+    assert run("animate", *words).code == 0
     assert files_below("cnnviz-out") == first
     assert run("pipeline", *words).code == 0
     assert files_below("cnnviz-out").keys() == first.keys()
@@ -115,18 +113,16 @@ def test_notes_tell_what_is_not_seen(run):
 
 def test_how_many_files_were_written(run):
     assert "wrote 2 files to cnnviz-out/step" in run("animate", STEP, "conv(2)").err
-    assert "wrote 3 files to cnnviz-out/step" in run("animate", STEP, "conv(2)", "--apng").err
-    assert len(files_below("cnnviz-out")) == 3
+    assert len(files_below("cnnviz-out")) == 2
 
 
 @pytest.mark.parametrize("length", [1, 12, 22, 32, 42, 90])
 def test_no_path_is_broken(run, length):
     folder = "o" * length
-    words = ("animate", STEP, "conv(2)", "--apng", "-o", folder)
+    words = ("animate", STEP, "conv(2)", "-o", folder)
     lines = run(*words).out.splitlines()
-    for end in ("", "_animated"):
-        path = f"{folder}/step/01_conv_conv1_c000{end}" + (".png" if end else ".gif")
-        assert sum(path in line for line in lines) == 1
+    path = f"{folder}/step/01_conv_conv1_c000.gif"
+    assert sum(path in line for line in lines) == 1
     assert max(map(len, lines)) <= max(80, len(path))
     assert any("bytes" in line for line in lines)
 
