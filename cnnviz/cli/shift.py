@@ -377,8 +377,8 @@ def _print_tables(
     told: Mapping[str, MovementErrors], called: Mapping[str, str], title: str
 ) -> None:
     from cnnviz.cli.console import PLAIN, printable, stdout
+    from cnnviz.view.chart import LineChart
     from cnnviz.view.shift import ErrorTables, charts, not_drawn
-    from cnnviz.view.terminal_chart import LineChart
 
     console = stdout()
     console.print(printable(title), style="bold", **PLAIN)
