@@ -78,9 +78,10 @@ class Film:
             known: Numbers = self._weight
             self._kernel_scale = signed_scale(*finite_range(known))
             self._product_scale = signed_scale(-found.reach, found.reach)
-            captions += [f"kernel ({_ends(self._kernel_scale)})"]
-            captions += [f"products ({_ends(self._product_scale)})"]
-        plan = FramePlan.of(scene, found, look, captions, sorted(self._cell_texts()))
+            scales = (("kernel", self._kernel_scale), ("products", self._product_scale))
+            captions += [f"{name} ({format_range(one.low, one.high)})" for name, one in scales]
+        texts = sorted(self._cell_texts())
+        plan = FramePlan.of(scene, found, look, captions, texts)
         means, read = self._read(plan.source.zoom)
         made = Census.of(scene.output)
         self.source_scale = choose_scale(read.low, read.high, colormap=look.colormap)
@@ -90,7 +91,8 @@ class Film:
         odd = (*read.legend, *made.legend)  # each with how many there are, which is not told
         legend += {colour: (colour, told.partition(" ")[0]) for colour, told in odd}.values()
         sheet = Sheet(plan.size, *_heading(look, plan.size[0]), legend=legend)
-        self.plan = plan.moved(sheet.left, sheet.top)
+        corner = (sheet.left, sheet.top)
+        self.plan = FramePlan.of(scene, found, look, captions, texts, corner)
         picture: Bytes
         if look.picture is None:
             picture = rgb(means[found.main], self.source_scale)
@@ -349,10 +351,6 @@ def _lines(size: Sequence[int]) -> NDArray[np.bool_]:
 def _filled(flags: NDArray[np.bool_], zoom: Zoom) -> Any:
     """Return the pixels of those blocks of a zoom whose cells all have a flag."""
     return enlarge(np.asarray(block_means(flags.astype(np.float32), zoom.down) == 1), zoom.up)
-
-
-def _ends(scale: Scale) -> str:
-    return format_range(scale.low, scale.high)
 
 
 def sentences(arithmetic: Arithmetic, shown: Patches, depth: int) -> list[str]:

@@ -54,7 +54,7 @@ def draw_vector(
     """Draw the values of a vector stage (N,): see `draw_vectors`."""
     values = np.asarray(values).reshape(-1)
     census = Census.of(values)
-    notes = [f"values {census.span()}"]
+    notes = [census.span()]
     if values.size <= LISTED:
         notes += outside_note(values, [scale], "drawn up to its end only")
         bars = []
@@ -77,7 +77,7 @@ def draw_vectors(
     Up to 40 values are bars from a line at 0, with labels (by default their indices) and numbers.
     More are coloured cells in rows, read like a text; the number at a row is the index of its
     first value. Of more than 300,000 values, each cell is the mean of a few. The header says which
-    of these it is, how many values there are, and then the `notes`.
+    of these it is and how many values there are; then come the `notes`, the first on that line.
     """
     if vectors[0].values.size <= LISTED:
         return _draw_bars(vectors, title, notes, legend, labels)
@@ -87,7 +87,7 @@ def draw_vectors(
     means = "" if fold == 1 else f", each cell the mean of {fold}"
     form = f"{count:,} values in rows of {columns * fold:,}{means}"
     panels = [_strip(vector, columns, fold, 1440 // abreast) for vector in vectors]
-    return draw_panels([panels], title, [form, *notes], bars, legend).image
+    return draw_panels([panels], title, [f"{form}; {notes[0]}", *notes[1:]], bars, legend).image
 
 
 def _draw_bars(
@@ -107,7 +107,7 @@ def _draw_bars(
     head = 20 if len(vectors) > 1 else 0
     body = (name_width + len(vectors) * step - _GAP, head + _STEP * count + 22)
     noun = "value" if count == 1 else "values"
-    sheet = Sheet(body, title, [f"{count} {noun}", *notes], legend=legend)
+    sheet = Sheet(body, title, [f"{count} {noun}; {notes[0]}", *notes[1:]], legend=legend)
     top = sheet.top + head
     for row, name in enumerate(names):
         baseline = top + row * _STEP + 17
