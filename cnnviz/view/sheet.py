@@ -54,7 +54,7 @@ WRITTEN = 12  # rows and columns of cells up to which their numbers are written
 # --- lettering ---------------------------------------------------------------------------------
 
 # What Pillow's own font (Aileron) can draw, and how we spell the rest.
-_DRAWABLE = frozenset(map(chr, range(32, 127))) | frozenset("©«°±´·»‘’“”…‹›™")
+DRAWABLE = frozenset(map(chr, range(32, 127))) | frozenset("©«°±´·»‘’“”…‹›™")
 _SPELLINGS = {"→": "->", "×": "x", "−": "-", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "∞": "inf"}
 _SPELLINGS |= {"σ": "sigma", "θ": "theta", "λ": "lambda", "ß": "ss", "ø": "o", "Ø": "O", "æ": "ae"}
 
@@ -64,13 +64,13 @@ def drawable(text: str) -> str:
     """Respell text with the characters the font has."""
     spelled = []
     for character in one_line(text[:4096]):
-        if character in _DRAWABLE:
+        if character in DRAWABLE:
             spelled.append(character)
         elif character in _SPELLINGS:
             spelled.append(_SPELLINGS[character])
         else:  # é -> e; what remains unknown is a ?
             parts = unicodedata.normalize("NFKD", character)
-            spelled.append("".join(part for part in parts if part in _DRAWABLE) or "?")
+            spelled.append("".join(part for part in parts if part in DRAWABLE) or "?")
     return "".join(spelled)
 
 
@@ -119,7 +119,7 @@ def shorten(text: str, width: int, size: int) -> str:
     return text[:keep].rstrip() + "…" if keep else ""
 
 
-def _wrap(text: str, width: int, size: int, lines: int) -> list[str]:
+def wrap(text: str, width: int, size: int, lines: int) -> list[str]:
     """Break text into at most so many lines; what does not fit is an ellipsis."""
     wrapped: list[str] = []
     rest = text
@@ -315,8 +315,8 @@ class Sheet:
     ) -> None:
         title = drawable(title)
         inner = max(body[0], min(text_width(title, TITLE_SIZE), 640), 320)
-        lines = _wrap(title, inner, TITLE_SIZE, 3)
-        soft = [line for note in notes for line in _wrap(note, inner, TEXT_SIZE, 3)]
+        lines = wrap(title, inner, TITLE_SIZE, 3)
+        soft = [line for note in notes for line in wrap(note, inner, TEXT_SIZE, 3)]
         abreast = max(1, (inner + 40) // (_BAR_WIDTH + 40))
         bar_rows = math.ceil(len(bars) / abreast)
         top = MARGIN + 24 * len(lines) + 18 * len(soft)

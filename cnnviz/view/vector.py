@@ -31,8 +31,8 @@ from cnnviz.view.sheet import (
 LISTED = 40  # up to so many values are drawn as bars
 _STEP, _THICKNESS = 24, 16  # pixels from bar to bar, and of a bar
 _GAP = 32  # between vectors
-_POSITIVE: Colour = (178, 24, 43)  # the strong colours of rdbu
-_NEGATIVE: Colour = (33, 102, 172)
+POSITIVE: Colour = (178, 24, 43)  # the strong colours of rdbu
+NEGATIVE: Colour = (33, 102, 172)
 _NEUTRAL: Colour = (80, 80, 80)
 _GUIDE: Colour = (224, 224, 224)  # the lines at the ends of the bars
 
@@ -139,7 +139,7 @@ def _bars_of(sheet: Sheet, vector: Vector, left: int, top: int, length: int) -> 
         y = top + row * _STEP + (_STEP - _THICKNESS) // 2
         # NaN has no length: it is a square.
         far = zero + _THICKNESS - 1 if math.isnan(value) else place(value)
-        colour = _NEGATIVE if value < 0 else _POSITIVE if scale.diverging else _NEUTRAL
+        colour = NEGATIVE if value < 0 else POSITIVE if scale.diverging else _NEUTRAL
         if not math.isfinite(value):
             red, green, blue = rgb(np.array([[value]]), scale)[0, 0].tolist()
             colour = (red, green, blue)

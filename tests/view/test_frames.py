@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from cnnviz.core.animation import Patches, find_stage, make_scene, stops, survey
 from cnnviz.files.spec import load_spec
-from cnnviz.view.frameplan import FramePlan, Look, Place
+from cnnviz.view.frameplan import FramePlan, Look
 from cnnviz.view.frames import Film, sentences
 from cnnviz.view.maps import block_means, draw_map, enlarge
 from cnnviz.view.palette import LINES
 from cnnviz.view.sheet import ACCENT, EMPTY
-from cnnviz.view.zoom import Zoom
 from tests.oracles import noise
 from tests.view.pictures import rgb
 
@@ -283,18 +282,6 @@ def test_large_windows_have_no_numbers():
     assert film.plan.numbers is None
     up = film.plan.patches[0][0].zoom.up
     assert up[0] == up[1]
-
-
-@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 2, 5]), st.integers(1, 9))
-def test_boxes_hold_their_cells(row, column, down, up):
-    zoom = Zoom((down, down), (up, up) if down == 1 else (1, 1))
-    place = Place(10, 20, zoom, (40, 40))
-    top, left, bottom, right = place.box((row, column), (2, 3))
-    assert top == 20 + (row * zoom.up[0]) // down
-    assert left == 10 + (column * zoom.up[1]) // down
-    assert bottom - 20 >= (row + 2) * zoom.up[0] / down > bottom - 20 - 1
-    assert right - 10 >= (column + 3) * zoom.up[1] / down > right - 10 - 1
-    assert place.box((0, 0))[:2] == (20, 10)
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 12), st.integers(360, 1200))
