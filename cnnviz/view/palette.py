@@ -51,18 +51,18 @@ class Palette:
                 break
         self.colours = np.zeros((256, 3), np.uint8)
         self.colours[: len(own)] = own
-        self._points = own.astype(np.float32)
+        self.points = own.astype(np.float32)
         self._ramps: dict[tuple[str, bool], Bytes] = {}
         self.blends = self._blends()
 
     def nearest(self, colours: Bytes) -> Bytes:
         """Return the entry nearest to each of (N, 3) colours."""
         found = np.empty(len(colours), np.uint8)
-        squares = (self._points**2).sum(axis=1)
+        squares = (self.points**2).sum(axis=1)
         for first in range(0, len(colours), 4096):
             some = colours[first : first + 4096].astype(np.float32)
             # |a − b|² = |a|² − 2 a·b + |b|², and |a|² is the same for all b.
-            found[first : first + 4096] = (squares - 2 * some @ self._points.T).argmin(axis=1)
+            found[first : first + 4096] = (squares - 2 * some @ self.points.T).argmin(axis=1)
         return found
 
     def of(self, colour: Colour) -> int:
