@@ -51,7 +51,7 @@ class Palette:
                 break
         self.colours = np.zeros((256, 3), np.uint8)
         self.colours[: len(own)] = own
-        self.points = own.astype(np.float32)
+        self.points = own.astype(np.float32)  # the colours that are used
         self._ramps: dict[tuple[str, bool], Bytes] = {}
         self.blends = self._blends()
 

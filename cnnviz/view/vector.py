@@ -107,7 +107,7 @@ def _draw_bars(
     head = 20 if len(vectors) > 1 else 0
     body = (name_width + len(vectors) * step - _GAP, head + _STEP * count + 22)
     noun = "value" if count == 1 else "values"
-    sheet = Sheet(body, title, [f"{count} {noun}; {notes[0]}", *notes[1:]], legend=legend)
+    sheet = Sheet(body, title, [f"{count} {noun}, {notes[0]}", *notes[1:]], legend=legend)
     top = sheet.top + head
     for row, name in enumerate(names):
         baseline = top + row * _STEP + 17
