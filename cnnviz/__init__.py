@@ -55,10 +55,10 @@ if TYPE_CHECKING:
     from cnnviz.files.spec import parse as parse
     from cnnviz.files.weights import load_weights as load_weights
     from cnnviz.files.weights import save_weights as save_weights
-    from cnnviz.view.render import Scale as Scale
-    from cnnviz.view.render import choose_scale as choose_scale
-    from cnnviz.view.render import draw_grid as draw_grid
-    from cnnviz.view.render import draw_map as draw_map
+    from cnnviz.view.grid import draw_grid as draw_grid
+    from cnnviz.view.maps import draw_map as draw_map
+    from cnnviz.view.scale import Scale as Scale
+    from cnnviz.view.scale import choose_scale as choose_scale
 
 _HOMES = {
     "cnnviz.core.comparison": ("with_convention",),
@@ -78,7 +78,9 @@ _HOMES = {
     "cnnviz.files.kernel_text": ("parse_kernels",),
     "cnnviz.files.spec": ("Spec", "load_spec", "parse"),
     "cnnviz.files.weights": ("load_weights", "save_weights"),
-    "cnnviz.view.render": ("Scale", "choose_scale", "draw_grid", "draw_map"),
+    "cnnviz.view.grid": ("draw_grid",),
+    "cnnviz.view.maps": ("draw_map",),
+    "cnnviz.view.scale": ("Scale", "choose_scale"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

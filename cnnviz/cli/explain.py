@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.core.types import Tensor
     from cnnviz.files.outputs import OutputFolder
-    from cnnviz.view.field import Excerpted
+    from cnnviz.view.explanation_sheet import Excerpted
 
 RECORD = "explain.json"
 SMALL_MAP = 64  # rows or columns up to which a map is shown whole
@@ -143,7 +143,7 @@ def _write(
     from cnnviz.core.arithmetic import cell_text
     from cnnviz.files.images import png_bytes
     from cnnviz.files.outputs import explanation_name, winners_name
-    from cnnviz.view.field import draw_explanation
+    from cnnviz.view.explanation_sheet import draw_explanation
 
     part = _surroundings(told, held[told.row.name])
     text = {
@@ -161,7 +161,7 @@ def _write(
 
 def _surroundings(told: Explanation, values: Tensor) -> Excerpted | None:
     """Return the value's map, or of a large one the cells around it."""
-    from cnnviz.view.field import Excerpted
+    from cnnviz.view.explanation_sheet import Excerpted
 
     shape = values.shape
     if len(shape) != 3 or shape[1:] == (1, 1):
@@ -202,7 +202,7 @@ def _draw_winners(
     import numpy as np
 
     from cnnviz.core.losses import winners
-    from cnnviz.view.winners import LARGEST_MAP, Won, draw_winners
+    from cnnviz.view.explanation_sheet import LARGEST_MAP, Won, draw_winners
 
     node = subject.pipeline.nodes[told.row.index - 1]
     name, channel = node.inputs[0], told.at[0]
@@ -241,7 +241,7 @@ def _draw_winners(
 def _show(told: Explanation, subject: Subject, form: str) -> None:
     """Draw in the terminal where on the input the value looks."""
     from cnnviz.cli.console import coloured, stderr, stdout
-    from cnnviz.view.field import draw_box
+    from cnnviz.view.explanation_sheet import draw_box
     from cnnviz.view.terminal import half_blocks
 
     console = stdout() if form == "table" else stderr()

@@ -14,7 +14,7 @@ from cnnviz import __version__
 from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
 from cnnviz.cli.door import working
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
-from cnnviz.cli.pictures import ORDERS, DrawnStage, Pictures, Ranges, Written
+from cnnviz.cli.pictures import ORDERS, DrawnStage, Pictures, Written
 from cnnviz.cli.printing import beside, print_predictions, print_report, print_values, write
 from cnnviz.cli.subject import (
     Subject,
@@ -39,6 +39,7 @@ from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses, parse_columns, stage_report, stage_rows
 from cnnviz.view.numbers import joined
 from cnnviz.view.report import csv_text
+from cnnviz.view.scale import SCALES, Ends
 
 if TYPE_CHECKING:
     from cnnviz.files import images as files
@@ -272,16 +273,16 @@ def _show(job: Job, picture: DrawnStage) -> None:
         console.print(picture.in_terminal(console.width, colours=coloured(console)))
 
 
-def _shared_ranges(subject: Subject, job: Job) -> Ranges:
+def _shared_ranges(subject: Subject, job: Job) -> Ends:
     """Return the range all stages share under --scale global.
 
     It is known only at the end, so the pipeline runs twice.
     """
-    ranges = Ranges()
-    if job.output.scale == "global" and job.pictures.value_range is None:
+    ranges = Ends()
+    if SCALES[job.output.scale].whole_run and job.pictures.value_range is None:
         for stage in _stages(subject, job):
             if stage.row.name in job.written:
-                ranges = ranges.widened(stage.statistics)
+                ranges = ranges.widened(stage.statistics.min, stage.statistics.max)
     return ranges
 
 

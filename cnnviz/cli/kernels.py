@@ -174,7 +174,9 @@ def _facts(kernel: Kernel) -> dict[str, Any]:
 def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) -> None:
     from cnnviz.cli.console import PLAIN, coloured, printable, stdout
     from cnnviz.cli.printing import print_about, values_text
-    from cnnviz.view.render import choose_scale, draw_map, format_number
+    from cnnviz.view.maps import draw_map
+    from cnnviz.view.numbers import format_number
+    from cnnviz.view.scale import choose_scale
     from cnnviz.view.terminal import half_blocks
 
     console = stdout()
@@ -205,7 +207,7 @@ def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
     from cnnviz.cli.printing import MARK
     from cnnviz.files.images import png_bytes, unique_stems
     from cnnviz.files.outputs import write_file
-    from cnnviz.view.render import draw_kernel
+    from cnnviz.view.filters import draw_kernel
 
     names = unique_stems([kernel.name for kernel in kernels])
     for kernel, name in zip(kernels, names, strict=True):

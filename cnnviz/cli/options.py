@@ -10,9 +10,12 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from cnnviz.errors import RequestError
+from cnnviz.view.colormaps import COLORMAPS
+from cnnviz.view.scale import SCALES
 
 LONGEST = 32  # characters of names that help writes in place of what they are names of
 GRAYS = {"grey": "gray", "grayscale": "gray", "greyscale": "gray", "l": "gray"}
+_SHARED = [sharing.summary for sharing in SCALES.values()]
 INPUT = "Input"
 OUTPUT = "Output"
 TABLE = "Table"
@@ -229,7 +232,7 @@ class ColorOptions:
     colormap: Annotated[
         str,
         typer.Option(
-            **choice("colour map", "auto", "gray", "rdbu", "viridis", "magma", also=GRAYS),
+            **choice("colour map", "auto", *COLORMAPS, also=GRAYS),
             help="auto: red/blue around 0 where values are signed, grays where not.",
             rich_help_panel=OUTPUT,
         ),
@@ -281,8 +284,8 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
     scale: Annotated[
         str,
         typer.Option(
-            **choice("scale", "unit", "layer", "global", also={"map": "unit", "stage": "layer"}),
-            help="One range of values for each map, each stage, or all.",
+            **choice("scale", *SCALES, also={"map": "unit", "stage": "layer"}),
+            help=f"One range of values for {', '.join(_SHARED[:-1])}, or {_SHARED[-1]}.",
             rich_help_panel=OUTPUT,
         ),
     ] = "layer"

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnviz.core.statistics import finite_range, rank_maps
-from cnnviz.core.types import Row, Stage, Statistics, Tensor
+from cnnviz.core.statistics import rank_maps
+from cnnviz.core.types import Row, Stage, Tensor
 from cnnviz.files.images import png_bytes
 from cnnviz.files.outputs import array_name, colour_name, grid_name, map_name
-from cnnviz.view import render
-from cnnviz.view.render import Scale
+from cnnviz.view.maps import count_outside, draw_colour, draw_map
+from cnnviz.view.numbers import format_number
+from cnnviz.view.scale import SCALES, Ends, Scale, choose_scale
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,23 +29,10 @@ ORDERS = {"variance": "largest variance first", "max": "largest maximum first"}
 """What --sort does, in words."""
 
 
-class Ranges(NamedTuple):
-    """The finite values of several stages, for a scale they share."""
-
-    low: float | None = None
-    high: float | None = None
-
-    def widened(self, by: Statistics) -> Ranges:
-        """Return the range that also covers a stage."""
-        lows = [value for value in (self.low, by.min) if value is not None]
-        highs = [value for value in (self.high, by.max) if value is not None]
-        return Ranges(min(lows, default=None), max(highs, default=None))
-
-
 class Pictures(NamedTuple):
     """How stages are drawn."""
 
-    scale: str  # unit | layer | global
+    scale: str  # one of SCALES
     value_range: tuple[float, float] | None
     colormap: str
     only: str | None  # maps | grid
@@ -52,22 +40,26 @@ class Pictures(NamedTuple):
     sort: str  # none, or one of ORDERS
     limit: int | None  # maps in a grid, at most
 
-    def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ranges) -> DrawnStage:
+    def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ends) -> DrawnStage:
         """Choose the scales of a stage; its pictures are drawn when they are written."""
         output = stage.output
         maps = output if output.ndim == 3 else output.reshape(1, 1, -1)
-        scales = self._scales(stage, maps, ranges)
+        own = Ends(stage.statistics.min, stage.statistics.max)
+        scales = [
+            choose_scale(*ends, colormap=self.colormap, value_range=self.value_range)
+            for ends in SCALES[self.scale].ends(maps, own, ranges)
+        ]
         many = len(maps) > MOST_MAPS and self.only is None
         labels = [
             f"{channel} {names[channel]}" if len(names) == len(maps) else str(channel)
             for channel in range(len(maps))
         ]
         # What is drawn on the scale of its own values lies within it.
-        own = self.value_range is None and not stage.statistics.nonfinite
-        within = own or all(scale.covers(stage.statistics) for scale in scales)
+        suits = self.value_range is None and not stage.statistics.nonfinite
+        within = suits or all(scale.covers(stage.statistics) for scale in scales)
         outside = 0
         if self.value_range is not None and not within:
-            outside = render.count_outside(maps, scales[0])
+            outside = count_outside(maps, scales[0])
         # A vector writes one picture: labelled, or one pixel a value when maps are asked for.
         as_maps = self.only != "grid" and not many and (output.ndim == 3 or self.only == "maps")
         return DrawnStage(
@@ -92,20 +84,6 @@ class Pictures(NamedTuple):
         keep = self.sort == "none" or len(maps) == 1
         channels = range(len(maps)) if keep else rank_maps(maps, self.sort)
         return channels[: min(self.limit or MOST_IN_GRID, MOST_IN_GRID)]
-
-    def _scales(self, stage: Stage, maps: Tensor, ranges: Ranges) -> list[Scale]:
-        """Return one scale for the stage, or one for each map."""
-
-        def choose(low: float | None, high: float | None) -> Scale:
-            return render.choose_scale(
-                low, high, colormap=self.colormap, value_range=self.value_range
-            )
-
-        if self.scale == "unit":
-            return [choose(*finite_range(plane)) for plane in maps]
-        if self.scale == "global":
-            return [choose(ranges.low, ranges.high)]
-        return [choose(stage.statistics.min, stage.statistics.max)]
 
 
 class Written(NamedTuple):
@@ -175,13 +153,13 @@ class DrawnStage(NamedTuple):
         """Draw the pictures, in the order of their names, each when it is asked for."""
         for channel in range(len(self.maps) if self.as_maps else 0):
             scale = self._scale(channel)
-            yield render.draw_map(self.maps[channel], scale, within=self.within), scale
+            yield draw_map(self.maps[channel], scale, within=self.within), scale
         count = self._recombined()
         for kernel in range(count):
             planes, scale = self.maps[kernel::count], self.scales[0]
             if self.names[0].startswith("blue"):
                 planes = planes[::-1]
-            yield render.draw_colour(planes, scale, within=self.within), scale
+            yield draw_colour(planes, scale, within=self.within), scale
         if self.as_grid:
             yield self._grid(), self.scales[0]
 
@@ -201,8 +179,12 @@ class DrawnStage(NamedTuple):
         shape = "×".join(map(str, self.row.output_shape))
         title = f"{self.row.index} {self.row.name}: {self.row.text}  →  {shape}"
         if self.stage.output.ndim == 1:
-            return render.draw_vector(self.stage.output, self.scales[0], title=title, labels=None)
-        return render.draw_grid(
+            from cnnviz.view.vector import draw_vector
+
+            return draw_vector(self.stage.output, self.scales[0], title=title, labels=None)
+        from cnnviz.view.grid import draw_grid  # here: maps alone wait for no fonts
+
+        return draw_grid(
             self.maps,
             self.scales,
             title=title,
@@ -237,7 +219,7 @@ class DrawnStage(NamedTuple):
         scales = [self._scale(channel) for channel in shown]
         if not colours:
             scales = [replace(scale, colormap="gray") for scale in scales]
-        images = [render.draw_map(self.maps[c], s) for c, s in zip(shown, scales, strict=True)]
+        images = [draw_map(self.maps[c], s) for c, s in zip(shown, scales, strict=True)]
         if self.stage.output.ndim == 1:
             labels = [self.row.name]
         else:
@@ -253,7 +235,7 @@ def _legend(scales: Sequence[Scale], *, colours: bool) -> str:
     """Say what the terminal's colours, or its shades, stand for."""
     if len(scales) > 1:
         return "each map on its own scale, from the darkest to the brightest"
-    low, high = (render.format_number(end) for end in (scales[0].low, scales[0].high))
+    low, high = (format_number(end) for end in (scales[0].low, scales[0].high))
     if colours and scales[0].diverging:
         return f"blue {low}, white 0, red {high}"
     return f"dark {low}, bright {high}"

@@ -1,13 +1,24 @@
-"""Line charts: panels on one scale, lines told apart by colour and by mark."""
+"""Line charts, as pictures and in a terminal: panels on one scale.
+
+Lines are told apart by colour and mark. In a terminal they are braille dots, or full stops where
+the encoding has no braille, and each line has a letter at every value, so that it can be followed
+without colours, too; nothing here writes an escape code itself.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 from PIL import Image, ImageChops, ImageDraw
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import Style
 
 from cnnviz.view.maps import Colour
 from cnnviz.view.numbers import format_number
@@ -22,6 +33,7 @@ from cnnviz.view.sheet import (
     shorten,
     text_width,
 )
+from cnnviz.view.terminal import fitted
 
 Values = tuple[float | None, ...]
 
@@ -29,7 +41,7 @@ MOST_LINES = 8
 """So many lines differ in both colour and mark."""
 
 # After Okabe & Ito, "Color Universal Design", 2008; what is pale on white is darker here.
-_COLOURS: tuple[Colour, ...] = (
+COLOURS: tuple[Colour, ...] = (
     *((32, 32, 32), (0, 114, 178), (213, 94, 0), (0, 138, 103)),
     *((204, 121, 167), (86, 160, 213), (140, 134, 20), (128, 70, 160)),
 )
@@ -71,6 +83,19 @@ class Panel:
         values = (value for line in self.lines for value in line.values if value is not None)
         return max(values, default=0.0)
 
+    def across(self, x: float) -> float:
+        """Return where an x lies, from 0 at the first to 1 at the last."""
+        low, high = self.xs[0], self.xs[-1]
+        return (x - low) / (high - low) if high > low else 0.5
+
+    def points(self, line: Line, top: float) -> list[tuple[int, float, float]]:
+        """Return a line's values: index, place across, and down from `top`, the scale's end."""
+        return [
+            (index, self.across(x), 1 - value / top)
+            for index, (x, value) in enumerate(zip(self.xs, line.values, strict=True))
+            if value is not None
+        ]
+
 
 def ticks(largest: float, most: int = 6) -> list[float]:
     """Return at most so many round numbers from 0 that reach `largest` or past it.
@@ -111,33 +136,23 @@ def draw_chart(panels: Sequence[Panel], *, title: str, notes: Sequence[str] = ()
 
 def _draw_panel(sheet: Sheet, panel: Panel, scale: Sequence[float], left: int, top: int) -> None:
     width, height = _PLOT
+    inset = 10
     sheet.text(left, top - 10, shorten(drawable(panel.title), width, TEXT_SIZE), TEXT_SIZE)
-    low, high = panel.xs[0], panel.xs[-1]
-    reach = (high - low) or 1.0
-
-    def place(x: float, y: float) -> Point:
-        inset = 10
-        across = (x - low) / reach if high > low else 0.5
-        return inset + across * (width - 2 * inset), height - y / scale[-1] * height
-
     plot = _Canvas((width, height))
-    marked = _x_ticks(panel.xs)
     for tick in scale:
-        y = place(low, tick)[1]
+        y = height - tick / scale[-1] * height
         plot.segment((0, y), (width, y), _GRID, 1)
         sheet.text(left - 8, top + y, format_number(tick), SMALL_SIZE, anchor="rm")
-    for x in marked:
-        at = place(x, 0)[0]
+    for x in _x_ticks(panel.xs):
+        at = inset + panel.across(x) * (width - 2 * inset)
         plot.segment((at, 0), (at, height), _GRID, 1)
         sheet.text(left + at, top + height + 18, f"{x:g}", SMALL_SIZE, anchor="ms")
-    sheet.text(
-        left + width / 2, top + height + 35, drawable(panel.x_label), SMALL_SIZE, anchor="ms"
-    )
+    label, middle = drawable(panel.x_label), left + width / 2
+    sheet.text(middle, top + height + 35, label, SMALL_SIZE, anchor="ms")
     for line in panel.lines:
         points = [
-            (index, *place(x, value))
-            for index, (x, value) in enumerate(zip(panel.xs, line.values, strict=True))
-            if value is not None
+            (index, inset + across * (width - 2 * inset), down * height)
+            for index, across, down in panel.points(line, scale[-1])
         ]
         plot.line(points, line)
         last = -math.inf
@@ -194,50 +209,33 @@ class _Canvas:
         below = image.crop((*corner, corner[0] + small.width, corner[1] + small.height))
         image.paste(ImageChops.darker(below, small), corner)
 
-    def segment(self, start: Point, stop: Point, colour: Colour, width: float) -> None:
+    def segment(
+        self, start: Sequence[float], stop: Sequence[float], colour: Colour, width: float
+    ) -> None:
         """Draw a straight line."""
-        ends = [tuple((value + self._margin) * _FINE for value in point) for point in (start, stop)]
-        self._draw.line([*ends[0], *ends[1]], fill=colour, width=round(width * _FINE))
+        ends = [(value + self._margin) * _FINE for value in (*start, *stop)]
+        self._draw.line(ends, fill=colour, width=round(width * _FINE))
 
     def line(self, points: Sequence[tuple[int, float, float]], line: Line) -> None:
         """Join points (index, x, y), thinly where an index between them is missing."""
-        colour = _colour(line.style)
         for (one, *start), (two, *stop) in pairwise(points):
             width = _STROKE if two == one + 1 else _STROKE / 2
-            pieces = _dashes(start, stop) if line.dashed else [(start, stop)]
-            for first, last in pieces:
-                self.segment((first[0], first[1]), (last[0], last[1]), colour, width)
+            # A dashed one in an odd number of equal pieces, of which every other one is drawn.
+            count = max(1, round(math.dist(start, stop) / 6)) | 1 if line.dashed else 1
+            cuts = np.linspace(start, stop, count + 1).tolist()
+            for first, last in zip(cuts[::2], cuts[1::2], strict=True):
+                self.segment(first, last, _colour(line.style), width)
 
     def mark(self, at: Point, style: int) -> None:
         """Draw the outline that belongs to a style around a point."""
-        for shape in _MARKS[style % len(_MARKS)]:
+        for shape in MARKS[style % len(MARKS)]:
             corners = [(at[0] + dx * _REACH, at[1] + dy * _REACH) for dx, dy in shape]
             for start, stop in pairwise(corners):
                 self.segment(start, stop, _colour(style), 1.5)
 
 
 def _colour(style: int) -> Colour:
-    return _COLOURS[style % len(_COLOURS)]
-
-
-def _dashes(
-    start: Sequence[float], stop: Sequence[float]
-) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
-    """Cut a segment into an odd number of equal pieces and yield every other one."""
-    length = math.dist(start, stop)
-    count = max(1, round(length / 6)) | 1
-    for piece in range(0, count, 2):
-        yield (
-            _between(start, stop, piece / count),
-            _between(start, stop, (piece + 1) / count),
-        )
-
-
-def _between(start: Sequence[float], stop: Sequence[float], part: float) -> tuple[float, float]:
-    return (
-        start[0] + part * (stop[0] - start[0]),
-        start[1] + part * (stop[1] - start[1]),
-    )
+    return COLOURS[style % len(COLOURS)]
 
 
 _Shape = tuple[Point, ...]
@@ -249,7 +247,7 @@ def _polygon(corners: int, turn: float) -> tuple[_Shape]:
 
 
 # Strokes from -1 to 1, y down: circle, square, triangles, cross, plus, diamond, star.
-_MARKS: tuple[tuple[_Shape, ...], ...] = (
+MARKS: tuple[tuple[_Shape, ...], ...] = (
     _polygon(24, 0.0),
     _polygon(4, math.pi / 4),
     _polygon(3, 0.0),
@@ -262,3 +260,154 @@ _MARKS: tuple[tuple[_Shape, ...], ...] = (
         ((-0.5, 0.9), (0.5, -0.9)),
     ),
 )
+
+
+# --- in a terminal -----------------------------------------------------------------------------
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_TERMINAL_COLOURS = ("default", "cyan", "yellow", "green", "magenta", "red", "blue", "bright_black")
+_BRAILLE = 0x2800
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column of a cell
+_NARROWEST = 16  # columns of a plot, below which there is no chart
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """A panel in at most `width` columns, its plot in `height` lines; the scale begins at 0."""
+
+    panel: Panel
+    width: int
+    height: int = 10
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw title, plot, axis and legend."""
+        width = max(1, min(self.width, options.max_width))
+        scale = ticks(self.panel.largest, most=5)
+        labels = [format_number(tick) for tick in scale]
+        margin = max(map(len, labels)) + 1
+        title = fitted(self.panel.title, width, ascii_only=options.ascii_only)
+        yield Segment(title, Style(bold=True))
+        yield Segment.line()
+        if width - margin - 1 >= _NARROWEST:
+            yield from self._plot(width - margin - 1, margin, scale, options)
+        yield from self._legend(width, ascii_only=options.ascii_only)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Take the width it is given."""
+        width = max(1, min(self.width, options.max_width))
+        return Measurement(width, width)
+
+    def _plot(
+        self, columns: int, margin: int, scale: Sequence[float], options: ConsoleOptions
+    ) -> RenderResult:
+        ascii_only = options.ascii_only
+        canvas = _Dots(columns, self.height)
+        for number, line in enumerate(self.panel.lines):
+            points = self.panel.points(line, scale[-1])
+            canvas.draw(
+                [(0.5 + across * (columns - 1), down) for _, across, down in points], number
+            )
+        tick_rows = {
+            round((1 - tick / scale[-1]) * (self.height - 1)): format_number(tick) for tick in scale
+        }
+        bar = "|" if ascii_only else "│"
+        for row in range(self.height):
+            yield Segment(f"{tick_rows.get(row, ''):>{margin - 1}} {bar}")
+            yield from canvas.line(row, ascii_only=ascii_only)
+            yield Segment.line()
+        corner, dash = ("+", "-") if ascii_only else ("└", "─")
+        yield Segment(" " * margin + corner + dash * columns)
+        yield Segment.line()
+        yield Segment(" " * (margin + 1) + self._x_axis(columns).rstrip())
+        yield Segment.line()
+        label = fitted(self.panel.x_label, columns, ascii_only=ascii_only)
+        yield Segment(" " * (margin + 1 + (columns - cell_len(label)) // 2) + label)
+        yield Segment.line()
+
+    def _x_axis(self, columns: int) -> str:
+        """Write as many xs as have room, the first and the last always, and what they are."""
+        line = [" "] * columns
+        xs = [self.panel.xs[0], self.panel.xs[-1], *self.panel.xs[1:-1]]
+        for x in xs:
+            text = f"{x:g}"
+            start = int(0.5 + self.panel.across(x) * (columns - 1)) - len(text) // 2
+            start = min(max(start, 0), columns - len(text))
+            if set(line[max(start - 2, 0) : start + len(text) + 2]) == {" "}:
+                line[start : start + len(text)] = text
+        return "".join(line)
+
+    def _legend(self, width: int, *, ascii_only: bool) -> RenderResult:
+        entries = [
+            (number, fitted(line.label, width - 2, ascii_only=ascii_only))
+            for number, line in enumerate(self.panel.lines)
+        ]
+        used = 0
+        for number, label in entries:
+            room = cell_len(label) + 2
+            if used and used + 2 + room > width:
+                yield Segment.line()
+                used = 0
+            if used:
+                yield Segment("  ")
+                used += 2
+            yield Segment(_letter(number), _pen(number))
+            yield Segment(f" {label}")
+            used += room
+        if entries:
+            yield Segment.line()
+
+
+class _Dots:
+    """Cells of dots, each cell in the colour of the line drawn last; letters over them."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self._columns, self._rows = columns, rows
+        self._dots = [[0] * columns for _ in range(rows)]
+        self._owner = [[0] * columns for _ in range(rows)]
+        self._letters: dict[tuple[int, int], int] = {}
+
+    def draw(self, points: Sequence[tuple[float, float]], number: int) -> None:
+        """Join points (column, share of the height from the top) and put letters at them."""
+        for (x, y), (end, last) in pairwise(points):
+            steps = max(1, round(2 * (end - x)), round(4 * self._rows * abs(last - y)))
+            for step in range(steps + 1):
+                part = step / steps
+                self._dot(x + part * (end - x), y + part * (last - y), number)
+        for x, y in points:
+            cell = (self._row(y), min(int(x), self._columns - 1))
+            self._letters.setdefault(cell, number)
+
+    def _row(self, share: float) -> int:
+        return min(max(round(share * (self._rows - 1)), 0), self._rows - 1)
+
+    def _dot(self, x: float, share: float, number: int) -> None:
+        # A value's dot lies in its letter's cell: the scale runs through the middles of cells.
+        depth = share * (self._rows - 1) + 0.5
+        row = min(int(depth), self._rows - 1)
+        column = min(int(x), self._columns - 1)
+        inner = min(int((depth - row) * 4), 3), min(int((x - column) * 2), 1)
+        self._dots[row][column] |= _DOTS[inner[0]][inner[1]]
+        self._owner[row][column] = number
+
+    def line(self, row: int, *, ascii_only: bool) -> list[Segment]:
+        """Return one line of cells."""
+        cells = []
+        for column in range(self._columns):
+            number = self._letters.get((row, column))
+            dots = self._dots[row][column]
+            if number is not None:
+                cells.append(Segment(_letter(number), _pen(number)))
+            elif dots:
+                sign = "." if ascii_only else chr(_BRAILLE + dots)
+                cells.append(Segment(sign, _pen(self._owner[row][column])))
+            else:
+                cells.append(Segment(" "))
+        return cells
+
+
+def _letter(number: int) -> str:
+    return _LETTERS[number % len(_LETTERS)]
+
+
+def _pen(number: int) -> Style:
+    return Style(color=_TERMINAL_COLOURS[number % len(_TERMINAL_COLOURS)])

@@ -1,7 +1,7 @@
 """Colour maps: how a place between low and high becomes a colour.
 
-Every map is a few anchor colours, joined by straight lines in sRGB. Adding one is one
-``_register`` call at the end of this file.
+Every map is a few anchor colours, joined by straight lines in sRGB. Adding one is one entry of
+the table at the end of this file: help, errors and completion read it.
 
 >>> list(COLORMAPS)
 ['gray', 'rdbu', 'viridis', 'magma']
@@ -13,22 +13,32 @@ Every map is a few anchor colours, joined by straight lines in sRGB. Adding one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Colormap:
     """A named way from dark to bright, or from negative to positive."""
 
     name: str
     summary: str
     source: str
-    colours: Callable[[int], NDArray[np.uint8]]  # n -> (n, 3), from low to high
+    anchors: str  # hexadecimal colours, from low to high
+    diverging: bool = False  # 0 is in the middle
+
+    def colours(self, count: int) -> NDArray[np.uint8]:
+        """Return so many colours (count, 3), evenly spaced along the lines through the anchors."""
+        import numpy as np  # here, for help reads the table, too, and waits for no NumPy
+
+        points = np.array([list(bytes.fromhex(anchor)) for anchor in self.anchors.split()], float)
+        at, places = np.linspace(0, 1, count), np.linspace(0, 1, len(points))
+        channels = [np.interp(at, places, channel) for channel in points.T]
+        return np.asarray(np.rint(np.stack(channels, axis=1)), np.uint8)
 
 
 _GRAY = "000000 ffffff"
@@ -51,50 +61,29 @@ _MAGMA = (
 )
 
 
-def _through(anchors: str) -> Callable[[int], NDArray[np.uint8]]:
-    """Return a function drawing n colours, evenly spaced, along lines through the anchors."""
-    points = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()], np.float64)
-    places = np.linspace(0, 1, len(points))
-
-    def colours(n: int) -> NDArray[np.uint8]:
-        at = np.linspace(0, 1, n)
-        channels = [np.interp(at, places, points[:, channel]) for channel in range(3)]
-        return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
-
-    return colours
-
-
-_registry: dict[str, Colormap] = {}
-
-COLORMAPS: Mapping[str, Colormap] = MappingProxyType(_registry)
+COLORMAPS = {
+    colormap.name: colormap
+    for colormap in (
+        Colormap("gray", "black to white, in even steps", "the plain grey ramp", _GRAY),
+        Colormap(
+            "rdbu",
+            "blue (negative) over near-white (0) to red (positive)",
+            "ColorBrewer RdBu, reversed; Cynthia Brewer, Apache-2.0, colorbrewer2.org",
+            _RDBU,
+            diverging=True,
+        ),
+        Colormap(
+            "viridis",
+            "dark purple over green to yellow; even in brightness, safe for colour-blind eyes",
+            "Stéfan van der Walt and Nathaniel J. Smith for matplotlib, CC0",
+            _VIRIDIS,
+        ),
+        Colormap(
+            "magma",
+            "black over purple to pale yellow; even in brightness",
+            "Stéfan van der Walt and Nathaniel J. Smith for matplotlib, CC0",
+            _MAGMA,
+        ),
+    )
+}
 """Every colour map, by name."""
-
-
-def _register(name: str, anchors: str, *, summary: str, source: str) -> None:
-    _registry[name] = Colormap(name, summary, source, _through(anchors))
-
-
-_register(
-    "gray",
-    _GRAY,
-    summary="black to white, in even steps",
-    source="the plain grey ramp",
-)
-_register(
-    "rdbu",
-    _RDBU,
-    summary="blue (negative) over near-white (0) to red (positive)",
-    source="ColorBrewer RdBu, reversed; Cynthia Brewer, Apache-2.0, colorbrewer2.org",
-)
-_register(
-    "viridis",
-    _VIRIDIS,
-    summary="dark purple over green to yellow; even in brightness, safe for colour-blind eyes",
-    source="Stéfan van der Walt and Nathaniel J. Smith for matplotlib, CC0",
-)
-_register(
-    "magma",
-    _MAGMA,
-    summary="black over purple to pale yellow; even in brightness",
-    source="Stéfan van der Walt and Nathaniel J. Smith for matplotlib, CC0",
-)

@@ -1,18 +1,26 @@
-"""A stage's filters as pictures: in colour where they read three channels, else plane by plane."""
+"""Weights as pictures: a kernel as large cells, a stage's filters on one sheet.
+
+Filters are drawn in colour where they read three channels, else plane by plane.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Tensor
 from cnnviz.view.grid import draw_grid
-from cnnviz.view.maps import draw_colour, draw_map
-from cnnviz.view.numbers import format_number
-from cnnviz.view.scale import Numbers, Scale, choose_scale
+from cnnviz.view.maps import Numbers, draw_colour, draw_map
+from cnnviz.view.numbers import format_cell, format_fraction, format_number
+from cnnviz.view.scale import Scale, choose_scale, signed_scale
+from cnnviz.view.sheet import FRAME, Bar, Census, Panel, draw_panels
+from cnnviz.view.zoom import Zoom
 
 MOST_PLANES = 4096  # in one picture: more could not be told apart
 MOST_ABREAST = 32  # channels of a filter that stand in a row of their own
@@ -45,12 +53,7 @@ class Filters(NamedTuple):
             for index in range(count)
             for channel in range(depth)
         ]
-        return cls(
-            weight.reshape(-1, *size),
-            labels,
-            choose_scale(-reach, reach, colormap="rdbu"),
-            depth,
-        )
+        return cls(weight.reshape(-1, *size), labels, signed_scale(low, high), depth)
 
     @property
     def coloured(self) -> bool:
@@ -86,3 +89,32 @@ class Filters(NamedTuple):
             return [draw_colour(plane, self.scale) for plane in self.planes[:count]]
         scale = self.scale if colours else replace(self.scale, colormap="gray")
         return [draw_map(plane, scale) for plane in self.planes[:count]]
+
+
+def draw_kernel(weights: NDArray[np.float64], title: str) -> Image.Image:
+    """Draw a kernel's weights as large cells: blue is negative, red is positive.
+
+    Numbers are written into the cells if they fit, as fractions where those are exact.
+    """
+    rows, columns = weights.shape
+    census = Census.of(weights)
+    scale = signed_scale(census.low, census.high)
+    side = max(4, min(72, 720 // max(rows, columns)))
+    texts = [[format_fraction(value, format_cell) for value in row] for row in weights.tolist()]
+    rule = FRAME if side >= 24 else None
+    panel = Panel.of(weights, scale, Zoom((1, 1), (side, side)), texts=texts, rule=rule)
+    total, span = format_fraction(_tidy_sum(weights)), census.span(format_fraction)
+    note = f"{rows} x {columns}, sum {total}; weights {span}"
+    return draw_panels([[panel]], title, [note], [Bar.of(scale)], census.legend).image
+
+
+def _tidy_sum(weights: NDArray[np.float64]) -> float:
+    """Add exactly, and call 0 what is only the rounding of the weights."""
+    try:
+        total = math.fsum(weights.ravel().tolist())
+    except (OverflowError, ValueError):  # infinities of both signs, or too large
+        return math.nan
+    if not math.isfinite(total):
+        return total
+    noise = 4e-16 * float(np.abs(weights).sum())
+    return float(round(total)) if abs(total - round(total)) <= noise else total

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from cnnviz.core.animation import Scene, Survey
 from cnnviz.core.types import Pads, Pair
-from cnnviz.view.grid import Zoom, choose_zoom
 from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, fitting_size, text_width
+from cnnviz.view.zoom import Box, Zoom, choose_zoom
 
 RING = 4  # pixels of the outline around a window
 SIGN = 28  # pixels between two patches: for × and =
@@ -56,20 +56,10 @@ class Place:
         height, width = self.shown
         return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
-    def box(self, start: Pair, extent: Pair = (1, 1)) -> tuple[int, int, int, int]:
-        """Return the (top, left, bottom, right) pixels of some cells, the last two not counted."""
-        edges = []
-        for axis, origin in ((0, self.y), (1, self.x)):
-            up, down = self.zoom.up[axis], self.zoom.down[axis]
-            first = math.floor(start[axis] * up / down)
-            last = max(math.ceil((start[axis] + extent[axis]) * up / down), first + 1)
-            edges.append((origin + first, origin + last))
-        (top, bottom), (left, right) = edges
-        return top, left, bottom, right
-
-    def moved(self, x: int, y: int) -> Place:
-        """Return the place so many pixels further right and down."""
-        return replace(self, x=self.x + x, y=self.y + y)
+    def box(self, start: Pair, extent: Pair = (1, 1)) -> Box:
+        """Return the pixels of some cells."""
+        cells = (*start, start[0] + extent[0], start[1] + extent[1])
+        return self.zoom.box(cells, self.x, self.y)
 
 
 @dataclass(frozen=True)
@@ -98,43 +88,54 @@ class FramePlan:
         look: Look,
         captions: Sequence[str],
         texts: Sequence[str] = (),
+        corner: Pair = (0, 0),
     ) -> FramePlan:
         """Choose the zooms, and put everything below or beside what it belongs to.
 
         `captions` are those over the patches of each channel, `texts` all the numbers that are to
-        stand in cells of patches, if there is room.
+        stand in cells of patches, if there is room, and `corner` is the (x, y) of it all.
         """
+        x, y = corner
         inner = max(look.size - 2 * MARGIN, 320)
         half = (inner - _GAP) // 2
         room = (round(_MAPS * look.size), half - 2 * (RING + 1))
         least = min(_LEAST, room[1])
         pads = scene.window.pads(scene.size)
         padded = (scene.size[0] + pads[0] + pads[2], scene.size[1] + pads[1] + pads[3])
-        zoom, made = (_map_zoom(size, room) for size in (padded, scene.map_size))
+        zoom, made = (
+            choose_zoom(size, room, 1, most=max(room)) for size in (padded, scene.map_size)
+        )
         top, left, bottom, right = (
             math.ceil(pad / zoom.down[axis % 2]) * zoom.up[axis % 2]
             for axis, pad in enumerate(pads)
         )
-        source = Place(RING + 1 + left, 24 + RING + top, zoom, scene.size)
+        source = Place(x + RING + 1 + left, y + 24 + RING + top, zoom, scene.size)
         height, wide = top + source.shown[0] + bottom, left + source.shown[1] + right
         caption = min(text_width(drawable(look.source), TEXT_SIZE), half)
         column = max(wide, caption, least) + _GAP
-        output = Place(max(RING + 1 + column, (inner + _GAP) // 2), 24 + RING, made, scene.map_size)
+        beside = x + max(RING + 1 + column, (inner + _GAP) // 2)
+        output = Place(beside, y + 24 + RING, made, scene.map_size)
         bars = output.y + max(height, output.shown[0]) + RING + 8
         telling = bars + 44
         names = [text_width(look.names[channel], TEXT_SIZE) for channel in found.channels]
         first = max(names) + 12 if len(names) > 1 else 0
         across = (inner - first - (len(captions) - 1) * SIGN) // len(captions)
-        cells, numbers = _cell_zoom(scene.window.kernel_size, len(names), across, look.size, texts)
-        width = cells.shown(scene.window.kernel_size)[1]
-        heads = _heads(captions, width, inner - first)
-        start = (first + 1, telling + LINE + 28)
-        patches = _patches(start, cells, scene.window.kernel_size, heads, len(names))
+        kernel = scene.window.kernel_size
+        cells, numbers = _cell_zoom(kernel, len(names), across, look.size, texts)
+        down, width = cells.shown(kernel)
+        heads = captions
+        widths = [max(width, text_width(head, TEXT_SIZE)) + SIGN for head in heads]
+        if sum(widths) - SIGN > inner - first:  # without what is in brackets
+            heads = [caption.partition(" (")[0] for caption in captions]
+            widths = [max(width, text_width(head, TEXT_SIZE)) + SIGN for head in heads]
+        starts = [x + first + 1 + sum(widths[:number]) for number in range(len(heads))]
+        rows = [telling + LINE + 28 + row * (down + 8) for row in range(len(names))]
+        patches = [[Place(start, row, cells, kernel) for start in starts] for row in rows]
         end = patches[-1][-1]
         sentences = end.y + end.shown[0] + 10
         return cls(
-            left=0,
-            captions=12,
+            left=x,
+            captions=y + 12,
             source=source,
             margins=(top, left, bottom, right),
             output=output,
@@ -147,39 +148,13 @@ class FramePlan:
             sentences=sentences,
             size=(
                 max(
-                    output.x + max(output.shown[1], least) + RING + 1,
-                    end.x + end.shown[1] + 1,
+                    output.x + max(output.shown[1], least) + RING + 1 - x,
+                    end.x + end.shown[1] + 1 - x,
                     inner,
                 ),
-                sentences + 2 * LINE + 6,
+                sentences + 2 * LINE + 6 - y,
             ),
         )
-
-    def moved(self, x: int, y: int) -> FramePlan:
-        """Return the plan with everything so many pixels further right and down."""
-        return replace(
-            self,
-            left=self.left + x,
-            captions=self.captions + y,
-            source=self.source.moved(x, y),
-            output=self.output.moved(x, y),
-            bars=self.bars + y,
-            telling=self.telling + y,
-            patches=[[place.moved(x, y) for place in line] for line in self.patches],
-            sentences=self.sentences + y,
-        )
-
-
-def _map_zoom(size: Pair, room: Pair) -> Zoom:
-    return choose_zoom(size, room, 1, most=max(room))
-
-
-def _heads(captions: Sequence[str], width: int, room: int) -> Sequence[str]:
-    """Return the captions over patches so wide, without what is in brackets if room is scarce."""
-    wide = sum(max(width, text_width(caption, TEXT_SIZE)) for caption in captions)
-    if wide + (len(captions) - 1) * SIGN <= room:
-        return captions
-    return [caption.partition(" (")[0] for caption in captions]
 
 
 def _cell_zoom(
@@ -199,15 +174,3 @@ def _cell_zoom(
         if size := fitting_size(texts, tried.up):
             return tried, size
     return zoom, None
-
-
-def _patches(
-    start: tuple[int, int], zoom: Zoom, kernel: Pair, heads: Sequence[str], rows: int
-) -> list[list[Place]]:
-    """Put the patches of each channel side by side, those of the channels below one another."""
-    height, width = zoom.shown(kernel)
-    xs, (x, y) = list[int](), start
-    for head in heads:
-        xs.append(x)
-        x += max(width, text_width(head, TEXT_SIZE)) + SIGN
-    return [[Place(x, y + row * (height + 8), zoom, kernel) for x in xs] for row in range(rows)]

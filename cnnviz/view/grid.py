@@ -5,27 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from cnnviz.core.types import Statistics
-from cnnviz.view.maps import Bytes, block_means, draw_colour, enlarge, rgb
+from cnnviz.core.types import Pair, Statistics
+from cnnviz.view.maps import Numbers, block_means, indexed, packed, rgb_of, unpacked
 from cnnviz.view.numbers import format_cell, format_range
-from cnnviz.view.scale import Numbers, Scale
+from cnnviz.view.scale import Scale
 from cnnviz.view.sheet import (
+    FRAME,
     MARGIN,
+    PAPER,
     SOFT,
+    WRITTEN,
     Bar,
-    CellNumbers,
     Census,
     Sheet,
     drawable,
     fitting_size,
+    map_colours,
     outside_note,
     shorten,
     text_width,
 )
+from cnnviz.view.zoom import Zoom, choose_zoom
 
 _PAGE_WIDTH = 1600
 _MOST_CELL_TEXTS = 20_000  # numbers written into one picture, at most
@@ -75,17 +81,17 @@ def draw_grid(
     remark : str, optional
         What else there is to say, in a line under the title.
     """
-    shown = range(len(maps)) if channels is None else channels
+    shown = list(range(len(maps)) if channels is None else channels)
     size = (maps.shape[-2], maps.shape[-1])
     shared = len(set(scales)) == 1
     scale_of = [scales[0]] * len(maps) if len(scales) == 1 else list(scales)
     words = [drawable(labels[channel]) for channel in shown]
     drawn = [scale_of[channel] for channel in shown]
     ranges = [] if shared else [format_range(scale.low, scale.high) for scale in drawn]
-    countable = list(shown) == list(range(len(shown)))
-    plan = _plan_grid(size, words, ranges, nrow, countable=countable)
+    countable = shown == list(range(len(shown)))
+    plan = plan_grid(size, words, ranges, nrow, countable=countable)
 
-    census = Census.of(maps) if facts is None else Census(facts.min, facts.max, ())
+    census = Census.of(maps) if facts is None else Census(facts.min, facts.max)
     outside = [] if facts is not None else outside_note(maps, [scales[0]] if shared else scale_of)
     form = f"{size[0]} x {size[1]}, {plan.zoom.text}"
     many = f"{len(maps):,} {noun}s" if len(maps) > 1 else f"1 {noun}"
@@ -98,25 +104,71 @@ def draw_grid(
         *([remark] if remark else []),
     ]
     sheet = Sheet(plan.body, title, notes, _grid_bars(drawn), census.legend)
-    planes = [maps[channel] for channel in shown]
-    numbers = cell_numbers(planes, plan.zoom)
-    for index, (plane, scale) in enumerate(zip(planes, drawn, strict=True)):
+    cells = _cells(maps, shown, plan.zoom.down, scale_of)
+    x, y = plan.corner(0)
+    sheet.image.paste(_maps_image(plan, cells), (sheet.left + x - 1, sheet.top + y - 1))
+    if not plan.label_size:
+        sheet.number_cells(sheet.left + x, sheet.top + y, (plan.rows, plan.columns), plan.pitch)
+    texts, text_size = _cell_texts(maps, shown, plan.zoom)
+    for index, word in enumerate(words):
         x, y = plan.corner(index)
         x, y = x + sheet.left, y + sheet.top
-        colours = map_colours(plane, plan.zoom.down, scale)
-        sheet.paste(enlarge(colours, plan.zoom.up), x, y)
-        if numbers:
-            sheet.numbers(numbers[index], colours, x, y)
+        if text_size:
+            sheet.numbers(texts[index], unpacked(cells[index]), plan.zoom.up, text_size, x, y)
         if plan.label_size:
             baseline = y - plan.label_height + plan.label_size
-            label = _shorten_label(words[index], plan.cell[1], plan.label_size)
+            label = _shorten_label(word, plan.cell[1], plan.label_size)
             sheet.text(x - 1, baseline, label, plan.label_size)
             if not shared:
                 text = shorten(ranges[index], plan.cell[1], 10)
                 sheet.text(x - 1, baseline + 12, text, 10, fill=SOFT)
-    if not plan.label_size:
-        _number_rows(sheet, plan)
-    return sheet.image
+    # What is grey all over is a third as large, and sooner written.
+    return sheet.image.convert("L") if cells.dtype == np.uint8 else sheet.image
+
+
+def _cells(maps: Numbers, shown: list[int], down: Pair, scales: list[Scale]) -> NDArray[Any]:
+    """Return the colours of the maps' blocks (N, rows, columns): a number each, or a grey level."""
+    if down == (1, 1) and maps.ndim == 3 and len(set(scales)) == 1:
+        ordered = shown == list(range(len(shown)))
+        levels, palette = indexed(maps[: len(shown)] if ordered else maps[shown], scales[0])
+        return levels if palette is None else packed(palette)[levels]
+    if maps.ndim == 4:
+        return packed(np.stack([map_colours(maps[c], down, scales[c]) for c in shown]))
+    planes = [indexed(block_means(maps[c], down), scales[c]) for c in shown]
+    if all(palette is None for _, palette in planes):
+        return np.stack([levels for levels, _ in planes])
+    return packed(np.stack([rgb_of(*plane) for plane in planes]))
+
+
+def _maps_image(plan: GridPlan, cells: NDArray[Any]) -> Image.Image:
+    """Draw all maps, each in a thin frame, as one array in which a pixel is one number."""
+    count, rows, columns = cells.shape
+    (high, wide), (height, width) = plan.zoom.up, plan.shown
+    paper, frame = (PAPER[0], FRAME[0]) if cells.dtype == np.uint8 else packed([PAPER, FRAME])
+    slots = np.zeros((plan.rows * plan.columns, rows, columns), cells.dtype)
+    slots[:count] = cells
+    across = slots.reshape(plan.rows, plan.columns, rows, columns).transpose(0, 2, 1, 3)
+    body = np.empty((plan.rows, plan.pitch[0], plan.columns, plan.pitch[1]), cells.dtype)
+    body[:, height + 2 :] = body[:, :, :, width + 2 :] = paper
+    body[:, : height + 2, :, : width + 2] = frame
+    inside = body[:, 1 : height + 1, :, 1 : width + 1]
+    inside.reshape(plan.rows, rows, high, plan.columns, width)[...] = across.repeat(wide, axis=3)[
+        :, :, None
+    ]
+    body[-1, :, count - (plan.rows - 1) * plan.columns :] = paper
+    size = (plan.columns * plan.pitch[1], plan.rows * plan.pitch[0])
+    return Image.frombuffer("L" if cells.dtype == np.uint8 else "RGBX", size, body)
+
+
+def _cell_texts(
+    maps: Numbers, shown: list[int], zoom: Zoom
+) -> tuple[list[list[list[str]]], int | None]:
+    """Return the numbers to write into the cells of small maps, and their size if they all fit."""
+    side, many = max(maps.shape[-2:]), len(shown) * maps[0].size
+    if maps.ndim == 4 or side > WRITTEN or zoom.averages or many > _MOST_CELL_TEXTS:
+        return [], None
+    texts = [[[format_cell(value) for value in row] for row in maps[c].tolist()] for c in shown]
+    return texts, fitting_size([text for plane in texts for row in plane for text in row], zoom.up)
 
 
 def _contents(
@@ -130,13 +182,6 @@ def _contents(
         ]
     many += f", {order}; each" if order else " of"
     return [f"{many} {form}; {values}"]
-
-
-def map_colours(plane: Numbers, down: tuple[int, int], scale: Scale) -> Bytes:
-    """Return the colours of a map's blocks, (rows, columns, 3)."""
-    if plane.ndim == 2:
-        return rgb(block_means(plane, down), scale)
-    return np.asarray(draw_colour(np.stack([block_means(one, down) for one in plane]), scale))
 
 
 def _shorten_label(text: str, width: int, size: int) -> str:
@@ -167,140 +212,81 @@ def _plain_ends(scale: Scale) -> Scale:
     return replace(scale, low=0.0, high=1.0) if not scale.diverging else scale
 
 
-def cell_numbers(planes: Sequence[Numbers], zoom: Zoom) -> list[CellNumbers]:
-    """Return the numbers to write into the cells of small maps, if they all fit."""
-    many = len(planes) * planes[0].size > _MOST_CELL_TEXTS
-    if planes[0].ndim == 3 or max(planes[0].shape) > 12 or zoom.averages or many:
-        return []
-    texts = [[[format_cell(value) for value in row] for row in plane.tolist()] for plane in planes]
-    size = fitting_size([text for plane in texts for row in plane for text in row], zoom.up)
-    return [CellNumbers(plane, zoom.up, size) for plane in texts] if size else []
-
-
-def _number_rows(sheet: Sheet, plan: _GridPlan) -> None:
-    """Write the index of the first map at every row, and what to add over the columns."""
-    for row in range(plan.rows):
-        x, y = plan.corner(row * plan.columns)
-        middle = sheet.top + y + plan.shown[0] / 2
-        text = f"{row * plan.columns}"
-        sheet.text(sheet.left + plan.left - 6, middle, text, 10, fill=SOFT, anchor="rm")
-    step = math.ceil(30 / (plan.cell[1] + plan.gap))
-    for column in range(0, plan.columns, step):
-        x, y = plan.corner(column)
-        middle = sheet.left + x + plan.shown[1] / 2
-        sheet.text(middle, sheet.top + 10, f"+{column}", 10, fill=SOFT, anchor="ms")
-
-
-# ---------------------------------------------------------------------------- the plan
+# --- the plan ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Zoom:
-    """How large a map is shown: blocks of `down` values averaged, each drawn `up` pixels large."""
-
-    down: tuple[int, int]  # (rows, columns)
-    up: tuple[int, int]
-
-    def shown(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return how many pixels high and wide a map of `size` is drawn."""
-        rows, columns = (
-            math.ceil(length / down) * up
-            for length, down, up in zip(size, self.down, self.up, strict=True)
-        )
-        return rows, columns
-
-    @property
-    def text(self) -> str:
-        """The zoom in words."""
-        (down_rows, down_columns), (up_rows, up_columns) = self.down, self.up
-        if down_rows == down_columns > 1:
-            return f"shown at 1/{down_rows} (a pixel is the mean of {down_rows} x {down_rows})"
-        if down_rows == down_columns and up_rows == up_columns:
-            return f"enlarged {up_rows} times" if up_rows > 1 else "shown pixel for pixel"
-        block = f"each mean of {down_rows} x {down_columns} values" if self.averages else "a value"
-        return f"{block} is drawn {up_rows} high and {up_columns} wide"
-
-    @property
-    def averages(self) -> bool:
-        """Whether a colour stands for the mean of several values."""
-        return max(self.down) > 1
-
-
-@dataclass(frozen=True)
-class _GridPlan:
+class GridPlan:
     """Where everything in a grid goes, in pixels from the body's top left corner."""
 
     columns: int
     rows: int
     zoom: Zoom
-    shown: tuple[int, int]  # one map, in pixels
-    cell: tuple[int, int]  # a map with its label, without the gap
+    shown: Pair  # one map, in pixels
+    cell: Pair  # a map with its label, without the gap
     gap: int
     label_size: int | None  # None: marks at the rows and columns instead of labels
     label_height: int
     left: int  # room for the row marks
 
     @property
-    def body(self) -> tuple[int, int]:
+    def body(self) -> Pair:
         """(width, height) of all cells."""
-        width = self.left + self.columns * (self.cell[1] + self.gap) - self.gap
-        height = self.rows * (self.cell[0] + self.gap) - self.gap
+        width = self.left + self.columns * self.pitch[1] - self.gap
+        height = self.rows * self.pitch[0] - self.gap
         return width + 1, height + 1 + (0 if self.label_size else 16)
 
-    def corner(self, index: int) -> tuple[int, int]:
+    @property
+    def pitch(self) -> Pair:
+        """From one map's first pixel to the next one's, (rows, columns)."""
+        return self.cell[0] + self.gap, self.cell[1] + self.gap
+
+    def corner(self, index: int) -> Pair:
         """Return the (x, y) of a map's first pixel."""
         row, column = divmod(index, self.columns)
-        x = self.left + column * (self.cell[1] + self.gap) + 1
-        y = row * (self.cell[0] + self.gap) + self.label_height
+        x = self.left + column * self.pitch[1] + 1
+        y = row * self.pitch[0] + self.label_height
         return x, y + (0 if self.label_size else 16)
 
 
-def _plan_grid(
-    size: tuple[int, int],
-    labels: Sequence[str],
-    ranges: Sequence[str],
-    nrow: int | None,
-    *,
-    countable: bool = True,
-) -> _GridPlan:
+def plan_grid(
+    size: Pair, labels: Sequence[str], ranges: Sequence[str], nrow: int | None, *, countable: bool
+) -> GridPlan:
     """Choose columns and zoom: large maps, a sheet about 6 : 5, few empty places.
 
     Maps that are not `countable`, because they are in another order than their channels, have
     their labels however many there are.
     """
     count = len(labels)
+    gap = 12 if count <= 64 else 6 if count <= 1024 else 3
     firsts = max(text_width(label.partition(" ")[0][:6], 10) for label in labels)
     narrowest = max((text_width(text, 10) for text in ranges), default=0)
     if count <= 1024 or not countable:
         narrowest = max(narrowest, firsts)
-    most = (_PAGE_WIDTH - 2 * MARGIN) // max(24, narrowest + 1 + _gap(count))
+    most = (_PAGE_WIDTH - 2 * MARGIN) // max(24, narrowest + 1 + gap)
     most = max(1, min(count, most))
     candidates = [columns for columns in range(1, most + 1) if count <= 12 or columns in _ROUND]
     if nrow:
         candidates = [max(1, min(nrow, count))]
     plans = [
-        _plan_columns(columns, count, size, narrowest, firsts, ranges_shown=bool(ranges))
+        _plan_columns(columns, count, gap, size, narrowest, firsts, ranges_shown=bool(ranges))
         for columns in candidates
     ]
     fitting = [plan for plan in plans if plan.body[0] <= _PAGE_WIDTH]
     return max(fitting or plans, key=lambda plan: _sheet_quality(plan, count))
 
 
-def _gap(count: int) -> int:
-    return 12 if count <= 64 else 6 if count <= 1024 else 3
-
-
 def _plan_columns(
     columns: int,
     count: int,
-    size: tuple[int, int],
+    gap: int,
+    size: Pair,
     narrowest: int,
     firsts: int,
     *,
     ranges_shown: bool,
-) -> _GridPlan:
+) -> GridPlan:
     rows = math.ceil(count / columns)
-    gap = _gap(count)
     page_height = 1300 if count <= 256 else 2400 if ranges_shown else 2000
     apart = max(1, 7 - gap)  # a label is nearer to its own map than to the one above it
     words = (29 if ranges_shown else 17) + apart
@@ -313,40 +299,13 @@ def _plan_columns(
     if not ranges_shown and firsts > width:
         left = text_width("0" * len(str(count)), 10) + 10
         cell = (shown[0] + 2, shown[1] + 2)
-        return _GridPlan(columns, rows, zoom, shown, cell, gap, None, 1, left)
+        return GridPlan(columns, rows, zoom, shown, cell, gap, None, 1, left)
     label_height = label_size + 5 + (12 if ranges_shown else 0)
     cell = (shown[0] + label_height + apart, width + 1)
-    return _GridPlan(columns, rows, zoom, shown, cell, gap, label_size, label_height, 0)
+    return GridPlan(columns, rows, zoom, shown, cell, gap, label_size, label_height, 0)
 
 
-def choose_zoom(
-    size: tuple[int, int], room: tuple[int, int], least: int, *, most: int = 384
-) -> Zoom:
-    """Choose the largest whole zoom that fits into the room, within reason.
-
-    A map is shown at least `least` pixels long, and enlarged to no more than `most` (a value to no
-    more than 96). A map more than eight times longer than wide would be a hair: it is stretched.
-    """
-    longer = max(size)
-    fits = min(space // length for space, length in zip(room, size, strict=True))
-    up = max(min(fits, most // longer, 96), math.ceil(least / longer), 1)
-    down = 1
-    if up == 1 and fits < 1:
-        needed = max(
-            math.ceil(length / max(space, 1)) for space, length in zip(room, size, strict=True)
-        )
-        down = min(needed, max(1, longer // 24))
-    if longer <= 8 * min(size) or math.ceil(min(size) / down) * up >= 24:
-        return Zoom((down, down), (up, up))
-    along = 0 if size[0] >= size[1] else 1
-    space = max(room[along], 24)
-    down = math.ceil(longer / space)
-    up = max(1, min(space // longer, 24))
-    thick = max(math.ceil(24 / min(size)), min(up, room[1 - along] // min(size)))
-    return Zoom((down, 1), (up, thick)) if along == 0 else Zoom((1, down), (thick, up))
-
-
-def _sheet_quality(plan: _GridPlan, count: int) -> float:
+def _sheet_quality(plan: GridPlan, count: int) -> float:
     width, height = plan.body
     pixels = math.log(plan.shown[0] * plan.shown[1]) / 2
     shape = abs(math.log(width / height / 1.2))

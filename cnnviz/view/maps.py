@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,18 @@ from PIL import Image
 
 from cnnviz.core.statistics import BLOCK, blocks_of, over_blocks
 from cnnviz.view.colormaps import COLORMAPS
-from cnnviz.view.scale import Numbers, Scale, all_finite
+from cnnviz.view.scale import Scale
 
 Bytes = NDArray[np.uint8]
+Numbers = NDArray[np.floating[Any]]
 Colour = tuple[int, int, int]
 
-NAN_COLOUR: Colour = (255, 0, 255)
-POSITIVE_INFINITY_COLOUR: Colour = (0, 255, 0)
-NEGATIVE_INFINITY_COLOUR: Colour = (0, 255, 255)
+ODD_COLOURS: dict[str, Colour] = {
+    "NaN": (255, 0, 255),
+    "+inf": (0, 255, 0),
+    "-inf": (0, 255, 255),
+}
+"""The colours of what has no place on a scale."""
 
 # An indexed picture has 256 colours. Three are kept for NaN, +inf and -inf; the other 253 are an
 # odd number, so that a diverging map has one in the very middle.
@@ -69,9 +74,9 @@ def draw_colour(planes: Numbers, scale: Scale, *, within: bool = False) -> Image
     grey = replace(scale, colormap="gray")
     pixels = np.stack([_quantise(plane, grey, 256, within=within) for plane in planes], axis=2)
     if not (within or all_finite(planes)):
-        pixels[np.isneginf(planes).any(axis=0)] = NEGATIVE_INFINITY_COLOUR
-        pixels[np.isposinf(planes).any(axis=0)] = POSITIVE_INFINITY_COLOUR
-        pixels[np.isnan(planes).any(axis=0)] = NAN_COLOUR
+        pixels[np.isneginf(planes).any(axis=0)] = ODD_COLOURS["-inf"]
+        pixels[np.isposinf(planes).any(axis=0)] = ODD_COLOURS["+inf"]
+        pixels[np.isnan(planes).any(axis=0)] = ODD_COLOURS["NaN"]
     return Image.fromarray(pixels)
 
 
@@ -85,16 +90,34 @@ def indexed(plane: Numbers, scale: Scale, *, within: bool = False) -> tuple[Byte
 @lru_cache
 def _palette(colormap: str) -> Bytes:
     colours = COLORMAPS[colormap].colours(LEVELS)
-    reserved = [NAN_COLOUR, POSITIVE_INFINITY_COLOUR, NEGATIVE_INFINITY_COLOUR]
-    palette = np.concatenate([colours, np.array(reserved, np.uint8)])
+    palette = np.concatenate([colours, np.array([*ODD_COLOURS.values()], np.uint8)])
     palette.flags.writeable = False
     return palette
 
 
 def rgb(plane: Numbers, scale: Scale) -> Bytes:
     """Return the colours of a plane, (H, W, 3)."""
-    indices, palette = indexed(plane, scale)
-    return np.repeat(indices[..., None], 3, axis=2) if palette is None else palette[indices]
+    return rgb_of(*indexed(plane, scale))
+
+
+def rgb_of(indices: Bytes, palette: Bytes | None) -> Bytes:
+    """Return the colours (..., 3) of what `indexed` returned."""
+    return unpacked(indices) if palette is None else palette[indices]
+
+
+def packed(colours: Bytes | list[Colour]) -> NDArray[np.uint32]:
+    """Return colours (..., 3) as one number each: four bytes, of which the last is not used."""
+    colours = np.asarray(colours, np.uint8)
+    four = np.zeros((*colours.shape[:-1], 4), np.uint8)
+    four[..., :3] = colours
+    return four.view(np.uint32)[..., 0]
+
+
+def unpacked(cells: NDArray[Any]) -> Bytes:
+    """Return packed colours, or levels of grey, as (..., 3) again."""
+    if cells.dtype == np.uint8:
+        return np.repeat(cells[..., None], 3, axis=-1)
+    return cells[..., None].view(np.uint8)[..., :3]
 
 
 def _quantise(plane: Numbers, scale: Scale, levels: int, *, within: bool = False) -> Bytes:
@@ -167,6 +190,27 @@ def _mark(values: Numbers, indices: Bytes) -> None:
     indices[np.isnan(values)] = _NAN
     indices[np.isposinf(values)] = _POSITIVE_INFINITY
     indices[np.isneginf(values)] = _NEGATIVE_INFINITY
+
+
+def all_finite(values: Numbers) -> bool:
+    """Say whether there is no NaN and no infinity, without a copy of the values."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(values.min()) and np.isfinite(values.max()))  # NaN wins both
+
+
+def count_outside(values: Numbers, scale: Scale) -> int:
+    """Count the finite values that lie outside a scale and are drawn in its end colours.
+
+    >>> count_outside(np.float32([-1, 0, 0.1, np.inf]), Scale(0, 0.1, "gray"))
+    1
+    """
+    with np.errstate(over="ignore"):
+        low, high = np.float32(scale.low), np.float32(scale.high)  # so that 0.1 is not above 0.1
+    planes = [values] if values.ndim < 3 else values  # one by one, for flags take room
+    return sum(
+        int(np.count_nonzero(np.isfinite(plane) & ((plane < low) | (plane > high))))
+        for plane in planes
+    )
 
 
 def block_means(plane: Numbers, down: tuple[int, int]) -> Numbers:

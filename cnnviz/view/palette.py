@@ -14,22 +14,18 @@ from PIL import Image
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.maps import (
     LEVELS,
-    NAN_COLOUR,
-    NEGATIVE_INFINITY_COLOUR,
-    POSITIVE_INFINITY_COLOUR,
+    ODD_COLOURS,
     Bytes,
     Colour,
+    Numbers,
     indexed,
 )
-from cnnviz.view.scale import Numbers, Scale
-from cnnviz.view.sheet import ACCENT, INK, PAPER, SOFT
+from cnnviz.view.scale import Scale
+from cnnviz.view.sheet import ACCENT, BLACK, EMPTY, INK, PAPER, SOFT
 
-# Colours that no colour map has: what is not computed or is padding, lines over it, lines over
-# padding that copies a pixel, and where the window is.
-EMPTY: Colour = (242, 232, 208)
+# Colours that no colour map has: lines over what is padding, and over padding that copies a pixel.
 LINES: Colour = (214, 196, 152)
 COPIED: Colour = (190, 130, 20)
-BLACK: Colour = (0, 0, 0)
 
 INKS = 4
 """Shades from no ink to full: letters are smooth enough, and files a seventh smaller than with 16.
@@ -40,8 +36,7 @@ class Palette:
     """Up to 255 colours for all frames; entry 255 stays unused."""
 
     def __init__(self, colormaps: Sequence[str], picture: Bytes | None = None) -> None:
-        special = [PAPER, INK, SOFT, BLACK, NAN_COLOUR, POSITIVE_INFINITY_COLOUR]
-        special += [NEGATIVE_INFINITY_COLOUR, ACCENT, EMPTY, LINES, COPIED]
+        special = [PAPER, INK, SOFT, BLACK, *ODD_COLOURS.values(), ACCENT, EMPTY, LINES, COPIED]
         fixed = np.array(special, np.uint8)
         if picture is not None:
             fixed = np.concatenate([fixed, picture])
@@ -56,18 +51,18 @@ class Palette:
                 break
         self.colours = np.zeros((256, 3), np.uint8)
         self.colours[: len(own)] = own
-        self._points = own.astype(np.float32)
+        self.points = own.astype(np.float32)  # the colours that are used
         self._ramps: dict[tuple[str, bool], Bytes] = {}
         self.blends = self._blends()
 
     def nearest(self, colours: Bytes) -> Bytes:
         """Return the entry nearest to each of (N, 3) colours."""
         found = np.empty(len(colours), np.uint8)
-        squares = (self._points**2).sum(axis=1)
+        squares = (self.points**2).sum(axis=1)
         for first in range(0, len(colours), 4096):
             some = colours[first : first + 4096].astype(np.float32)
             # |a − b|² = |a|² − 2 a·b + |b|², and |a|² is the same for all b.
-            found[first : first + 4096] = (squares - 2 * some @ self._points.T).argmin(axis=1)
+            found[first : first + 4096] = (squares - 2 * some @ self.points.T).argmin(axis=1)
         return found
 
     def of(self, colour: Colour) -> int:

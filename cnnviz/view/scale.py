@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cnnviz.core.types import Statistics
 from cnnviz.errors import unknown
 from cnnviz.view.colormaps import COLORMAPS
 
-Numbers = NDArray[np.floating[Any]]
-
-_BAND = 1 << 17  # values worked on at a time: float64 copies stay in the cache
+if TYPE_CHECKING:
+    from cnnviz.core.types import Statistics, Tensor
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Scale:
     @property
     def diverging(self) -> bool:
         """Whether 0 has the neutral colour and equal steps from it are equally strong."""
-        return self.colormap == "rdbu"
+        return COLORMAPS[self.colormap].diverging
 
     @property
     def reach(self) -> float:
@@ -37,7 +32,7 @@ class Scale:
         return max(abs(self.low), abs(self.high))
 
     def covers(self, facts: Statistics) -> bool:
-        """Tell whether all values of a stage are finite and none is outside."""
+        """Say whether all values of a stage are finite and none is outside."""
         return (
             not facts.nonfinite
             and facts.min is not None
@@ -92,7 +87,7 @@ def choose_scale(
         raise unknown("colour map", colormap, ["auto", *COLORMAPS])
     if value_range is not None:
         return Scale(low, high, colormap)
-    if colormap == "rdbu":
+    if COLORMAPS[colormap].diverging:
         reach = max(abs(low), abs(high)) or 1.0
         return Scale(-reach, reach, colormap)
     start = min(low, 0.0)
@@ -100,28 +95,49 @@ def choose_scale(
     return Scale(start, end, colormap)
 
 
-def count_outside(tensor: Numbers, scale: Scale) -> int:
-    """Count the finite values that lie outside a scale and are drawn in its end colours.
+def signed_scale(low: float | None, high: float | None) -> Scale:
+    """Return the scale of what always has a white 0: weights, products, differences.
 
-    >>> count_outside(np.float32([-1, 0, 0.1, np.inf]), Scale(0, 0.1, "gray"))
-    1
+    >>> signed_scale(0, 3)
+    Scale(low=-3.0, high=3.0, colormap='rdbu')
     """
-    with np.errstate(over="ignore"):
-        low, high = np.float32(scale.low), np.float32(scale.high)  # so that 0.1 is not above 0.1
-    return sum(
-        int(np.count_nonzero(np.isfinite(band) & ((band < low) | (band > high))))
-        for band in bands(tensor)
-    )
+    return choose_scale(low, high, colormap="rdbu")
 
 
-def bands(values: Numbers) -> Iterator[Numbers]:
-    """Yield all values, a limited number at a time, as flat arrays."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    for start in range(0, flat.size, _BAND):
-        yield flat[start : start + _BAND]
+# --- which values of a run share a scale -------------------------------------------------------
 
 
-def all_finite(values: Numbers) -> bool:
-    """Tell whether there is no NaN and no infinity, without a copy of the values."""
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(values.min()) and np.isfinite(values.max()))  # NaN wins both
+class Ends(NamedTuple):
+    """The lowest and the highest finite value, None without any."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def widened(self, low: float | None, high: float | None) -> Ends:
+        """Return the ends that also cover other ones."""
+        lows = [value for value in (self.low, low) if value is not None]
+        highs = [value for value in (self.high, high) if value is not None]
+        return Ends(min(lows, default=None), max(highs, default=None))
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What shares a scale: from a stage's maps, its own ends and those of the run, one or C."""
+
+    summary: str
+    ends: Callable[[Tensor, Ends, Ends], list[Ends]]
+    whole_run: bool = False  # the run's ends are asked for: it is computed twice
+
+
+def _of_each_map(maps: Tensor, _stage: Ends, _run: Ends) -> list[Ends]:
+    from cnnviz.core.statistics import finite_range
+
+    return [Ends(*finite_range(plane)) for plane in maps]
+
+
+SCALES = {
+    "unit": Sharing("each map", _of_each_map),
+    "layer": Sharing("each stage", lambda _maps, stage, _run: [stage]),
+    "global": Sharing("all", lambda _maps, _stage, run: [run], whole_run=True),
+}
+"""What may share a scale, by name."""

@@ -1,4 +1,8 @@
-"""Paper: the sheet under a picture, with its title, colour bars, legend and lettering."""
+"""Paper: the sheet under every picture, and the panels on it.
+
+A sheet has a header (title, notes, colour bars, legend). Below it stand rows of panels: titled
+pictures of coloured cells with their numbers, rings and colour bar.
+"""
 
 from __future__ import annotations
 
@@ -7,52 +11,67 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from cnnviz.core.statistics import finite_range
+from cnnviz.core.types import Pair
 from cnnviz.errors import safe
 from cnnviz.view.maps import (
-    NAN_COLOUR,
-    NEGATIVE_INFINITY_COLOUR,
-    POSITIVE_INFINITY_COLOUR,
+    ODD_COLOURS,
     Bytes,
     Colour,
+    Numbers,
+    all_finite,
+    block_means,
+    count_outside,
+    draw_colour,
+    enlarge,
     rgb,
 )
-from cnnviz.view.numbers import format_number
-from cnnviz.view.scale import Numbers, Scale, all_finite, bands, count_outside
+from cnnviz.view.numbers import format_cell, format_number
+from cnnviz.view.scale import Scale
+from cnnviz.view.zoom import Box, Zoom
 
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (32, 32, 32)
 SOFT: Colour = (96, 96, 96)
 FRAME: Colour = (176, 176, 176)
-ACCENT: Colour = (255, 210, 0)  # what is pointed at: no colour map has it
+BLACK: Colour = (0, 0, 0)
+# Colours that no colour map has: what is pointed at, and what is padding or not computed.
+ACCENT: Colour = (255, 210, 0)
+EMPTY: Colour = (242, 232, 208)
 
 MARGIN = 16
-_TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 18, 13, 11
+TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 18, 13, 11
 _BAR_WIDTH, _BAR_HEIGHT = 256, 12
+_GAP = 28  # between panels
+_SIGN = 16  # more, where a sign stands between them
+WRITTEN = 12  # rows and columns of cells up to which their numbers are written
 
 
-# ---------------------------------------------------------------------------- lettering
+# --- lettering ---------------------------------------------------------------------------------
 
 # What Pillow's own font (Aileron) can draw, and how we spell the rest.
-_DRAWABLE = frozenset(map(chr, range(32, 127))) | frozenset("©«°±´·»‘’“”…‹›™")
+DRAWABLE = frozenset(map(chr, range(32, 127))) | frozenset("©«°±´·»‘’“”…‹›™")
 _SPELLINGS = {"→": "->", "×": "x", "−": "-", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "∞": "inf"}
 _SPELLINGS |= {"σ": "sigma", "θ": "theta", "λ": "lambda", "ß": "ss", "ø": "o", "Ø": "O", "æ": "ae"}
 
 
+@lru_cache(maxsize=1 << 12)
 def drawable(text: str) -> str:
     """Respell text with the characters the font has."""
     spelled = []
     for character in safe(text[:4096]):
-        if character in _DRAWABLE:
+        if character in DRAWABLE:
             spelled.append(character)
         elif character in _SPELLINGS:
             spelled.append(_SPELLINGS[character])
         else:  # é -> e; what remains unknown is a ?
             parts = unicodedata.normalize("NFKD", character)
-            spelled.append("".join(part for part in parts if part in _DRAWABLE) or "?")
+            spelled.append("".join(part for part in parts if part in DRAWABLE) or "?")
     return "".join(spelled)
 
 
@@ -65,6 +84,23 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return loaded
 
 
+@lru_cache(maxsize=1 << 12)
+def _stamp(
+    text: str, size: int, anchor: str, part: tuple[float, float]
+) -> tuple[Image.Image, int, int]:
+    """Return a text as a mask, and how far its corner is from (x, y), whose fractions are `part`.
+
+    Grids write the same indices again and again: drawing a kept mask takes a tenth of the time.
+    """
+    box = font(size).getbbox(text, anchor=anchor)
+    left, top = math.floor(box[0]) - 1, math.floor(box[1]) - 1
+    mask = Image.new("L", (math.ceil(box[2]) - left + 2, math.ceil(box[3]) - top + 2))
+    place = (part[0] - left, part[1] - top)
+    ImageDraw.Draw(mask).text(place, text, fill=255, font=font(size), anchor=anchor)
+    return mask, left, top
+
+
+@lru_cache(maxsize=1 << 14)
 def text_width(text: str, size: int) -> int:
     """Return how many pixels wide a text is."""
     return math.ceil(font(size).getlength(text))
@@ -84,7 +120,7 @@ def shorten(text: str, width: int, size: int) -> str:
     return text[:keep].rstrip() + "…" if keep else ""
 
 
-def _wrap(text: str, width: int, size: int, lines: int) -> list[str]:
+def wrap(text: str, width: int, size: int, lines: int) -> list[str]:
     """Break text into at most so many lines; what does not fit is an ellipsis."""
     wrapped: list[str] = []
     rest = text
@@ -97,7 +133,23 @@ def _wrap(text: str, width: int, size: int, lines: int) -> list[str]:
     return [*wrapped, shorten(rest, width, size)] if rest else wrapped
 
 
-# ---------------------------------------------------------------------------- what a sheet says
+def fitting_size(texts: Sequence[str], cell: tuple[int, int]) -> int | None:
+    """Return the largest font size at which every text fits a cell of (rows, columns) pixels."""
+    longest = sorted(set(texts), key=lambda text: (len(text), text))[-40:]  # not by chance
+    for size in (18, 16, 14, 13, 12, 11, 10, 9):
+        if cell[0] >= size + 4 and all(text_width(text, size) + 5 <= cell[1] for text in longest):
+            return size
+    return None
+
+
+def readable_on(colour: Bytes) -> Colour:
+    """Return black or white, whichever has more contrast with a colour (WCAG 2 luminance)."""
+    linear = (colour / 255.0) ** 2.2
+    luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
+
+
+# --- what a sheet says -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -126,35 +178,24 @@ class Census:
 
     low: float | None  # of the finite values
     high: float | None
-    legend: tuple[tuple[Colour, str], ...]  # the NaN and infinities that occur
+    legend: tuple[tuple[Colour, str], ...] = ()  # the NaN and infinities that occur
 
     @classmethod
-    def of(cls, values: Numbers) -> Census:
+    def of(cls, values: Numbers) -> Self:
         """Look at all values, finite or not."""
-        low, high = math.inf, -math.inf
-        counts = [0, 0, 0]
-        for band in bands(values):
-            finite = band
-            if not all_finite(band):
-                finite = band[np.isfinite(band)]
-                odd = (np.isnan(band), np.isposinf(band), np.isneginf(band))
-                counts = [n + int(np.count_nonzero(o)) for n, o in zip(counts, odd, strict=True)]
-            if finite.size:
-                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-        kinds = [
-            (NAN_COLOUR, "NaN"),
-            (POSITIVE_INFINITY_COLOUR, "+inf"),
-            (NEGATIVE_INFINITY_COLOUR, "-inf"),
-        ]
+        if all_finite(values):
+            return cls(float(values.min()), float(values.max()))
+        kinds = (np.isnan(values), np.isposinf(values), np.isneginf(values))
+        counts = [int(np.count_nonzero(kind)) for kind in kinds]
         legend = tuple(
             (colour, f"{name} ({count:,})")
-            for (colour, name), count in zip(kinds, counts, strict=True)
+            for (name, colour), count in zip(ODD_COLOURS.items(), counts, strict=True)
             if count
         )
-        return cls(low, high, legend) if low <= high else cls(None, None, legend)
+        return cls(*finite_range(values), legend)
 
     def span(self, write: Callable[[float], str] = format_number) -> str:
-        """Tell the range, to follow a noun: 'values', 'maps of 3 x 3'."""
+        """Return the range in words that follow a noun: 'values', 'maps of 3 x 3'."""
         if self.low is None or self.high is None:
             return "none finite"
         if self.low == self.high:
@@ -174,16 +215,92 @@ def outside_note(
     return [f"{subject} outside the scale {are} {drawn}"]
 
 
+# --- panels ------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
-class CellNumbers:
-    """Numbers that fit into the cells of a map."""
+class Panel:
+    """A picture on a sheet: coloured cells, what is written and drawn on them, and a colour bar."""
 
-    texts: Sequence[Sequence[str]]
-    cell: tuple[int, int]  # (rows, columns) of pixels
-    size: int  # of the font
+    colours: Bytes  # (rows, columns, 3), of its cells
+    up: Pair  # pixels that a cell is high and wide
+    title: str = ""
+    texts: Sequence[Sequence[str]] = ()  # into the cells, if all fit
+    rings: Sequence[Box] = ()  # around pixels, counted from the first one
+    rule: Colour | None = None  # lines between the cells
+    numbered: int = 0  # cells read like a text get numbers at their rows and columns, in so many
+    scale: Scale | None = None  # of the bar
+    sign: str = ""  # between it and the panel before
+    least: int = 0  # pixels of its width
+
+    @classmethod
+    def of(cls, plane: Numbers, on: Scale, zoom: Zoom, /, **more: Any) -> Self:
+        """Return the panel of a map (rows, columns), or of three in colour, with its numbers."""
+        written = plane.ndim == 2 and max(plane.shape) <= WRITTEN and not zoom.averages
+        texts = [[format_cell(value) for value in row] for row in plane.tolist()] if written else ()
+        return cls(map_colours(plane, zoom.down, on), zoom.up, **{"texts": texts, **more})
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """The (x, y) of its first cell."""
+        rows, columns = self.colours.shape[:2]
+        left, top = _SIGN * bool(self.sign), 24 * bool(self.title)
+        if self.numbered:
+            widest = text_width(str(rows * columns * self.numbered), SMALL_SIZE)
+            left, top = left + widest + 8, top + 16
+        return left, top
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of all of it."""
+        (x, y), (rows, columns) = self.corner, self.colours.shape[:2]
+        height = y + rows * self.up[0] + (40 if self.scale else 0)
+        return x + max(columns * self.up[1], self.least), height
+
+    def pixels(self) -> Bytes:
+        """Return the cells, enlarged."""
+        pixels = enlarge(self.colours, self.up)
+        if self.rule:
+            pixels[self.up[0] - 1 : -1 : self.up[0]] = self.rule
+            pixels[:, self.up[1] - 1 : -1 : self.up[1]] = self.rule
+        return pixels
 
 
-# ---------------------------------------------------------------------------- the sheet
+def map_colours(plane: Numbers, down: Pair, scale: Scale) -> Bytes:
+    """Return the colours of a map's blocks (rows, columns, 3), or of three maps as one picture."""
+    if plane.ndim == 2:
+        return rgb(block_means(plane, down), scale)
+    return np.asarray(draw_colour(np.stack([block_means(one, down) for one in plane]), scale))
+
+
+def draw_panels(
+    rows: Sequence[Sequence[Panel]],
+    title: str,
+    notes: Sequence[str] = (),
+    bars: Sequence[Bar] = (),
+    legend: Sequence[tuple[Colour, str]] = (),
+) -> Sheet:
+    """Return a sheet with rows of panels, side by side from the left."""
+    widths = [sum(panel.size[0] for panel in row) + _GAP * (len(row) - 1) for row in rows]
+    heights = [max(panel.size[1] for panel in row) for row in rows]
+    body = (max(widths) + 1, sum(heights) + 16 * (len(rows) - 1) + 1)
+    sheet = Sheet(body, title, notes, bars, legend)
+    panels = [panel for row in rows for panel in row]
+    sizes = {  # of numbers: one for all cells of a size, or none if one of them does not fit
+        up: fitting_size([t for p in panels if p.up == up for line in p.texts for t in line], up)
+        for up in {panel.up for panel in panels}
+    }
+    y = sheet.top
+    for row, height in zip(rows, heights, strict=True):
+        x = sheet.left + 1
+        for panel in row:
+            sheet.panel(panel, x, y, sizes[panel.up])
+            x += panel.size[0] + _GAP
+        y += height + 16
+    return sheet
+
+
+# --- the sheet ---------------------------------------------------------------------------------
 
 
 class Sheet:
@@ -198,9 +315,9 @@ class Sheet:
         legend: Sequence[tuple[Colour, str]] = (),
     ) -> None:
         title = drawable(title)
-        inner = max(body[0], min(text_width(title, _TITLE_SIZE), 640), 320)
-        lines = _wrap(title, inner, _TITLE_SIZE, 3)
-        soft = [line for note in notes for line in _wrap(note, inner, TEXT_SIZE, 3)]
+        inner = max(body[0], min(text_width(title, TITLE_SIZE), 640), 320)
+        lines = wrap(title, inner, TITLE_SIZE, 3)
+        soft = [line for note in notes for line in wrap(note, inner, TEXT_SIZE, 3)]
         abreast = max(1, (inner + 40) // (_BAR_WIDTH + 40))
         bar_rows = math.ceil(len(bars) / abreast)
         top = MARGIN + 24 * len(lines) + 18 * len(soft)
@@ -217,7 +334,7 @@ class Sheet:
         self.draw = ImageDraw.Draw(self.image)
         y = MARGIN
         for line in lines:
-            self.text(self.left, y + 18, line, _TITLE_SIZE)
+            self.text(self.left, y + 18, line, TITLE_SIZE)
             y += 24
         for line in soft:
             self.text(self.left, y + 12, line, TEXT_SIZE, fill=SOFT)
@@ -238,7 +355,9 @@ class Sheet:
         anchor: str = "ls",
     ) -> None:
         """Write at (x, y): by default the left end of the baseline."""
-        self.draw.text((x, y), text, font=font(size), fill=fill, anchor=anchor)
+        part = (x % 1, y % 1)
+        mask, left, top = _stamp(text, size, anchor, part)
+        self.draw.bitmap((int(x - part[0]) + left, int(y - part[1]) + top), mask, fill=fill)
 
     def paste(self, pixels: Bytes, x: int, y: int, *, frame: bool = True) -> None:
         """Put pixels down, with a thin line around them that covers none."""
@@ -247,22 +366,58 @@ class Sheet:
             self.draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
         self.image.paste(Image.fromarray(pixels), (x, y))
 
+    def panel(self, panel: Panel, x: int, y: int, text_size: int | None) -> None:
+        """Draw a panel with everything that belongs to it, its corner at (x, y).
+
+        Numbers stand in its cells if there is a size for them.
+        """
+        title = shorten(drawable(panel.title), panel.size[0], TEXT_SIZE)
+        self.text(x + panel.corner[0], y + 14, title, TEXT_SIZE, fill=SOFT)
+        x, y = x + panel.corner[0], y + panel.corner[1]
+        pixels = panel.pixels()
+        height, width = pixels.shape[:2]
+        self.paste(pixels, x, y)
+        if text_size:
+            self.numbers(panel.texts, panel.colours, panel.up, text_size, x, y)
+        for top, left, bottom, right in panel.rings:
+            self.ring(x + left, y + top, x + right, y + bottom)
+        if panel.sign:
+            self.text(x - 22, y + height / 2, panel.sign, 20, fill=SOFT, anchor="mm")
+        if panel.numbered:
+            self.number_cells(x, y, panel.colours.shape[:2], panel.up, panel.numbered)
+        if panel.scale is not None:
+            self.bar(Bar.of(panel.scale), x, y + height + 8, min(max(width, 150), _BAR_WIDTH))
+
     def ring(self, left: int, top: int, right: int, bottom: int) -> None:
         """Draw a bright line between two dark ones around pixels: it is seen on any ground.
 
         The box is that of the pixels inside it, `right` and `bottom` not counted.
         """
-        for step, colour in ((4, (0, 0, 0)), (3, ACCENT), (2, ACCENT), (1, (0, 0, 0))):
+        for step, colour in ((4, BLACK), (3, ACCENT), (2, ACCENT), (1, BLACK)):
             box = (left - step, top - step, right + step - 1, bottom + step - 1)
             self.draw.rectangle(box, outline=colour)
 
-    def numbers(self, numbers: CellNumbers, colours: Bytes, x: int, y: int) -> None:
-        """Write a number into every cell, black or white, whichever can be read."""
-        height, width = numbers.cell
-        for i, row in enumerate(numbers.texts):
+    def numbers(
+        self, texts: Sequence[Sequence[str]], colours: Bytes, cell: Pair, size: int, x: int, y: int
+    ) -> None:
+        """Write a text into every cell, black or white, whichever can be read."""
+        height, width = cell
+        for i, row in enumerate(texts):
             for j, text in enumerate(row):
                 centre = (x + (j + 0.5) * width, y + (i + 0.5) * height)
-                self.text(*centre, text, numbers.size, fill=readable_on(colours[i, j]), anchor="mm")
+                self.text(*centre, text, size, fill=readable_on(colours[i, j]), anchor="mm")
+
+    def number_cells(self, x: int, y: int, counts: Pair, pitch: Pair, times: int = 1) -> None:
+        """Write the first index of rows of cells beside them, and what to add over the columns."""
+        rows, columns = counts
+        for row in range(0, rows, math.ceil(14 / pitch[0])):
+            at = y + row * pitch[0] + pitch[0] / 2
+            text = f"{row * columns * times}"
+            self.text(x - 6, at, text, SMALL_SIZE, fill=SOFT, anchor="rm")
+        steps = (step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step * pitch[1] >= 36)
+        for column in range(0, columns, next(steps, columns)):
+            at = x + column * pitch[1] + pitch[1] / 2
+            self.text(at, y - 5, f"+{column * times}", SMALL_SIZE, fill=SOFT, anchor="ms")
 
     def bar(self, bar: Bar, x: int, y: int, width: int = _BAR_WIDTH) -> None:
         """Draw a colour bar, with its ends and 0 written below."""
@@ -283,19 +438,3 @@ class Sheet:
             self.draw.rectangle((x, y, x + 11, y + 11), fill=colour, outline=FRAME)
             self.text(x + 17, y + 10, text, SMALL_SIZE)
             x += 17 + text_width(text, SMALL_SIZE) + 16
-
-
-def fitting_size(texts: Sequence[str], cell: tuple[int, int]) -> int | None:
-    """Return the largest font size at which every text fits a cell of (rows, columns) pixels."""
-    longest = sorted(set(texts), key=lambda text: (len(text), text))[-40:]  # not by chance
-    for size in (18, 16, 14, 13, 12, 11, 10, 9):
-        if cell[0] >= size + 4 and all(text_width(text, size) + 5 <= cell[1] for text in longest):
-            return size
-    return None
-
-
-def readable_on(colour: Bytes) -> Colour:
-    """Return black or white, whichever has more contrast with a colour (WCAG 2 luminance)."""
-    linear = (colour / 255.0) ** 2.2
-    luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)

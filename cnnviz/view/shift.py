@@ -132,7 +132,7 @@ def error_report(
     told: Told, pipelines: Mapping[str, str], title: str, record: Mapping[str, Any]
 ) -> Report:
     """Return both errors as tables and a chart, under a title and what the pipelines are called."""
-    from cnnviz.view.terminal_chart import LineChart
+    from cnnviz.view.chart import LineChart
 
     unit = next(iter(told.values())).movement.unit
     called = [safe(f"{name}: {text}") for name, text in pipelines.items() if name]

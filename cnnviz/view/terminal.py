@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -58,15 +59,26 @@ class _HalfBlocks:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         pixels = self._pixels(min(self.width, options.max_width))
-        if _colourless(console):
-            lines = _shade_lines(pixels)
-        elif options.ascii_only:
-            lines = _background_lines(pixels)
+        even = len(pixels) // 2 * 2
+        means = (pixels[:even:2].astype(float) + pixels[1:even:2]) / 2
+        cells = np.concatenate([means, pixels[even:]])  # an odd last row stands alone
+        # Without colours, or with so few (16) that different ones would look alike: shades.
+        if console.no_color or console.color_system not in ("256", "truecolor", "windows"):
+            steps = np.rint(cells @ [0.299, 0.587, 0.114] / 255 * (len(_RAMP) - 1)).astype(int)
+            for row in steps.tolist():
+                yield Segment("".join(_RAMP[step] for step in row))
+                yield Segment.line()
+        elif options.ascii_only:  # colours, but no blocks: spaces on a coloured ground
+            for row in np.rint(cells).astype(int).tolist():
+                yield from (Segment(" ", _style(None, tuple(cell))) for cell in row)
+                yield Segment.line()
         else:
-            lines = _half_block_lines(pixels)
-        for line in lines:
-            yield from line
-            yield Segment.line()
+            colours = [[tuple(cell) for cell in row] for row in pixels.tolist()]
+            for upper, lower in zip_longest(colours[::2], colours[1::2]):
+                below = lower or [None] * len(upper)
+                pairs = zip(upper, below, strict=True)
+                yield from (Segment("▀", _style(*pair)) for pair in pairs)
+                yield Segment.line()
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         columns = self._size(min(self.width, options.max_width))[0]
@@ -91,47 +103,8 @@ class _HalfBlocks:
         return np.asarray(image.resize(size, filtering))
 
 
-def _colourless(console: Console) -> bool:
-    """Tell whether colours are missing, or so few (16) that different ones would look alike."""
-    return console.no_color or console.color_system not in ("256", "truecolor", "windows")
-
-
-def _half_block_lines(pixels: Pixels) -> list[list[Segment]]:
-    lines = []
-    for top in range(0, len(pixels), 2):
-        upper = pixels[top].tolist()
-        lower = pixels[top + 1].tolist() if top + 1 < len(pixels) else [None] * len(upper)
-        cells = zip(upper, lower, strict=True)
-        lines.append([Segment("▀", _style(_key(up), _key(low))) for up, low in cells])
-    return lines
-
-
-def _background_lines(pixels: Pixels) -> list[list[Segment]]:
-    """For consoles with colours but without blocks: spaces on a coloured ground."""
-    return [
-        [Segment(" ", _style(None, _key(cell))) for cell in row] for row in _pairs(pixels).tolist()
-    ]
-
-
-def _shade_lines(pixels: Pixels) -> list[list[Segment]]:
-    luma = _pairs(pixels) @ np.array([0.299, 0.587, 0.114])
-    steps = np.rint(luma / 255 * (len(_RAMP) - 1)).astype(int)
-    return [[Segment("".join(_RAMP[step] for step in row))] for row in steps.tolist()]
-
-
-def _pairs(pixels: Pixels) -> NDArray[np.float64]:
-    """Average every two rows; an odd last row stands alone."""
-    even = len(pixels) // 2 * 2
-    means = (pixels[:even:2].astype(float) + pixels[1:even:2]) / 2
-    return np.concatenate([means, pixels[even:].astype(float)])
-
-
-def _key(colour: Sequence[float] | None) -> tuple[int, int, int] | None:
-    return None if colour is None else (round(colour[0]), round(colour[1]), round(colour[2]))
-
-
 @lru_cache(maxsize=1 << 14)
-def _style(front: tuple[int, int, int] | None, back: tuple[int, int, int] | None) -> Style:
+def _style(front: tuple[int, ...] | None, back: tuple[int, ...] | None) -> Style:
     return Style(
         color=Color.from_rgb(*front) if front else None,
         bgcolor=Color.from_rgb(*back) if back else None,
@@ -224,12 +197,15 @@ class _Bars:
         names = [fitted(label, most, ascii_only=ascii_only) for label in self.labels]
         name_width = max(map(cell_len, names), default=0)
         length = width - name_width - percent_width - 2
-        draw = _ascii_bar if ascii_only else _eighths_bar
         for name, value, percent in zip(names, self.values, percents, strict=True):
             part = min(max(value, 0.0), 1.0) if math.isfinite(value) else 0.0
             line = Text(name + " " * (name_width - cell_len(name) + 1), no_wrap=True)
             if length > 0:
-                line.append(draw(part, length), style="cyan")
+                bar = "#" * round(part * length)
+                if not ascii_only:
+                    whole, eighths = divmod(round(part * length * 8), 8)
+                    bar = _EIGHTHS[-1] * whole + _EIGHTHS[eighths].strip()
+                line.append(bar.ljust(length), style="cyan")
                 line.append(" ")
             line.append(percent.rjust(percent_width))
             line.truncate(width)
@@ -238,16 +214,6 @@ class _Bars:
 
 def _percent(value: float) -> str:
     return f"{value + 0.0:.1%}".replace("-0.0%", "0.0%") if math.isfinite(value) else str(value)
-
-
-def _eighths_bar(part: float, length: int) -> str:
-    whole, eighths = divmod(round(part * length * 8), 8)
-    bar = _EIGHTHS[-1] * whole + (_EIGHTHS[eighths] if eighths else "")
-    return bar.ljust(length)
-
-
-def _ascii_bar(part: float, length: int) -> str:
-    return ("#" * round(part * length)).ljust(length)
 
 
 # ---------------------------------------------------------------------------- numbers

@@ -7,7 +7,7 @@ of its own, with 0 in the middle.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,23 +17,12 @@ from PIL import Image
 from cnnviz.core.comparison import Difference, furthest_apart
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Tensor
-from cnnviz.view.grid import cell_numbers, choose_zoom, map_colours
-from cnnviz.view.maps import Bytes, Colour, block_means, draw_map, enlarge, rgb
+from cnnviz.view.maps import Colour, Numbers, draw_map
 from cnnviz.view.numbers import format_number
-from cnnviz.view.scale import Numbers, Scale, choose_scale
-from cnnviz.view.sheet import (
-    MARGIN,
-    PAPER,
-    SMALL_SIZE,
-    SOFT,
-    TEXT_SIZE,
-    Bar,
-    Census,
-    Sheet,
-    drawable,
-    shorten,
-    text_width,
-)
+from cnnviz.view.scale import Scale, choose_scale, signed_scale
+from cnnviz.view.sheet import MARGIN, Bar, Census, Panel, draw_panels, drawable
+from cnnviz.view.vector import LISTED, Vector, draw_vectors
+from cnnviz.view.zoom import choose_zoom
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,14 +30,8 @@ if TYPE_CHECKING:
 MOST_MAPS = 4
 """So many channels are drawn, those that differ most."""
 
-_LISTED = 40  # values of a vector that are drawn as bars; more are cells
 _PAGE = (1500, 1300)  # (width, height) of a sheet's body, about
-_GAP = 16
-_BAR_LENGTH, _BAR_STEP, _BAR_THICKNESS = 200, 24, 16
 _NAMES = ("A", "B", "A − B")
-_POSITIVE: Colour = (178, 24, 43)  # the strong colours of rdbu
-_NEGATIVE: Colour = (33, 102, 172)
-_NEUTRAL: Colour = (80, 80, 80)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +74,7 @@ class Triptych:
             channels=channels,
             panels=panels,
             scale=choose_scale(min(ends, default=None), max(ends, default=None), colormap=colormap),
-            gap_scale=choose_scale(-reach, reach, colormap="rdbu"),
+            gap_scale=signed_scale(-reach, reach),
             difference=difference,
             censuses=(Census.of(a), Census.of(b)),
         )
@@ -109,9 +92,36 @@ class Triptych:
     def draw(self, *, title: str, labels: Sequence[str] = (), remark: str = "") -> Image.Image:
         """Draw the sheet; `labels` are the maps' names, `remark` what else there is to say."""
         if not self.is_vector:
-            return _draw_maps(self, title, labels, remark)
-        draw = _draw_bars if self.panels[0][0].size <= _LISTED else _draw_cells
-        return draw(self, title, remark)
+            return self._draw_maps(title, labels, remark)
+        drawn = zip(_NAMES, self.panels[0], self.scales, strict=True)
+        vectors = [Vector(name, panel.reshape(-1), scale) for name, panel, scale in drawn]
+        bars = self.bars() if vectors[0].values.size > LISTED else []
+        return draw_vectors(vectors, title, self.facts(remark), bars, self.legend())
+
+    def _draw_maps(self, title: str, labels: Sequence[str], remark: str) -> Image.Image:
+        """Draw a row of three panels for each channel."""
+        rows, columns = self.shape[1:]
+        count, total = len(self.channels), self.shape[0]
+        room = (_PAGE[1] // count - 40, (_PAGE[0] - 2 * MARGIN) // 3 - 28)
+        zoom = choose_zoom((rows, columns), room, 96)
+        form = f"{rows} x {columns}, {zoom.text}"
+        if total > 1:
+            many = f"{count} of {total:,}" if total > count else str(total)
+            form = f"{many} maps, those that differ most first; each {form}"
+        panels = []
+        for channel, three in zip(self.channels, self.panels, strict=True):
+            name = f"map {channel}" + (f" {labels[channel]}" if labels else "")
+            low, high = finite_range(three[2])
+            largest = math.nan if low is None or high is None else max(-low, high)
+            heads = list(_NAMES)
+            if total > 1:
+                heads = [f"{name}, A", "B", f"A − B: largest {format_number(largest)}"]
+            drawn = zip(three, self.scales, heads, strict=True)
+            panels.append(
+                [Panel.of(one, scale, zoom, title=head, least=96) for one, scale, head in drawn]
+            )
+        notes = [form, *self.facts(remark)]
+        return draw_panels(panels, title, notes, self.bars(), self.legend()).image
 
     def in_terminal(self, width: int, *, colours: bool) -> RenderableType:
         """Draw it for a terminal of `width` columns.
@@ -143,8 +153,8 @@ class Triptych:
             replace(gap, low=drawable(f"A − B: {gap.low}")),
         ]
 
-    def notes(self, form: str, remark: str) -> list[str]:
-        """Return what the header says: how much there is, the values, and the difference."""
+    def facts(self, remark: str) -> list[str]:
+        """Return what the header says of the values, and of the difference."""
         a, b = self.censuses
         found = self.difference
         if found.max is None or found.mean is None:
@@ -155,7 +165,7 @@ class Triptych:
             where = ", ".join(map(str, found.at))
             told = f"largest |A − B| {format_number(found.max)}, at {where}; "
             told += f"mean {format_number(found.mean)}"
-        lines = [form, f"A: values {a.span()}; B: values {b.span()}", drawable(told)]
+        lines = [f"A: values {a.span()}; B: values {b.span()}", drawable(told)]
         return [*lines, remark] if remark else lines
 
     def legend(self) -> list[tuple[Colour, str]]:
@@ -177,143 +187,3 @@ def _gaps(a: Tensor, b: Tensor) -> Numbers:
 
 def _ends(scale: Scale) -> str:
     return f"{format_number(scale.low)} to {format_number(scale.high)}"
-
-
-# --- maps --------------------------------------------------------------------------------------
-
-
-def _draw_maps(triptych: Triptych, title: str, labels: Sequence[str], remark: str) -> Image.Image:
-    rows, columns = triptych.shape[1:]
-    count, total = len(triptych.channels), triptych.shape[0]
-    words = 22 if total > 1 else 0  # the height of a row's label
-    room = (
-        _PAGE[1] // count - words - _GAP,
-        (_PAGE[0] - 2 * MARGIN) // 3 - _GAP,
-    )
-    zoom = choose_zoom((rows, columns), room, 96)
-    high, wide = zoom.shown((rows, columns))
-    step = max(wide, 96) + _GAP
-    form = f"{rows} x {columns}, {zoom.text}"
-    if total > count:
-        form = f"{count} of {total:,} maps, those that differ most first; each {form}"
-    elif total > 1:
-        form = f"{total} maps, those that differ most first; each {form}"
-    body = (3 * step - _GAP, 20 + count * (words + high + _GAP) - _GAP)
-    sheet = Sheet(body, title, triptych.notes(form, remark), triptych.bars(), triptych.legend())
-    _name_columns(sheet, step)
-    numbers = cell_numbers([one for panels in triptych.panels for one in panels], zoom)
-    for row, (channel, panels) in enumerate(zip(triptych.channels, triptych.panels, strict=True)):
-        y = sheet.top + 20 + row * (words + high + _GAP) + words
-        if words:
-            name = f"map {channel}" + (f" {labels[channel]}" if labels else "")
-            text = drawable(f"{name}: largest |A − B| {format_number(_largest(panels[2]))}")
-            sheet.text(sheet.left, y - 6, shorten(text, body[0], TEXT_SIZE), TEXT_SIZE, fill=SOFT)
-        for column, (plane, scale) in enumerate(zip(panels, triptych.scales, strict=True)):
-            x = sheet.left + column * step
-            colours = map_colours(plane, zoom.down, scale)
-            sheet.paste(enlarge(colours, zoom.up), x, y)
-            if numbers:
-                sheet.numbers(numbers[3 * row + column], colours, x, y)
-    return sheet.image
-
-
-def _largest(gaps: Numbers) -> float:
-    finite = np.abs(gaps[np.isfinite(gaps)])
-    return float(finite.max()) if finite.size else math.nan
-
-
-def _name_columns(sheet: Sheet, step: int) -> None:
-    for column, name in enumerate(_NAMES):
-        sheet.text(sheet.left + column * step, sheet.top + 12, drawable(name), TEXT_SIZE)
-
-
-# --- vectors -----------------------------------------------------------------------------------
-
-
-def _draw_bars(triptych: Triptych, title: str, remark: str) -> Image.Image:
-    """Draw the values of vectors as bars, those of one index in one line."""
-    panels = [panel.reshape(-1).tolist() for panel in triptych.panels[0]]
-    numbers = [[format_number(value) for value in panel] for panel in panels]
-    number_width = max(text_width(text, TEXT_SIZE) for texts in numbers for text in texts)
-    names = [str(index) for index in range(len(panels[0]))]
-    start = max(text_width(name, TEXT_SIZE) for name in names) + 10
-    step = _BAR_LENGTH + number_width + 8 + 2 * _GAP
-    body = (start + 3 * step - 2 * _GAP, 20 + _BAR_STEP * len(names))
-    noun = "value" if len(names) == 1 else "values"
-    notes = triptych.notes(f"{len(names)} {noun}; the bars of A and B are on one scale", remark)
-    sheet = Sheet(body, title, notes, legend=triptych.legend())
-    top = sheet.top + 20
-    bottom = top + _BAR_STEP * len(names)
-    for row, name in enumerate(names):
-        baseline = top + row * _BAR_STEP + 17
-        sheet.text(sheet.left + start - 10, baseline, name, TEXT_SIZE, anchor="rs")
-    for column, scale in enumerate(triptych.scales):
-        left = sheet.left + start + column * step
-        sheet.text(left, sheet.top + 12, drawable(_NAMES[column]), TEXT_SIZE)
-        place = _placer(scale, left)
-        for row, value in enumerate(panels[column]):
-            y = top + row * _BAR_STEP + (_BAR_STEP - _BAR_THICKNESS) // 2
-            _draw_bar(sheet, value, place, y, signed=scale.diverging)
-            text = numbers[column][row]
-            end = left + _BAR_LENGTH + 8 + number_width
-            sheet.text(end, y + _BAR_THICKNESS - 3, text, TEXT_SIZE, anchor="rs")
-        sheet.draw.line((place(0.0), top, place(0.0), bottom), fill=SOFT)
-    return sheet.image
-
-
-def _placer(scale: Scale, left: int) -> Callable[[float], int]:
-    """Return what tells where a value is along a bar."""
-    low, high = min(scale.low, 0.0), max(scale.high, 0.0)
-
-    def place(value: float) -> int:
-        part = (min(max(value, low), high) / 2 - low / 2) / (high / 2 - low / 2)
-        return left + round(part * _BAR_LENGTH)
-
-    return place
-
-
-def _draw_bar(
-    sheet: Sheet, value: float, place: Callable[[float], int], y: int, *, signed: bool
-) -> None:
-    """Draw one value from 0; NaN, which has no length, is a square in its colour."""
-    if value == 0:
-        return
-    zero, bottom = place(0.0), y + _BAR_THICKNESS - 1
-    colour = _NEGATIVE if value < 0 else _POSITIVE if signed else _NEUTRAL
-    ends = sorted((zero, place(value))) if not math.isnan(value) else [zero, zero + _BAR_THICKNESS]
-    if not math.isfinite(value):
-        odd = rgb(np.array([[value]]), Scale(0.0, 1.0, "gray"))[0, 0]
-        colour = (int(odd[0]), int(odd[1]), int(odd[2]))
-    sheet.draw.rectangle((ends[0], y, ends[1], bottom), fill=colour)
-
-
-def _draw_cells(triptych: Triptych, title: str, remark: str) -> Image.Image:
-    """Draw the values of long vectors as cells in rows, read like a text."""
-    size = triptych.panels[0][0].size
-    fold = math.ceil(size / 100_000)
-    count = math.ceil(size / fold)
-    columns = next((n for n in (10, 16, 20, 25, 32, 40, 50, 64, 100, 128, 200, 256, 320)
-                    if n * n >= count), 320)  # fmt: skip
-    rows = math.ceil(count / columns)
-    cell = max(1, min(24, _PAGE[0] // 3 // columns, 900 // rows))
-    step = max(columns * cell, 96) + _GAP
-    means = "" if fold == 1 else f", each cell the mean of {fold}"
-    form = f"{size:,} values in rows of {columns * fold:,}{means}"
-    left = text_width(str(size), SMALL_SIZE) + 8
-    body = (left + 3 * step - _GAP, 20 + rows * cell)
-    sheet = Sheet(body, title, triptych.notes(form, remark), triptych.bars(), triptych.legend())
-    sheet.left += left
-    _name_columns(sheet, step)
-    used = (np.arange(rows * columns) < count).reshape(rows, columns)
-    top = sheet.top + 20
-    for column, (panel, scale) in enumerate(zip(triptych.panels[0], triptych.scales, strict=True)):
-        filled = np.zeros(rows * columns)
-        filled[:count] = block_means(panel.reshape(1, -1), (1, fold))[0]
-        colours: Bytes = rgb(filled.reshape(rows, columns), scale)
-        colours[~used] = PAPER
-        sheet.paste(enlarge(colours, (cell, cell)), sheet.left + column * step, top)
-    for row in range(0, rows, max(1, math.ceil(14 / cell))):
-        y = top + (row + 0.5) * cell
-        text = f"{row * columns * fold}"
-        sheet.text(sheet.left - 6, y, text, SMALL_SIZE, fill=SOFT, anchor="rm")
-    return sheet.image

@@ -1,177 +1,178 @@
-"""The values of a vector on one sheet: bars, or a strip of coloured cells."""
+"""The values of vectors on one sheet, side by side: bars, or strips of coloured cells."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from cnnviz.view.maps import (
-    NAN_COLOUR,
-    NEGATIVE_INFINITY_COLOUR,
-    POSITIVE_INFINITY_COLOUR,
-    Colour,
-    block_means,
-    enlarge,
-    rgb,
-)
+from cnnviz.view.maps import Colour, Numbers, block_means, rgb
 from cnnviz.view.numbers import format_cell, format_number
-from cnnviz.view.scale import Numbers, Scale
+from cnnviz.view.scale import Scale
 from cnnviz.view.sheet import (
     PAPER,
     SMALL_SIZE,
     SOFT,
     TEXT_SIZE,
     Bar,
-    CellNumbers,
     Census,
+    Panel,
     Sheet,
+    draw_panels,
     drawable,
-    fitting_size,
     outside_note,
     shorten,
     text_width,
 )
 
-_LISTED = 40  # up to so many values are drawn as bars
-_POSITIVE: Colour = (178, 24, 43)  # the strong colours of rdbu
-_NEGATIVE: Colour = (33, 102, 172)
+LISTED = 40  # up to so many values are drawn as bars
+_STEP, _THICKNESS = 24, 16  # pixels from bar to bar, and of a bar
+_GAP = 32  # between vectors
+POSITIVE: Colour = (178, 24, 43)  # the strong colours of rdbu
+NEGATIVE: Colour = (33, 102, 172)
 _NEUTRAL: Colour = (80, 80, 80)
 _GUIDE: Colour = (224, 224, 224)  # the lines at the ends of the bars
+
+# Round numbers of cells in a row, to count along.
+_ROUND = (10, 16, 20, 25, 32, 40, 50, 64, 100, 128, 200, 256, 400, 500, 640, 720)
+
+
+class Vector(NamedTuple):
+    """Values (N,) on their scale, under a title."""
+
+    title: str
+    values: Numbers
+    scale: Scale
 
 
 def draw_vector(
     values: Numbers, scale: Scale, *, title: str, labels: Sequence[str] | None
 ) -> Image.Image:
-    """Draw the values of a vector stage (N,).
-
-    Up to 40 are bars from a line at 0, with labels (by default their indices) and numbers.
-    More are coloured cells in rows, read like a text; the number at a row is the index of its
-    first value. Of more than 300,000 values, each cell is the mean of a few.
-    """
+    """Draw the values of a vector stage (N,): see `draw_vectors`."""
     values = np.asarray(values).reshape(-1)
-    if values.size <= _LISTED:
-        return _draw_bars(values, scale, title, labels)
-    return _draw_strip(values, scale, title)
+    census = Census.of(values)
+    notes = [census.span()]
+    if values.size <= LISTED:
+        notes += outside_note(values, [scale], "drawn up to its end only")
+        bars = []
+    else:
+        notes += outside_note(values, [scale])
+        bars = [Bar.of(scale)]
+    return draw_vectors([Vector("", values, scale)], title, notes, bars, census.legend, labels)
+
+
+def draw_vectors(
+    vectors: Sequence[Vector],
+    title: str,
+    notes: Sequence[str],
+    bars: Sequence[Bar] = (),
+    legend: Sequence[tuple[Colour, str]] = (),
+    labels: Sequence[str] | None = None,
+) -> Image.Image:
+    """Draw vectors of one length side by side.
+
+    Up to 40 values are bars from a line at 0, with labels (by default their indices) and numbers.
+    More are coloured cells in rows, read like a text; the number at a row is the index of its
+    first value. Of more than 300,000 values, each cell is the mean of a few. The header says which
+    of these it is and how many values there are; then come the `notes`, the first on that line.
+    """
+    if vectors[0].values.size <= LISTED:
+        return _draw_bars(vectors, title, notes, legend, labels)
+    count, abreast = vectors[0].values.size, len(vectors)
+    fold = math.ceil(count / (300_000 // abreast))
+    columns = _columns(math.ceil(count / fold), 2 / abreast)
+    means = "" if fold == 1 else f", each cell the mean of {fold}"
+    form = f"{count:,} values in rows of {columns * fold:,}{means}"
+    panels = [_strip(vector, columns, fold, 1440 // abreast) for vector in vectors]
+    return draw_panels([panels], title, [f"{form}; {notes[0]}", *notes[1:]], bars, legend).image
 
 
 def _draw_bars(
-    values: Numbers, scale: Scale, title: str, labels: Sequence[str] | None
+    vectors: Sequence[Vector],
+    title: str,
+    notes: Sequence[str],
+    legend: Sequence[tuple[Colour, str]],
+    labels: Sequence[str] | None,
 ) -> Image.Image:
-    census = Census.of(values)
-    names = [drawable(name) for name in labels or map(str, range(len(values)))]
+    count, length = vectors[0].values.size, 480 if len(vectors) == 1 else 200
+    names = [drawable(name) for name in labels or map(str, range(count))]
     names = [shorten(name, 220, TEXT_SIZE) for name in names]
-    numbers = [format_number(value) for value in values]
-    name_width = max(text_width(name, TEXT_SIZE) for name in names)
-    number_width = max(text_width(number, TEXT_SIZE) for number in numbers)
-    length, step, thickness = 480, 24, 16
-    start = name_width + 10
-    body = (start + length + 10 + number_width, step * len(values) + 22)
-    noun = "value" if len(values) == 1 else "values"
-    sheet = Sheet(
-        body,
-        title,
-        [
-            f"{len(values)} {noun}, {census.span()}",
-            *outside_note(values, [scale], "drawn up to its end only"),
-        ],
-        legend=census.legend,
-    )
+    numbers = [[format_number(value) for value in vector.values.tolist()] for vector in vectors]
+    name_width = max(text_width(name, TEXT_SIZE) for name in names) + 10
+    widest = max(text_width(text, TEXT_SIZE) for texts in numbers for text in texts)
+    step = length + 10 + widest + _GAP
+    head = 20 if len(vectors) > 1 else 0
+    body = (name_width + len(vectors) * step - _GAP, head + _STEP * count + 22)
+    noun = "value" if count == 1 else "values"
+    sheet = Sheet(body, title, [f"{count} {noun}, {notes[0]}", *notes[1:]], legend=legend)
+    top = sheet.top + head
+    for row, name in enumerate(names):
+        baseline = top + row * _STEP + 17
+        sheet.text(sheet.left + name_width - 10, baseline, name, TEXT_SIZE, anchor="rs")
+    for column, (vector, texts) in enumerate(zip(vectors, numbers, strict=True)):
+        left = sheet.left + name_width + column * step
+        sheet.text(left, sheet.top + 12, drawable(vector.title), TEXT_SIZE)
+        _bars_of(sheet, vector, left, top, length)
+        for row, text in enumerate(texts):
+            end = left + length + 10 + widest
+            sheet.text(end, top + row * _STEP + 17, text, TEXT_SIZE, anchor="rs")
+    return sheet.image
+
+
+def _bars_of(sheet: Sheet, vector: Vector, left: int, top: int, length: int) -> None:
+    """Draw a vector's bars from 0, and the ends of its scale below."""
+    scale, values = vector.scale, vector.values.astype(float).tolist()
     low, high = min(scale.low, 0.0), max(scale.high, 0.0)
+    bottom = top + _STEP * len(values)
 
     def place(value: float) -> int:
         part = (min(max(value, low), high) / 2 - low / 2) / (high / 2 - low / 2)
-        return sheet.left + start + round(part * length)
+        return left + round(part * length)
 
-    bottom = sheet.top + step * len(values)
+    zero = place(0.0)
     for end in {low, high}:
-        sheet.draw.line((place(end), sheet.top, place(end), bottom), fill=_GUIDE)
-    for row, value in enumerate(map(float, values)):
-        top = sheet.top + row * step + (step - thickness) // 2
-        baseline = top + thickness - 3
-        sheet.text(sheet.left + name_width, baseline, names[row], TEXT_SIZE, anchor="rs")
-        sheet.text(sheet.left + body[0], baseline, numbers[row], TEXT_SIZE, anchor="rs")
+        sheet.draw.line((place(end), top, place(end), bottom), fill=_GUIDE)
+    for row, value in enumerate(values):
+        y = top + row * _STEP + (_STEP - _THICKNESS) // 2
+        # NaN has no length: it is a square.
+        far = zero + _THICKNESS - 1 if math.isnan(value) else place(value)
+        colour = NEGATIVE if value < 0 else POSITIVE if scale.diverging else _NEUTRAL
+        if not math.isfinite(value):
+            red, green, blue = rgb(np.array([[value]]), scale)[0, 0].tolist()
+            colour = (red, green, blue)
         if value:
-            ends = [place(0), place(0) + thickness - 1]  # NaN has no length: a square
-            if not math.isnan(value):
-                ends = sorted((place(0), place(value)))
-            colour = _bar_colour(value, scale)
-            sheet.draw.rectangle((ends[0], top, ends[1], top + thickness - 1), fill=colour)
-    sheet.draw.line((place(0), sheet.top, place(0), bottom), fill=SOFT)
+            box = (min(zero, far), y, max(zero, far), y + _THICKNESS - 1)
+            sheet.draw.rectangle(box, fill=colour)
+    sheet.draw.line((zero, top, zero, bottom), fill=SOFT)
     for end in {low, 0.0, high}:
-        near = abs(place(end) - place(0)) < 40
-        if end == 0 or not near:
-            sheet.text(
-                place(end), bottom + 15, format_number(end), SMALL_SIZE, fill=SOFT, anchor="ms"
-            )
-    return sheet.image
+        if end == 0 or abs(place(end) - zero) >= 40:
+            text = format_number(end)
+            sheet.text(place(end), bottom + 15, text, SMALL_SIZE, fill=SOFT, anchor="ms")
 
 
-def _bar_colour(value: float, scale: Scale) -> Colour:
-    if math.isnan(value):
-        return NAN_COLOUR
-    if math.isinf(value):
-        return POSITIVE_INFINITY_COLOUR if value > 0 else NEGATIVE_INFINITY_COLOUR
-    if value < 0:
-        return _NEGATIVE
-    return _POSITIVE if scale.diverging else _NEUTRAL
-
-
-def _draw_strip(values: Numbers, scale: Scale, title: str) -> Image.Image:
-    census = Census.of(values)
-    fold = math.ceil(values.size / 300_000)
-    cells = block_means(values.reshape(1, -1), (1, fold))[0]
-    columns = _strip_columns(cells.size)
+def _strip(vector: Vector, columns: int, fold: int, room: int) -> Panel:
+    """Return a vector's values as cells in rows, as wide as there is room."""
+    cells = block_means(vector.values.reshape(1, -1), (1, fold))[0]
     rows = math.ceil(cells.size / columns)
-    cell = max(2, min(44, 1440 // columns, 1000 // rows))
-    gap = 1 if cell >= 8 else 0
-    left = text_width(f"{values.size}", SMALL_SIZE) + 8
-    body = (left + columns * cell + 1, rows * cell + 20)
-
-    means = "" if fold == 1 else f", each cell the mean of {fold}"
-    note = f"{values.size:,} values in rows of {columns * fold:,}{means}; {census.span()}"
-    notes = [note, *outside_note(values, [scale])]
-    sheet = Sheet(body, title, notes, [Bar.of(scale)], census.legend)
     filled = np.zeros(rows * columns)
     filled[: cells.size] = cells
-    colours = rgb(filled.reshape(rows, columns), scale)
-    pixels = enlarge(colours, (cell, cell))
-    used = np.arange(rows * columns).reshape(rows, columns) < cells.size
-    pixels[~used.repeat(cell, axis=0).repeat(cell, axis=1)] = PAPER
-    if gap:
-        pixels[cell - 1 :: cell] = PAPER
-        pixels[:, cell - 1 :: cell] = PAPER
-    x, y = sheet.left + left, sheet.top + 16
-    sheet.paste(pixels, x, y, frame=not gap)
-
-    if cells.size <= 400:
-        texts = [format_cell(value) for value in cells]
-        lines = [texts[start : start + columns] for start in range(0, len(texts), columns)]
-        size = fitting_size(texts, (cell - 1, cell - 1))
-        if size:
-            sheet.numbers(CellNumbers(lines, (cell, cell), size), colours, x, y)
-    for row in range(0, rows, math.ceil(14 / cell)):
-        at = y + row * cell + cell / 2
-        sheet.text(x - 6, at, f"{row * columns * fold}", SMALL_SIZE, fill=SOFT, anchor="rm")
-    for column in range(0, columns, _mark_step(cell, columns)):
-        text = f"+{column * fold}"
-        sheet.text(x + column * cell + cell / 2, y - 5, text, SMALL_SIZE, fill=SOFT, anchor="ms")
-    return sheet.image
+    colours = rgb(filled.reshape(rows, columns), vector.scale)
+    colours.reshape(-1, 3)[cells.size :] = PAPER
+    side = max(2 if room > 720 else 1, min(44, room // columns, 1000 // rows))
+    texts = [format_cell(value) for value in cells] if cells.size <= 400 else []
+    lines = [texts[start : start + columns] for start in range(0, len(texts), columns)]
+    rule = PAPER if side >= 8 else None
+    return Panel(colours, (side, side), vector.title, lines, rule=rule, numbered=fold)
 
 
-def _strip_columns(count: int) -> int:
-    """Choose a round number of columns for a strip about twice as wide as high."""
-    round_numbers = (10, 16, 20, 25, 32, 40, 50, 64, 100, 128, 200, 256, 400, 500, 640, 720)
+def _columns(count: int, aspect: float) -> int:
+    """Choose a round number of columns for a strip about `aspect` times as wide as high."""
 
     def poor(columns: int) -> float:
         rows = math.ceil(count / columns)
-        return abs(math.log(columns / rows / 2)) + 1.5 * (1 - count / (rows * columns))
+        return abs(math.log(columns / rows / aspect)) + 1.5 * (1 - count / (rows * columns))
 
-    return min(round_numbers, key=poor)
-
-
-def _mark_step(cell: int, columns: int) -> int:
-    """Return a round number of columns between marks that do not touch."""
-    return next((step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step * cell >= 36), columns)
+    return min(_ROUND, key=poor)

@@ -49,7 +49,8 @@ def test_as_many_frames_as_asked(run):
     assert list(size) == record["size"]
     assert durations == [50] * 6 + [1500]
     with Image.open(path) as image:
-        assert image.info["loop"] == 3  # GIF counts repetitions
+        assert image.info["loop"] == 3  # after the first time
+        assert b"maxpool1" in image.info["comment"]
     assert 350 < max(record["size"]) < 750
     assert {key: record[key] for key in ("stage", "channel", "frames", "duration", "loop")} == {
         "stage": "maxpool1", "channel": 1, "frames": 7, "duration": 50, "loop": 4,

@@ -122,7 +122,7 @@ def loaded(*words: object) -> set[str]:
 )  # fmt: skip
 def test_help_and_version_start_at_once(words: list[str]) -> None:
     modules = loaded(*words)
-    assert not modules & {"numpy", "PIL", "cnnviz.core", "cnnviz.files", "cnnviz.view"}
+    assert not modules & {"numpy", "PIL", "cnnviz.core", "cnnviz.files", "cnnviz.view.sheet"}
     if "--version" in words:
         assert "rich" not in modules
     if len(words) == 2:

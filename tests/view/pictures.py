@@ -31,3 +31,17 @@ def scale_for(plane, **options):
 
 def rgb(image):
     return np.asarray(image.convert("RGB"))
+
+
+def find(picture, pixels):
+    """Return the (row, column) of every place where pixels stand in a picture."""
+    height, width = pixels.shape[:2]
+    rows, columns = picture.shape[0] - height, picture.shape[1] - width
+    places = (picture[: rows + 1, : columns + 1] == pixels[0, 0]).all(axis=2)
+    for i, j in [(0, width - 1), (height - 1, 0), (height // 2, width // 2)]:
+        places &= (picture[i : i + rows + 1, j : j + columns + 1] == pixels[i, j]).all(axis=2)
+    return [
+        (int(i), int(j))
+        for i, j in np.argwhere(places)
+        if (picture[i : i + height, j : j + width] == pixels).all()
+    ]

@@ -1,10 +1,13 @@
-"""Filters as pictures: whose colours mean what, on one scale."""
+"""Weights as pictures: what their colours mean, on one scale."""
+
+import math
 
 import numpy as np
 import pytest
 
-from cnnviz.view.filters import MOST_PLANES, Filters
+from cnnviz.view.filters import MOST_PLANES, Filters, draw_kernel
 from tests.oracles import noise
+from tests.view.pictures import NEUTRAL, rgb
 
 
 def pixels(image):
@@ -55,3 +58,31 @@ def test_no_weights_and_odd_ones():
 def test_a_picture_of_very_many_planes():
     weight = noise(2, MOST_PLANES // 64 + 1, 64, 1, 1)
     assert max(Filters.of(weight).sheet("t").size) < 4000
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 7), (5, 2), (15, 15), (101, 101)])
+def test_kernels_of_any_size(size):
+    image = draw_kernel(np.random.default_rng(0).normal(size=size), "random")
+    assert 300 <= image.width <= 900
+    assert image.height <= 1000
+
+
+def test_kernel_colours():
+    picture = rgb(draw_kernel(np.float64([[-2, 0, 2]]), "k"))
+    cells = {tuple(pixel) for pixel in picture[-60:-20].reshape(-1, 3).tolist()}
+    assert {(5, 48, 97), NEUTRAL, (103, 0, 31)} <= cells
+
+
+def test_odd_kernels():
+    for values in ([[0.0]], [[math.nan, 1]], [[math.inf, -math.inf]], [[1e308, 1e308]], [[5e-324]]):
+        draw_kernel(np.float64(values), "k")
+
+
+@pytest.mark.parametrize(
+    ("weights", "total"),
+    [(np.full((3, 3), 1 / 9), "1"), (np.float64([[0.1, 0.2, -0.3]]), "0"),
+     (np.float64([[1e-12]]), "1e-12")],
+)  # fmt: skip
+def test_a_sum_of_ninths_is_one(weights, total, said):
+    draw_kernel(weights, "k")
+    assert any(f"sum {total}; weights" in text for _, _, text in said)

@@ -9,20 +9,19 @@ from hypothesis import strategies as st
 
 from cnnviz.core.animation import Patches, find_stage, make_scene, stops, survey
 from cnnviz.files.spec import load_spec
-from cnnviz.view import frames as frames_module
-from cnnviz.view.frameplan import FramePlan, Look, Place
-from cnnviz.view.frames import Film
-from cnnviz.view.grid import Zoom
+from cnnviz.view.frameplan import FramePlan, Look
+from cnnviz.view.frames import Film, sentences
 from cnnviz.view.maps import block_means, draw_map, enlarge
-from cnnviz.view.palette import ACCENT, EMPTY, LINES
+from cnnviz.view.palette import LINES
+from cnnviz.view.sheet import ACCENT, EMPTY
 from tests.oracles import noise
 from tests.view.pictures import rgb
 
 
-def film_of(text, x, count=8, channel=0, stage=None, **look):
+def film_of(text, x, count=8, channel=0, stage=None, positions=None, **look):
     pipeline = load_spec(text).pipeline
     scene = make_scene(pipeline, x, find_stage(pipeline, x.shape, stage), channel)
-    positions = stops(scene.map_size, count)
+    positions = positions or stops(scene.map_size, count)
     names = [f"channel {c}" for c in range(scene.shape[0])]
     told = {"title": "title", "notes": ["note"], "source": "input", "output": "output"}
     how = Look(**told | {"names": names, "size": 480} | look)
@@ -55,18 +54,17 @@ def away_from_rings(picture, place, at):
 CASES = [
     ("conv(sobel_x, padding=same)", (1, 9, 14)),
     ("conv(2, (5, 3), stride=(1, 2))", (2, 30, 41)),
-    ("maxpool(2)", (1, 20, 12)),
+    ("maxpool(2)", (1, 40, 24)),
     ("avgpool(3, 1, 1)", (1, 300, 500)),
     ("conv(random(1, size=31), padding=full)", (1, 40, 33)),
-    ("conv('1,2;3,4', stride=5, dilation=3)", (1, 40, 28)),
+    ("conv('1,2;3,4', stride=5, dilation=3)", (1, 80, 28)),
     ("relu", (3, 15, 15)),
     ("conv(4, 3) -> relu -> conv(3, 3)", (3, 17, 13)),
 ]
 
 
 @pytest.mark.parametrize(("text", "shape"), CASES)
-def test_the_last_frame_has_the_whole_map_in_the_colours_of_draw_map(text, shape, monkeypatch):
-    monkeypatch.setattr(frames_module, "_write_numbers", lambda *_: None)
+def test_the_last_frame_has_the_whole_map_in_the_colours_of_draw_map(text, shape):
     scene, positions, film = film_of(text, noise(1, *shape), stage=None)
     last = seen(film)[-1]
     rows, columns = film.output.area
@@ -90,10 +88,9 @@ def test_frames_are_alike_in_size_and_keep_to_the_palette(text, shape):
     assert all((side == 255).all() for side in sides)
 
 
-def test_a_frame_shows_what_is_computed_up_to_its_position(monkeypatch):
-    monkeypatch.setattr(frames_module, "_write_numbers", lambda *_: None)
+def test_a_frame_shows_what_is_computed_up_to_its_position():
     scene, positions, film = film_of("conv(sobel_x)", noise(2, 1, 7, 9), count=99)
-    whole = film.palette.colours[film._final]
+    whole = seen(film)[-1]
     empty = {EMPTY, LINES}
     for at, frame in zip(positions, seen(film), strict=True):
         for cell in np.ndindex(scene.map_size):
@@ -108,51 +105,47 @@ def test_a_frame_shows_what_is_computed_up_to_its_position(monkeypatch):
 
 
 def test_a_mean_is_shown_once_all_its_values_are_computed():
-    scene, _, film = film_of("conv(1, 1)", noise(3, 1, 600, 800), count=2)
+    positions = [(0, 0), (2, 0), (2, 799), (300, 7), (599, 799)]
+    scene, _, film = film_of("conv(1, 1)", noise(3, 1, 600, 800), positions=positions)
     zoom = film.output.zoom
     assert zoom.averages
-    y, x = film.output.y, film.output.x
-    for at in [(0, 0), (zoom.down[0] - 1, 0), (zoom.down[0] - 1, 799), (300, 7), (599, 799)]:
-        known = np.full_like(film._final, 255)
-        film._reveal(known, at)
-        rows, columns = film.output.area
-        shown = known[rows, columns] != 255
+    rows, columns = film.output.area
+    for at, frame in zip(positions, film.frames(), strict=True):
+        hatched = np.isin(frame[rows, columns], [film.palette.of(EMPTY), film.palette.of(LINES)])
+        top, left, bottom, right = film.output.box(at)
+        ring = (
+            slice(max(top - rows.start - 4, 0), bottom - rows.start + 4),
+            slice(max(left - columns.start - 4, 0), right - columns.start + 4),
+        )
+        shown = ~hatched
         for i in range(0, shown.shape[0], 7):
             for j in range(0, shown.shape[1], 11):
                 block = (i // zoom.up[0], j // zoom.up[1])
                 last = tuple(
                     min((block[a] + 1) * zoom.down[a], scene.map_size[a]) - 1 for a in (0, 1)
                 )
-                assert shown[i, j] == (last[0] < at[0] or (last[0] == at[0] and last[1] <= at[1]))
-        outside = known.copy()
-        outside[y : rows.stop, x : columns.stop] = 255
-        assert (outside == 255).all()
+                done = last[0] < at[0] or (last[0] == at[0] and last[1] <= at[1])
+                in_ring = ring[0].start <= i < ring[0].stop and ring[1].start <= j < ring[1].stop
+                assert in_ring or shown[i, j] == done
 
 
-def test_numbers_are_numpys(monkeypatch):
-    """What is written into the cells of window, kernel and products, and below them."""
-    said = []
-    monkeypatch.setattr(
-        frames_module._Ink, "write", lambda _, at, text, *_a, **_k: said.append((at, text))
-    )
+def test_numbers_are_numpys():
+    """What is written into the cells of window and products, and below them."""
     x = np.float32([[[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]])
     _, positions, film = film_of('conv("1,2;-3,4", bias=true)', x, count=99, size=960)
-    frame_texts = []
-    for _ in film.frames():
-        frame_texts.append(said.copy())
-        said.clear()
-    for (row, column), texts in zip(positions, frame_texts, strict=True):
+    for number, (row, column) in enumerate(positions):
+        words = list(film.words(number))
         window = x[0, row : row + 2, column : column + 2]
         products = window * [[1, 2], [-3, 4]]
-        written = [text for _, text in texts]
+        written = [word.text for word in words]
         expected = [*window.reshape(-1), *products.reshape(-1)]
         assert written[:8] == [f"{value:g}" for value in expected]
         assert written[8].startswith(f"row {row}, column {column}: value")
         total = products.sum()
         assert written[9] == f"sum of the products: {total:g} + bias 0 = {total:g}"
         # In their cells: the first number in the middle of the window's first cell.
-        place = film._plan.patches[0][0]
-        assert texts[0][0] == (place.x + place.zoom.up[1] / 2, place.y + place.zoom.up[0] / 2)
+        place = film.plan.patches[0][0]
+        assert words[0].at == (place.x + place.zoom.up[1] / 2, place.y + place.zoom.up[0] / 2)
 
 
 @pytest.mark.parametrize(
@@ -171,24 +164,24 @@ def test_the_last_lines_tell_how_the_value_is_made(text, told):
     scene, positions, _ = film_of(text, x)
     arithmetic = scene.arithmetic(positions[0])
     shown = Patches.of(arithmetic, [0])
-    assert frames_module._sentences(arithmetic, shown, len(scene.reads)) == told
+    assert sentences(arithmetic, shown, len(scene.reads)) == told
 
 
 def test_of_many_channels_the_one_shown_is_told_apart():
     x = noise(4, 6, 5, 5)
     scene, positions, film = film_of("conv(1, 3)", x)
-    assert len(film._plan.patches) == 1
+    assert len(film.plan.patches) == 1
     arithmetic = scene.arithmetic(positions[0])
     found = survey(scene, positions)
-    (line,) = frames_module._sentences(arithmetic, Patches.of(arithmetic, found.channels), 6)
+    (line,) = sentences(arithmetic, Patches.of(arithmetic, found.channels), 6)
     assert line.startswith("this channel: ")
     assert "; all 6 channels: " in line
-    assert len(film_of("conv(1, 3)", x[:3])[2]._plan.patches) == 3
+    assert len(film_of("conv(1, 3)", x[:3])[2].plan.patches) == 3
 
 
 def test_the_windows_outline_is_where_it_reads():
     scene, positions, film = film_of("conv(1, (2, 3), stride=(2, 1), padding=1)", noise(5, 1, 8, 9))
-    source = film._plan.source
+    source = film.plan.source
     up = source.zoom.up
     accent = film.palette.of(ACCENT)
     for at, frame in zip(positions, film.frames(), strict=True):
@@ -207,7 +200,7 @@ def test_a_colour_picture_is_shown_in_colour():
     for order, left, right in [((0, 1, 2), [255, 0, 0], [0, 0, 255]),
                                ((2, 1, 0), [0, 0, 255], [255, 0, 0])]:  # fmt: skip
         _, _, film = film_of("conv(1, 3)", x, picture=order)
-        rows, columns = film._plan.source.area
+        rows, columns = film.plan.source.area
         area = seen(film)[-1][rows, columns]
         assert area[5, 5].tolist() == left
         assert area[5, -60].tolist() == right
@@ -277,30 +270,18 @@ def test_numbers_have_room_in_the_cells_of_colour_pictures(text, depth, cell):
     x = (np.arange(depth * 800) % 256).astype(np.float32).reshape(depth, 20, 40) / 255
     look = {"picture": (0, 1, 2), "names": ["red", "green", "blue"]} if depth == 3 else {}
     _, _, film = film_of(text, x, size=960, **look)
-    up = film._plan.patches[0][0].zoom.up
+    up = film.plan.patches[0][0].zoom.up
     assert up[0] >= cell[0]
     assert up[1] >= cell[1]
-    assert film._plan.numbers is not None
-    assert film._plan.numbers >= 9
+    assert film.plan.numbers is not None
+    assert film.plan.numbers >= 9
 
 
 def test_large_windows_have_no_numbers():
     _, _, film = film_of("conv(random(1, size=8))", noise(1, 1, 20, 20), size=960)
-    assert film._plan.numbers is None
-    up = film._plan.patches[0][0].zoom.up
+    assert film.plan.numbers is None
+    up = film.plan.patches[0][0].zoom.up
     assert up[0] == up[1]
-
-
-@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 2, 5]), st.integers(1, 9))
-def test_boxes_hold_their_cells(row, column, down, up):
-    zoom = Zoom((down, down), (up, up) if down == 1 else (1, 1))
-    place = Place(10, 20, zoom, (40, 40))
-    top, left, bottom, right = place.box((row, column), (2, 3))
-    assert top == 20 + (row * zoom.up[0]) // down
-    assert left == 10 + (column * zoom.up[1]) // down
-    assert bottom - 20 >= (row + 2) * zoom.up[0] / down > bottom - 20 - 1
-    assert right - 10 >= (column + 3) * zoom.up[1] / down > right - 10 - 1
-    assert place.moved(1, 2).box((0, 0))[:2] == (22, 11)
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 12), st.integers(360, 1200))

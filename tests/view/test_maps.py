@@ -9,10 +9,9 @@ from PIL import Image
 from cnnviz.core.statistics import statistics_of
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.maps import (
-    NAN_COLOUR,
-    NEGATIVE_INFINITY_COLOUR,
-    POSITIVE_INFINITY_COLOUR,
+    ODD_COLOURS,
     block_means,
+    count_outside,
     draw_colour,
     draw_map,
 )
@@ -52,9 +51,9 @@ def test_indexed_maps_are_exact_and_the_rest_has_its_own_colours(plane, colormap
     indices = draw_map(plane, scale).tobytes()
     for index, value, pixel in zip(indices, plane.ravel(), rgb(image).reshape(-1, 3), strict=True):
         if math.isnan(value):
-            expected = NAN_COLOUR
+            expected = ODD_COLOURS["NaN"]
         elif math.isinf(value):
-            expected = POSITIVE_INFINITY_COLOUR if value > 0 else NEGATIVE_INFINITY_COLOUR
+            expected = ODD_COLOURS["+inf"] if value > 0 else ODD_COLOURS["-inf"]
         else:
             assert abs(index - grey_level(value, scale, 253)) <= HALF
             expected = colours[index]
@@ -99,9 +98,9 @@ def test_the_nearer_of_two_unequal_ends_is_paler():
         (BIGGEST, (255, 255, 255)),
         (-BIGGEST, (5, 48, 97)),
         (TINIEST, (255, 255, 255)),
-        (math.nan, NAN_COLOUR),
-        (math.inf, POSITIVE_INFINITY_COLOUR),
-        (-math.inf, NEGATIVE_INFINITY_COLOUR),
+        (math.nan, ODD_COLOURS["NaN"]),
+        (math.inf, ODD_COLOURS["+inf"]),
+        (-math.inf, ODD_COLOURS["-inf"]),
     ],
 )
 def test_constant_maps(value, expected):
@@ -197,5 +196,12 @@ def test_draw_colour_marks_what_is_no_number():
     planes = np.zeros((3, 1, 4), np.float32)
     planes[0, 0] = [0, np.nan, np.inf, np.inf]
     planes[2, 0] = [0, -np.inf, -np.inf, 1]
-    expected = [(0, 0, 0), NAN_COLOUR, POSITIVE_INFINITY_COLOUR, POSITIVE_INFINITY_COLOUR]
+    expected = [(0, 0, 0), ODD_COLOURS["NaN"], ODD_COLOURS["+inf"], ODD_COLOURS["+inf"]]
     assert list(map(tuple, rgb(draw_colour(planes, Scale(0, 1, "gray")))[0])) == expected
+
+
+def test_count_outside():
+    tensor = np.float32([[-1, 0, 0.1, 0.5, np.nan, np.inf, -np.inf]])
+    assert count_outside(tensor, Scale(0, 0.1, "gray")) == 2
+    assert count_outside(tensor, Scale(-1, 1, "gray")) == 0
+    assert count_outside(tensor, Scale(-1e300, 1e300, "gray")) == 0

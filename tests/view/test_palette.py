@@ -7,9 +7,7 @@ from hypothesis import given, settings
 from cnnviz.view.colormaps import COLORMAPS
 from cnnviz.view.maps import (
     LEVELS,
-    NAN_COLOUR,
-    NEGATIVE_INFINITY_COLOUR,
-    POSITIVE_INFINITY_COLOUR,
+    ODD_COLOURS,
     draw_map,
 )
 from cnnviz.view.palette import ACCENT, EMPTY, INKS, LINES, Palette, few_colours
@@ -26,9 +24,9 @@ NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
 def test_there_is_room_for_every_colour(kinds, picture):
     palette = Palette(kinds, picture)
     assert palette.colours.shape == (256, 3)
-    used = set(map(tuple, palette._points.astype(int).tolist()))
-    assert len(used) == len(palette._points) < 256  # the last entry stays free
-    odd = {NAN_COLOUR, POSITIVE_INFINITY_COLOUR, NEGATIVE_INFINITY_COLOUR}
+    used = set(map(tuple, palette.points.astype(int).tolist()))
+    assert len(used) == len(palette.points) < 256  # the last entry stays free
+    odd = {*ODD_COLOURS.values()}
     assert odd | {ACCENT, EMPTY, LINES, (0, 0, 0), (255, 255, 255)} <= used
     for kind in kinds:
         ramp = COLORMAPS[kind].colours(LEVELS)
@@ -55,14 +53,14 @@ def test_index_finds_the_nearest_of_all():
     palette = Palette(["gray", "viridis"])
     found = palette.colours[palette.index(NOISE)].astype(int)
     distance = ((found - NOISE) ** 2).sum(axis=2)
-    every = ((palette._points[None, None] - NOISE[:, :, None]) ** 2).sum(axis=3).min(axis=2)
+    every = ((palette.points[None, None] - NOISE[:, :, None]) ** 2).sum(axis=3).min(axis=2)
     np.testing.assert_allclose(distance, every)
 
 
 def test_ink_goes_from_nothing_to_black_and_to_white():
     palette = Palette(["gray", "rdbu"])
     for number, ink in enumerate((0, 255)):
-        for entry in range(len(palette._points)):
+        for entry in range(len(palette.points)):
             shades = palette.colours[palette.blends[number, entry]].astype(int)
             assert tuple(shades[0]) == tuple(palette.colours[entry])
             assert (shades[INKS - 1] == ink).all()

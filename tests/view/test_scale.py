@@ -5,7 +5,8 @@ from hypothesis import given
 from cnnviz.core.types import Statistics
 from cnnviz.errors import RequestError
 from cnnviz.view.colormaps import COLORMAPS
-from cnnviz.view.scale import Scale, choose_scale, count_outside
+from cnnviz.view.maps import count_outside
+from cnnviz.view.scale import SCALES, Ends, Scale, choose_scale, signed_scale
 from tests.view.pictures import FINITE, scale_for
 
 
@@ -59,8 +60,21 @@ def test_what_a_scale_covers(low, high, nonfinite, covered):
     assert Scale(-1, 1, "rdbu").covers(Statistics(low, high, None, 0, nonfinite)) is covered
 
 
-def test_count_outside():
-    tensor = np.float32([[-1, 0, 0.1, 0.5, np.nan, np.inf, -np.inf]])
-    assert count_outside(tensor, Scale(0, 0.1, "gray")) == 2
-    assert count_outside(tensor, Scale(-1, 1, "gray")) == 0
-    assert count_outside(tensor, Scale(-1e300, 1e300, "gray")) == 0
+@pytest.mark.parametrize("name", SCALES)
+def test_what_shares_a_scale_has_one(name):
+    maps = np.float32([[[1, 2]], [[-3, 4]], [[np.nan, 0]]])
+    ends = SCALES[name].ends(maps, Ends(-3, 4), Ends(-9, 9))
+    assert len(ends) in (1, len(maps))
+    expected = {"unit": [(1, 2), (-3, 4), (0, 0)], "layer": [(-3, 4)], "global": [(-9, 9)]}
+    assert ends == expected[name]
+
+
+def test_ends_widen():
+    assert Ends().widened(None, None) == (None, None)
+    assert Ends().widened(1, 2).widened(None, None).widened(-1, 1) == (-1, 2)
+
+
+def test_signed_scales_have_a_white_zero():
+    assert signed_scale(0, 3) == Scale(-3, 3, "rdbu")
+    assert signed_scale(-5, 3) == Scale(-5, 5, "rdbu")
+    assert signed_scale(None, None) == Scale(-1, 1, "rdbu")

@@ -3,29 +3,35 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
 from cnnviz.view import sheet
-from tests.view.pictures import NEUTRAL
+from cnnviz.view.maps import ODD_COLOURS, draw_map
+from cnnviz.view.scale import Scale
+from cnnviz.view.sheet import Bar, Census, Panel, draw_panels
+from cnnviz.view.zoom import Zoom
+from tests.view.pictures import NEUTRAL, find, rgb
 
 
 @given(st.text())
 def test_everything_can_be_drawn(text):
-    assert set(sheet.drawable(text)) <= sheet._DRAWABLE
+    assert set(sheet.drawable(text)) <= sheet.DRAWABLE
 
 
 @given(st.text(st.characters(codec="latin-1"), max_size=80), st.integers(0, 200))
 @settings(max_examples=50)
 def test_shortened_text_fits(text, width):
     assert sheet.text_width(sheet.shorten(text, width, 12), 12) <= width
-    for line in sheet._wrap(text, max(width, 20), 12, 3):
+    for line in sheet.wrap(text, max(width, 20), 12, 3):
         assert sheet.text_width(line, 12) <= max(width, 20)
 
 
 def test_wrapping_loses_nothing_that_fits():
     text = "conv(8, 5, padding=same) -> relu -> maxpool(2) -> " * 2
-    lines = sheet._wrap(text.strip(), 320, 18, 3)
+    lines = sheet.wrap(text.strip(), 320, 18, 3)
     assert len(lines) <= 3
     assert " ".join(lines) == text.strip()
 
@@ -56,3 +62,78 @@ print(fitting_size(texts, (30, 60)))
         for seed in ("0", "6")
     }
     assert sizes == {"11\n"}
+
+
+def lettering(text, size, fill):
+    """Return the pixels of a text on paper, as Pillow draws it."""
+    image = Image.new("RGB", (sheet.text_width(text, size) + 8, size + 12), sheet.PAPER)
+    ImageDraw.Draw(image).text((4, size + 2), text, fill, sheet.font(size), anchor="ls")
+    pixels = np.asarray(image)
+    rows, columns = np.nonzero((pixels != 255).any(axis=2))
+    return pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+
+def test_a_sheet_says_what_it_shows():
+    values = np.float32([[0, 1], [2, 4]])
+    scale = Scale(0, 4, "gray")
+    panel = Panel.of(values, scale, Zoom((1, 1), (60, 60)), title="a panel", scale=scale)
+    legend = [(ODD_COLOURS["NaN"], "NaN (3)")]
+    picture = rgb(draw_panels([[panel]], "the title", ["a note"], [Bar.of(scale)], legend).image)
+    for text, size, fill in (
+        ("the title", sheet.TITLE_SIZE, sheet.INK),
+        ("a note", sheet.TEXT_SIZE, sheet.SOFT),
+        ("a panel", sheet.TEXT_SIZE, sheet.SOFT),
+        ("NaN (3)", sheet.SMALL_SIZE, sheet.INK),
+    ):
+        assert len(find(picture, lettering(text, size, fill))) == 1, text
+    assert (picture == ODD_COLOURS["NaN"]).all(axis=2).sum() == 100
+    ramp = rgb(draw_map(np.linspace(0, 4, 256)[None], scale))
+    assert len(find(picture, ramp)) >= 10  # rows of the bar
+
+
+def test_panels_stand_beside_and_below_one_another():
+    flat = [np.full((2, 3), value, np.float32) for value in (0, 1, 2)]
+    scale, zoom = Scale(0, 2, "viridis"), Zoom((1, 1), (40, 40))
+    panels = [Panel.of(one, scale, zoom, texts=()) for one in flat]
+    picture = rgb(draw_panels([panels[:2], panels[2:]], "t").image)
+    places = []
+    for one in flat:
+        colour = rgb(draw_map(one, scale))
+        (place,) = find(picture, colour.repeat(40, axis=0).repeat(40, axis=1))
+        places.append(place)
+    first, second, third = places
+    assert first[0] == second[0]
+    assert second[1] >= first[1] + 120 + 16
+    assert third[1] == first[1]
+    assert third[0] >= first[0] + 80 + 16
+
+
+def test_numbers_stand_in_cells_only_where_all_fit(said):
+    scale = Scale(0, 4, "gray")
+    short, long = np.float32([[1, 2]]), np.float32([[1.234, 2]])
+    for side, written in ((60, {"1", "1.23", "2"}), (12, set())):
+        zoom = Zoom((1, 1), (side, side))
+        said.clear()
+        draw_panels([[Panel.of(short, scale, zoom), Panel.of(long, scale, zoom)]], "t")
+        assert {text for _, _, text in said if text and text[0] in "12"} == written
+
+
+@pytest.mark.parametrize("box", [(0, 0, 2, 3), (1, 1, 2, 2)])
+def test_a_ring_is_around_its_pixels(box):
+    zoom = Zoom((1, 1), (30, 30))
+    scale = Scale(0, 1, "gray")
+    ringed = Panel.of(np.zeros((2, 3)), scale, zoom, texts=(), rings=[zoom.box(box)])
+    picture = rgb(draw_panels([[ringed]], "t").image)
+    bright = np.argwhere((picture == sheet.ACCENT).all(axis=2))
+    high, wide = bright.max(axis=0) - bright.min(axis=0) + 1
+    assert (high, wide) == ((box[2] - box[0]) * 30 + 6, (box[3] - box[1]) * 30 + 6)
+
+
+def test_a_census_counts_what_is_no_number():
+    values = np.float32([[1, np.nan, np.inf], [-2, np.nan, -np.inf]])
+    census = Census.of(values)
+    assert (census.low, census.high) == (-2, 1)
+    assert [text for _, text in census.legend] == ["NaN (2)", "+inf (1)", "-inf (1)"]
+    assert census.span() == "from -2 to 1"
+    assert Census.of(np.float32([np.nan])).span() == "none finite"
+    assert Census.of(np.float32([3, 3])).span() == "all 3"

@@ -7,12 +7,11 @@ import pytest
 from rich.console import Console
 
 from cnnviz.core.comparison import difference
-from cnnviz.view.maps import NAN_COLOUR, draw_map
+from cnnviz.view.maps import ODD_COLOURS, draw_map
 from cnnviz.view.scale import Scale
 from cnnviz.view.triptych import MOST_MAPS, Triptych
 from tests.oracles import noise
-from tests.view.pictures import NEUTRAL, rgb
-from tests.view.test_grid import find
+from tests.view.pictures import NEUTRAL, find, rgb
 
 
 def made(a, b, **options):
@@ -44,7 +43,7 @@ def test_panels_stand_side_by_side_on_their_scales():
     assert columns[1] - columns[0] == columns[2] - columns[1] > 30 * zoom
 
 
-def test_the_maps_that_differ_most_are_drawn():
+def test_the_maps_that_differ_most_are_drawn(said):
     a = noise(3, 7, 16, 24)
     b = a.copy()
     for channel, by in ((5, 4.0), (2, 3.0), (0, 2.0), (6, 1.0), (1, 0.5)):
@@ -56,7 +55,7 @@ def test_the_maps_that_differ_most_are_drawn():
     corners = [find(picture, enlarged(a[c], triptych.scale, zoom))[0] for c in triptych.channels]
     assert sorted(corners) == corners
     assert not find(picture, enlarged(a[3], triptych.scale, zoom))
-    assert "4 of 7 maps" in triptych.notes("4 of 7 maps", "")[0]
+    assert any(text.startswith("4 of 7 maps, those that differ most") for _, _, text in said)
 
 
 @pytest.mark.parametrize("shape", [(1,), (10,), (40,), (41,), (1000,), (64, 1, 1), (8, 1, 1)])
@@ -99,7 +98,7 @@ def test_equal_tensors_have_a_neutral_difference():
     a = noise(6, 2, 12, 12)
     triptych = made(a, a)
     assert triptych.gap_scale == Scale(-1.0, 1.0, "rdbu")
-    assert "equal" in triptych.notes("", "")[2]
+    assert "equal" in triptych.facts("")[1]
     picture = rgb(triptych.draw(title="t"))
     assert find(picture, np.full((96, 96, 3), NEUTRAL, np.uint8))
 
@@ -111,7 +110,7 @@ def test_nan_has_its_colour_and_its_legend():
     assert [text for _, text in triptych.legend()] == ["A: NaN (1)", "B: +inf (1)"]
     picture = rgb(triptych.draw(title="t"))
     zoom = 384 // 20
-    assert ((picture == NAN_COLOUR).all(axis=2)).sum() >= 2 * zoom**2  # in A and in A − B
+    assert ((picture == ODD_COLOURS["NaN"]).all(axis=2)).sum() >= 2 * zoom**2  # in A and in A − B
     whole = np.full((1, 4, 4), np.nan, np.float32)
     made(whole, whole).draw(title="t")
     made(whole.reshape(-1), whole.reshape(-1)).draw(title="t")

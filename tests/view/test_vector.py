@@ -5,7 +5,7 @@ import pytest
 
 from cnnviz.view.maps import draw_map
 from cnnviz.view.scale import Scale
-from cnnviz.view.vector import _NEGATIVE, _POSITIVE, draw_vector
+from cnnviz.view.vector import NEGATIVE, POSITIVE, draw_vector
 from tests.view.pictures import BIGGEST, TINIEST, rgb, scale_for
 
 
@@ -30,8 +30,8 @@ def test_every_value_of_a_strip_has_its_cell():
 def test_bars_are_as_long_as_their_values():
     values = np.float32([0.25, 0.5, 1, 0, -1])
     picture = rgb(draw_vector(values, Scale(-1, 1, "rdbu"), title="t", labels=None))
-    red = (picture == _POSITIVE).all(axis=2).sum(axis=1)
-    blue = (picture == _NEGATIVE).all(axis=2).sum(axis=1)
+    red = (picture == POSITIVE).all(axis=2).sum(axis=1)
+    blue = (picture == NEGATIVE).all(axis=2).sum(axis=1)
     lengths = [n for n, before in zip(red[1:], red, strict=False) if n and n != before]
     assert lengths == pytest.approx([60, 120, 240], abs=1)
     assert blue.max() == pytest.approx(240, abs=1)

@@ -6,12 +6,10 @@ import pytest
 from cnnviz.core.explanation import Box, explain
 from cnnviz.core.types import Samples
 from cnnviz.files.spec import parse
-from cnnviz.view.field import Excerpted, draw_box, draw_explanation
+from cnnviz.view.explanation_sheet import Excerpted, Won, draw_box, draw_explanation, draw_winners
 from cnnviz.view.maps import draw_map
-from cnnviz.view.palette import EMPTY
 from cnnviz.view.scale import Scale
-from cnnviz.view.sheet import ACCENT, Sheet
-from cnnviz.view.winners import Won, draw_winners
+from cnnviz.view.sheet import ACCENT, EMPTY
 from tests.oracles import noise
 
 
@@ -40,8 +38,8 @@ def test_the_box_and_the_cell_are_ringed():
     output = np.zeros((6, 4), np.float32)
     image = drawn("conv('1,1,1;1,1,1;1,1,1')", x, (0, 2, 1), Excerpted(output, 0, 0, (6, 4)))
     whole, cell = rings(image)
-    # The input is enlarged 48 times and begins at (16, …): rows 2 to 4 and columns 1 to 3 of it.
-    assert (whole[0], whole[2] - whole[0], whole[3] - whole[1]) == (16 + 48, 3 * 48, 3 * 48)
+    # The input is enlarged 48 times and begins at (17, …): rows 2 to 4 and columns 1 to 3 of it.
+    assert (whole[0], whole[2] - whole[0], whole[3] - whole[1]) == (17 + 48, 3 * 48, 3 * 48)
     assert (cell[2] - cell[0], cell[3] - cell[1]) == (64, 64)  # 6 rows in 384 pixels
     assert (whole[1] - cell[1]) == 2 * 48 - 2 * 64
 
@@ -66,16 +64,10 @@ def test_colours_are_the_maps():
     np.testing.assert_array_equal(shown, expected)
 
 
-def test_windows_show_padding_kernel_and_products(monkeypatch):
-    said, text = [], Sheet.text
-
-    def spoken(self, x, y, word, *arguments, **options):
-        said.append(word)
-        text(self, x, y, word, *arguments, **options)
-
-    monkeypatch.setattr(Sheet, "text", spoken)
+def test_windows_show_padding_kernel_and_products(said):
     x = np.arange(1, 10, dtype=np.float32).reshape(1, 3, 3)
     image = drawn("conv('1,2;3,4', padding=1)", x, (0, 0, 1))
+    said = [text for _, _, text in said]
     at = said.index("window")
     assert said[at : at + 5] == ["window", "0", "0", "1", "2"]
     at = said.index("kernel")

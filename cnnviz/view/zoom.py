@@ -1,0 +1,75 @@
+"""How large a map is shown: values averaged to fewer, or drawn several pixels large."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cnnviz.core.types import Pair
+
+Box = tuple[int, int, int, int]
+"""(top, left, bottom, right) of some values or pixels, the last two not counted."""
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """How large a map is shown: blocks of `down` values averaged, each drawn `up` pixels large."""
+
+    down: Pair  # (rows, columns)
+    up: Pair
+
+    def shown(self, size: Pair) -> Pair:
+        """Return how many pixels high and wide a map of `size` is drawn."""
+        rows, columns = (
+            math.ceil(length / down) * up
+            for length, down, up in zip(size, self.down, self.up, strict=True)
+        )
+        return rows, columns
+
+    def box(self, box: Box, x: int = 0, y: int = 0) -> Box:
+        """Return the pixels of some values, at least one, if the map's first pixel is (x, y)."""
+        (down, across), (high, wide) = self.down, self.up
+        top, left = y + math.floor(box[0] * high / down), x + math.floor(box[1] * wide / across)
+        bottom, right = y + math.ceil(box[2] * high / down), x + math.ceil(box[3] * wide / across)
+        return top, left, max(bottom, top + 1), max(right, left + 1)
+
+    @property
+    def text(self) -> str:
+        """The zoom in words."""
+        (down_rows, down_columns), (up_rows, up_columns) = self.down, self.up
+        if down_rows == down_columns > 1:
+            return f"shown at 1/{down_rows} (a pixel is the mean of {down_rows} x {down_rows})"
+        if down_rows == down_columns and up_rows == up_columns:
+            return f"enlarged {up_rows} times" if up_rows > 1 else "shown pixel for pixel"
+        block = f"each mean of {down_rows} x {down_columns} values" if self.averages else "a value"
+        return f"{block} is drawn {up_rows} high and {up_columns} wide"
+
+    @property
+    def averages(self) -> bool:
+        """Whether a colour stands for the mean of several values."""
+        return max(self.down) > 1
+
+
+def choose_zoom(size: Pair, room: Pair, least: int, *, most: int = 384) -> Zoom:
+    """Choose the largest whole zoom that fits into the room, within reason.
+
+    A map is shown at least `least` pixels long, and enlarged to no more than `most` (a value to no
+    more than 96). A map more than eight times longer than wide would be a hair: it is stretched.
+    """
+    longer = max(size)
+    fits = min(space // length for space, length in zip(room, size, strict=True))
+    up = max(min(fits, most // longer, 96), math.ceil(least / longer), 1)
+    down = 1
+    if up == 1 and fits < 1:
+        needed = max(
+            math.ceil(length / max(space, 1)) for space, length in zip(room, size, strict=True)
+        )
+        down = min(needed, max(1, longer // 24))
+    if longer <= 8 * min(size) or math.ceil(min(size) / down) * up >= 24:
+        return Zoom((down, down), (up, up))
+    along = 0 if size[0] >= size[1] else 1
+    space = max(room[along], 24)
+    down = math.ceil(longer / space)
+    up = max(1, min(space // longer, 24))
+    thick = max(math.ceil(24 / min(size)), min(up, room[1 - along] // min(size)))
+    return Zoom((down, 1), (up, thick)) if along == 0 else Zoom((1, down), (thick, up))
