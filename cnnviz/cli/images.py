@@ -24,7 +24,14 @@ from cnnviz.cli.pictures import (
     draw_input,
     write_input,
 )
-from cnnviz.cli.printing import beside, print_predictions, print_report, print_values, write
+from cnnviz.cli.printing import (
+    Prediction,
+    beside,
+    print_predictions,
+    print_report,
+    print_values,
+    write,
+)
 from cnnviz.cli.subject import (
     Subject,
     check_out,
@@ -56,13 +63,6 @@ if TYPE_CHECKING:
 PICTURE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 INSET = 96  # pixels of the input at the head of grids, its longer side
 CLASSIFIERS = ("softmax", "log_softmax", "dense")
-
-
-class Prediction(NamedTuple):
-    """A class and its probability."""
-
-    label: str
-    probability: float
 
 
 class Job(NamedTuple):
