@@ -45,32 +45,9 @@ _MOST_CELL_TEXTS = 20_000  # numbers written into one picture, at most
 _ROUND = (4, 5, 6, 8, 10, 12, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64)  # to count along rows
 
 
-def draw_grid(
-    maps: Numbers,
-    scales: Sequence[Scale],
-    *,
-    title: str,
-    labels: Sequence[str],
-    nrow: int | None = None,
-    facts: Statistics | None = None,
-    channels: Sequence[int] | None = None,
-    order: str = "",
-    noun: str = "map",
-    remark: str | None = None,
-) -> Image.Image:
-    """Draw the maps of a stage on one sheet: see `lay_out`."""
-    return lay_out(
-        maps,
-        scales,
-        title=title,
-        labels=labels,
-        nrow=nrow,
-        facts=facts,
-        channels=channels,
-        order=order,
-        noun=noun,
-        remark=remark,
-    ).image
+def draw_grid(maps: Numbers, scales: Sequence[Scale], **options: Any) -> Image.Image:
+    """Draw the maps of a stage on one sheet; the options are those of `lay_out`."""
+    return lay_out(maps, scales, **options).image
 
 
 class DrawnGrid(NamedTuple):
