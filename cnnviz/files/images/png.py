@@ -2,9 +2,10 @@
 
 Pillow writes small pictures and rare kinds. It filters no row of an indexed picture and every row
 of the others, which is wrong for ours either way: maps of photographs would become 1.2 to 1.9
-times as large at its levels 1 to 6, sheets with lettering 1.2 to 1.4 times, and a 12-megapixel map
-at level 6, still 1.5 times as large, would take 0.6 s (the whole command takes 0.5 s). So rows are
-filtered here, and zlib does the rest.
+times as large at its levels 1 to 6, sheets with lettering 1.2 to 1.4 times. Whole commands with Pillow's
+encoder took, at level 1 and at level 6, against this one: `edges` on 12 megapixels 1.6 and 4.2 times
+as long (files 1.3 and 1.1 times as large), Sobel 1.2 and 2.6 times, the grids of `resnet18` 0.9 and
+1.6 times. So rows are filtered here, and zlib does the rest.
 
 Source: PNG, ISO/IEC 15948.
 """
