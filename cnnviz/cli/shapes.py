@@ -55,7 +55,7 @@ def shapes(
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
     if explain:
-        from cnnviz.cli.derivation import explain_shapes
+        from cnnviz.cli.derived_shapes import explain_shapes
 
         explain_shapes(spec, loaded, shape, table)
         return

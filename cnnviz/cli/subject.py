@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from cnnviz.cli.console import counted, note
 from cnnviz.errors import CnnvizError, RequestError
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from cnnviz.files.spec import InputSettings, Spec
 
 
-class Subject(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Subject:
     """An image, the pipeline it goes through, and that pipeline's weights."""
 
     source: str  # as it was given
@@ -33,7 +36,7 @@ class Subject(NamedTuple):
         """The pipeline."""
         return self.spec.pipeline
 
-    @property
+    @cached_property
     def rows(self) -> Sequence[Row]:
         """What the pipeline promises of each stage."""
         return tuple(self.pipeline.rows(self.x.shape, self.params))

@@ -110,6 +110,10 @@ class Pipeline:
             current = node.name
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return " -> ".join(
             layer_text(term.layer) + (f" as {term.name}" if term.name else "")
             for term in self.terms()

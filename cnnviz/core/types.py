@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Samples:
     values: NDArray[np.uint8]  # (C, H, W)
     unit: float = 1.0  # 255 for pixels in 0..1, 1 for raw ones
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """(C, H, W)."""
         return self.values.shape

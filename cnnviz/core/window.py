@@ -12,17 +12,17 @@ windows (Dumoulin & Visin, "A guide to convolution arithmetic for deep learning"
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.types import Pads, Pair, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """A sliding window: its kernel size, stride, padding and dilation, per axis.
 
@@ -37,7 +37,7 @@ class Window:
     dilation: Pair = (1, 1)
     ceil_mode: bool = False
 
-    @property
+    @cached_property
     def extent(self) -> Pair:
         """Rows and columns from a window's first cell to its last, both counted."""
         (kh, kw), (dh, dw) = self.kernel_size, self.dilation

@@ -112,8 +112,10 @@ def totals_record(totals: Totals) -> dict[str, object]:
 
 
 def _list(values: Iterable[float] | None) -> list[int | float | None] | None:
-    return None if values is None else [_whole(finite(value)) for value in values]
-
-
-def _whole(value: float | None) -> int | float | None:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    """Return numbers with the whole ones as integers; None for NaN and infinities."""
+    if values is None:
+        return None
+    return [
+        None if not math.isfinite(value) else int(value) if value == int(value) else value
+        for value in values
+    ]

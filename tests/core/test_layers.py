@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cnnviz.core.kernels import KERNELS, build_kernels
 from cnnviz.core.layers import ALIASES, LAYERS, Layer, find_layer, make_layer
 from cnnviz.core.layers.base import options_of
-from cnnviz.core.layers.filters import KernelGroup
-from cnnviz.core.options import Padding
+from cnnviz.core.layers.kernel_groups import KernelGroup
+from cnnviz.core.settings import Padding
 from cnnviz.core.text import layer_text
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.kernel_text import parse_kernels

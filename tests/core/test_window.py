@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.layers import make_layer
-from cnnviz.core.options import Padding
 from cnnviz.core.pipeline import Pipeline
+from cnnviz.core.settings import Padding
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec

@@ -28,7 +28,7 @@ from cnnviz.core.engine.bands import SMALL_PRODUCT
 from cnnviz.core.engine.plan import MAC, Algorithm
 from cnnviz.core.engine.planes import mixed
 from cnnviz.core.engine.problem import Correlation
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 

@@ -21,7 +21,7 @@ from cnnviz.core.layers.base import (
     register,
     settings,
 )
-from cnnviz.core.options import choice, number, option, optional, whole
+from cnnviz.core.settings import choice, number, option, optional, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError
 

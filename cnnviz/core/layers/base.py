@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.arithmetic import Arithmetic, by, cell_text, single, summed
 from cnnviz.core.field import SAME, Indices, Reads
-from cnnviz.core.options import Option, option
+from cnnviz.core.settings import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
 from cnnviz.core.window import Window

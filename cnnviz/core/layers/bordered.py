@@ -14,7 +14,7 @@ from cnnviz.core.arithmetic import Doubles, Terms
 from cnnviz.core.border import BEYOND, BORDERS, NUMBER, check_border, sources
 from cnnviz.core.field import Reach
 from cnnviz.core.layers.base import Layer, plane, settings
-from cnnviz.core.options import choice, number, option
+from cnnviz.core.settings import choice, number, option
 from cnnviz.core.types import Pair, Shape, Tensor
 from cnnviz.core.window import Window
 

@@ -32,8 +32,8 @@ from cnnviz.core.layers.base import (
     require_axes,
     settings,
 )
-from cnnviz.core.layers.filters import he_normal
-from cnnviz.core.options import flag, option, optional, read_axes, whole
+from cnnviz.core.layers.kernel_groups import he_normal
+from cnnviz.core.settings import flag, option, optional, read_axes, whole
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError

@@ -26,7 +26,7 @@ from cnnviz.core.arithmetic import (
 )
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import Identity, Layer, define, register, require_axes, settings
-from cnnviz.core.options import option, stage_name, whole
+from cnnviz.core.settings import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 

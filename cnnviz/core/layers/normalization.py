@@ -31,7 +31,7 @@ from cnnviz.core.layers.base import (
     require_maps,
     settings,
 )
-from cnnviz.core.options import number, option, optional, read_shape, whole
+from cnnviz.core.settings import number, option, optional, read_shape, whole
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 

@@ -24,7 +24,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.layers.bordered import Bordered
-from cnnviz.core.options import LARGEST, Padding, choice, factors, option, optional, pair
+from cnnviz.core.settings import LARGEST, Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError

@@ -14,7 +14,7 @@ from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.field import Indices, Reach, Reads
 from cnnviz.core.layers.base import plane, register, settings
 from cnnviz.core.layers.convolution import Convolution, Grouped, grouped, paint
-from cnnviz.core.options import option, pair
+from cnnviz.core.settings import option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError

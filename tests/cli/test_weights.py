@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import cnnviz
-from cnnviz.cli import filters
+from cnnviz.cli import weights
 from tests.cli.conftest import Run, files_below, refused
 from tests.oracles import noise
 
@@ -112,7 +112,7 @@ def test_errors(
     run: Run, path: str, arguments: list[str], code: int, words: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(filters, "MOST_WEIGHTS", 1000)
+    monkeypatch.setattr(weights, "MOST_WEIGHTS", 1000)
     refused(run("kernels", "--weights", path, *arguments), code, *words)
     assert list(files_below(".")) == [path]
 

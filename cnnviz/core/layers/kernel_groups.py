@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnviz.core.kernels import Kernel
-from cnnviz.core.options import Padding, whole
+from cnnviz.core.settings import Padding, whole
 from cnnviz.core.types import Pair, Seed, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 

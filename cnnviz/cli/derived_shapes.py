@@ -22,7 +22,7 @@ LONGEST = 400
 if TYPE_CHECKING:
     from cnnviz.core.layers import Layer
     from cnnviz.files.spec import Spec
-    from cnnviz.view.derivation import DerivedStage
+    from cnnviz.view.derived import DerivedStage
 
 
 class _Answer(NamedTuple):
@@ -108,7 +108,7 @@ def _has_name(text: str) -> bool:
 
 def _stages(answer: _Answer) -> list[DerivedStage]:
     """Return every stage that is derived, the one that does not fit last."""
-    from cnnviz.view.derivation import DerivedStage
+    from cnnviz.view.derived import DerivedStage
 
     tried = answer.attempt
     derivations = [*tried.derivations, *([tried.failed] if tried.failed else [])]
@@ -133,7 +133,7 @@ def _stages(answer: _Answer) -> list[DerivedStage]:
 
 def _print_text(answer: _Answer) -> None:
     from cnnviz.cli.console import PLAIN, printable, stdout
-    from cnnviz.view.derivation import DerivationView
+    from cnnviz.view.derived import DerivationView
 
     console = stdout()
     console.print(DerivationView(_stages(answer)), crop=False)
@@ -156,7 +156,7 @@ def _print_text(answer: _Answer) -> None:
 
 def _print_markdown(answer: _Answer) -> None:
     from cnnviz.cli.printing import write
-    from cnnviz.view.derivation import markdown
+    from cnnviz.view.derived import markdown
 
     text = markdown(_stages(answer))
     if answer.fixes:
