@@ -136,7 +136,7 @@ class Both(NamedTuple):
     b: Subject
     convention: str | None
     notes: list[str]
-    pairs: list[tuple[Row, Row]]  # stages whose values are compared
+    pairs: list[tuple[Row, Row]]  # stages with values to compare
     drawn: tuple[Row, Row] | None  # one of them, or none where there is none
 
 

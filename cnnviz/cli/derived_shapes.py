@@ -54,10 +54,10 @@ class _Answer(NamedTuple):
 
     def remarks(self, *, shortened: bool) -> list[str]:
         """Return what there is to say of all commands; some are not there if `shortened`."""
-        told = ["--format json has the whole pipelines"] if shortened else []
+        remarks = ["--format json has the whole pipelines"] if shortened else []
         if self.weighted and any(fix.pipeline != self.pipeline for fix in self.fixes):
-            told.append(f"the weights that come with {self.spec} are not in a changed pipeline")
-        return told
+            remarks.append(f"the weights that come with {self.spec} are not in a changed pipeline")
+        return remarks
 
 
 def _readable(text: str) -> str:
@@ -139,9 +139,9 @@ def _print_text(answer: _Answer) -> None:
     console.print(DerivationView(_stages(answer)), crop=False)
     if not answer.attempt.error:
         return
-    told = "What would fit" if answer.fixes else "No change was found that would fit"
+    heading = "What would fit" if answer.fixes else "No change was found that would fit"
     console.print()
-    console.print(told, style="bold")
+    console.print(heading, style="bold")
     shortened = False
     for fix in answer.fixes:
         console.print(f"    {printable(fix.text)}", **PLAIN)

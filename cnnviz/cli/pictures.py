@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnnviz.cli.writing import Writer
 
 MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
-MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be told apart
+MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be distinguished
 SHOWN = 12  # maps drawn in the terminal
 
 ORDERS = {"variance": "largest variance first", "max": "largest maximum first"}

@@ -63,7 +63,7 @@ class Subject:
         return {"path": self.source, "shape": list(self.x.shape), "min": low, "max": high}
 
     def random_stages(self, last: int | None = None) -> list[str]:
-        """Return the stages whose weights are drawn, up to number `last`."""
+        """Return the stages of drawn weights, up to number `last`."""
         return [
             row.name
             for row in self.rows
@@ -247,7 +247,7 @@ def random_notes(subjects: Mapping[str, Subject], seed: int) -> list[str]:
         if random := subject.random_stages():
             owners.setdefault(tuple(random), []).append(name)
     return [
-        (f"{whose}: " if (whose := " and ".join(names)) else "") + random_note(random, seed)
+        (f"{owner}: " if (owner := " and ".join(names)) else "") + random_note(random, seed)
         for random, names in owners.items()
     ]
 

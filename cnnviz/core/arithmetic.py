@@ -149,7 +149,7 @@ def mean(terms: Terms, counted: int) -> Arithmetic:
 
 
 def p_norm(terms: Terms, p: float) -> Arithmetic:
-    """Return the arithmetic of a p-norm, whose terms' parts are `powers`."""
+    """Return the arithmetic of a p-norm; its terms' parts are `powers`."""
     total, unit = joined_sum(terms), _unit(terms.value, p)
     with np.errstate(all="ignore"):
         result = float(unit * np.power(total, 1 / p))
@@ -210,7 +210,7 @@ def block(
     weight : array, optional
         A weight for each cell.
     rank : function
-        Of very many terms, those whose parts it makes largest are listed.
+        Of very many terms, those with the largest parts are listed.
     """
     cells = x[tuple(slice(span.start, span.stop) for span in spans)]
     value = cells.reshape(-1).astype(np.float64)
@@ -253,7 +253,7 @@ def spans_of(
 
 
 class Misfit(str):
-    """A formula's text whose numbers do not go together: the input does not fit here."""
+    """A formula's text with numbers that do not go together: the input does not fit here."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""A pipeline: layers as a graph, whose shapes flow without pixels and whose pixels flow once."""
+"""A pipeline: layers as a graph; shapes flow without pixels, and pixels flow once."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ class Pipeline:
         names = {INPUT: of_input}
         for node in self.nodes:
             given = [names[name] for name in node.inputs]
-            if isinstance(node.layer, Merge):  # whose maps are alike but for where they come from
+            if isinstance(node.layer, Merge):  # its maps are alike but for where they come from
                 given = [
                     tuple(f"{stage} {name}" for name in of_stage)
                     for stage, of_stage in zip(node.inputs, given, strict=True)
@@ -340,7 +340,7 @@ class Pipeline:
                 else:
                     output = node.layer.apply(*inputs, params=own)
             seconds = time.perf_counter() - started
-            # What is discarded is a pooling's, whose input is as it was: only others work in place.
+            # What is discarded is a pooling's, with its input as it was: only others work in place.
             lost = losses_of(node.layer, inputs[0], output) if losses else None
             del inputs, own
             live.add(node, output)
@@ -391,7 +391,7 @@ class Pipeline:
             Where the gradient starts: a stage's name or number.
         gradient : Tensor or tuple of int
             How much a number changes with each value of that stage, of its output's shape; or the
-            values whose sum that number is: a cell ``(c, row, column)``, a map ``(c,)``, or all,
+            values that add up to that number: a cell ``(c, row, column)``, a map ``(c,)``, or all,
             ``()``.
         params, seed
             As for `run`.

@@ -1,6 +1,6 @@
-"""The columns of a table of stages: what each one knows, and how its values read.
+"""The columns of a table of stages: what each one holds, and how its values read.
 
-Everything a column knows stands in one entry of `COLUMNS`: its key for ``--columns`` and CSV, its
+Everything about a column stands in one entry of `COLUMNS`: its key for ``--columns`` and CSV, its
 title, where its value comes from, how it reads, how much it matters and what its footer says.
 """
 
@@ -292,7 +292,7 @@ def parse_columns(text: str) -> tuple[str, ...] | None:
 
 
 def asks_for_losses(columns: Sequence[str] | None) -> bool:
-    """Tell whether any of the columns asked for is one that a run has to find out apart.
+    """Return whether any of the columns asked for is one that a run has to find out apart.
 
     >>> asks_for_losses(("name", "dead")), asks_for_losses(("default",)), asks_for_losses(None)
     (True, False, False)
@@ -368,7 +368,7 @@ def stage_table(
 
 
 def _warnings(entries: Sequence[Entry]) -> Iterator[str]:
-    """Name the stages whose minimum, maximum and mean leave values out."""
+    """Name the stages with a minimum, maximum and mean that leave values out."""
     odd = [
         f"{safe(entry.row.name)} ({entry.statistics.nonfinite:,})"
         for entry in entries

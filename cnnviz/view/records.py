@@ -14,7 +14,7 @@ from cnnviz.view.columns import Entry, finite, row_of
 
 
 def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
-    """Return one stage as JSON has it; what a row alone cannot know is null."""
+    """Return one stage as JSON has it; what a row alone does not hold is null."""
     row = row_of(entry)
     stage = entry if isinstance(entry, Stage) else None
     facts = stage.statistics if stage else Statistics(None, None, None, math.nan, 0)

@@ -50,7 +50,7 @@ def _supports(problem: Correlation) -> bool:
 
 
 def _fits_int16(problem: Correlation) -> bool:
-    """Tell whether there are samples to add up, whole weights, and no sum that overflows."""
+    """Return whether there are samples to add up, whole weights, and no sum that overflows."""
     return (
         isinstance(problem.x, Samples)
         and problem.x.unit == 1

@@ -39,7 +39,7 @@ WORKER_BYTES = 24 << 20  # a thread's padded rows and buffers
 
 
 def _supports(problem: Correlation) -> bool:
-    """Tell whether the weights are few columns times rows, and a band fits in memory."""
+    """Return whether the weights are few columns times rows, and a band fits in memory."""
     if max(problem.kernel_size) == 1 or _worker_bytes(problem) > WORKER_BYTES:
         return False
     return problem.factors is not None

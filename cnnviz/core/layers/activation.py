@@ -30,7 +30,7 @@ Values = NDArray[np.floating[Any]]
 
 
 Function = Callable[[Tensor, Any], Values]
-"""(values, the layer, whose options it may use) -> the function's values."""
+"""(values, the layer, for its options) -> the function's values."""
 
 Slope = Callable[[Tensor, Tensor, Any], NDArray[Any]]
 """(values, the function's values there, the layer) -> its derivative."""

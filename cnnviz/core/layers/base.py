@@ -1,4 +1,4 @@
-"""What every layer is: frozen settings that know shapes, parameters, costs and values."""
+"""What every layer is: frozen settings, and shapes, parameters, costs and values by them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Settings = TypeVar("Settings", bound=type[Any])
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
 def settings(layer: Settings) -> Settings:
-    """Make a class of settings a frozen dataclass whose fields are given by keyword.
+    """Make a class of settings a frozen dataclass of fields that are given by keyword.
 
     What `Layer` says once for all is not generated for each, and nothing at all for a layer without
     settings of its own: generating takes Python longer than everything else in these files.
@@ -51,7 +51,7 @@ def settings(layer: Settings) -> Settings:
 
 
 class _Frozen:
-    """Whose attributes nobody sets: a frozen dataclass guards its own, but not its subclasses'."""
+    """Without attributes to set: a frozen dataclass guards its own, not its subclasses'."""
 
     def __setattr__(self, name: str, value: object) -> None:
         raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -61,7 +61,7 @@ class _Frozen:
 class Layer(_Frozen, ABC):
     """A layer's settings; its weights come as a mapping when it is applied.
 
-    Subclasses are frozen dataclasses whose fields are made with ``option``, decorated with
+    Subclasses are frozen dataclasses of fields made with ``option``, decorated with
     ``@settings`` and registered with ``@register``. Everything else (text, tables, help, contract
     tests) reads the registry. Layers of one kind with equal settings are equal.
     """
@@ -113,7 +113,7 @@ class Layer(_Frozen, ABC):
         """Return how the output's sides come about, with the numbers of `shapes` put in.
 
         What each formula is about is its key: every side's name (channels, rows, columns, values),
-        and what else only this layer knows. Number and padding of windows, groups, parameters and
+        and what else only this layer has. Number and padding of windows, groups, parameters and
         unread pixels are no matter of the layer's: `derive` says them. Where numbers do not go
         together the text is a `Misfit`; CnnvizError if the layer has no rule for such inputs.
         """
@@ -307,7 +307,7 @@ def require_axes(axes: tuple[int, ...], shape: Shape, layer: str) -> None:
 
 
 class Elementwise(Layer):
-    """A layer each of whose values comes from the one in its place: it may be computed there."""
+    """A layer of values that each come from the one in its place: it may be computed there."""
 
     keeps_maps: ClassVar[bool] = True
 

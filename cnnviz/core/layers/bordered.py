@@ -1,4 +1,4 @@
-"""What layers whose windows reach beyond the edge share: the border's options, and single windows.
+"""What layers with windows beyond the edge share: the border's options, and single windows.
 
 A layer computes all windows at once through the engine. Here is which pixels they read, and the
 terms of one of them.

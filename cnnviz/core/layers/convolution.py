@@ -34,7 +34,7 @@ from cnnviz.errors import CnnvizError, RequestError
 
 @settings
 class Grouped:
-    """The option of layers whose filters may keep to a group of channels."""
+    """The option of layers with filters that may keep to a group of channels."""
 
     groups: int = option(whole(), "filters of a group see only its channels", default=1)
 

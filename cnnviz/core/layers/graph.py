@@ -275,12 +275,12 @@ class Concat(Merge):
         """Return the side that is added up; the others must be alike."""
         require_axes((self.axis,), shapes[0], self.name)
 
-        def told(axis: int, lengths: Sequence[int]) -> str:
+        def side(axis: int, lengths: Sequence[int]) -> str:
             if axis == self.axis:
                 return f"{' + '.join(map(str, lengths))} = {sum(lengths)}"
             return _stretched(set(lengths), lengths)
 
-        return _sides(shapes, told)
+        return _sides(shapes, side)
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the inputs' names one behind the other, if all have some."""

@@ -115,7 +115,7 @@ class InstanceNorm(Layer):
         return require_maps(shapes[0], self.name)
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
-        """Return the whole map, whose mean and variance every value depends on."""
+        """Return the whole map: every value depends on its mean and variance."""
         return ((SAME, ALL, ALL),)
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
@@ -209,15 +209,17 @@ class Constant(Elementwise):
         unchanged = {"shape": f"{by(given)}, unchanged"}
         if own is None:
             return unchanged
-        met = f"{by(own)} meets {by(given)}"
+        meeting = f"{by(own)} meets {by(given)}"
         if len(own) != len(given):
-            return {**unchanged, self.param: Misfit(f"{met}: {len(own)} ≠ {len(given)} sides")}
+            return {**unchanged, self.param: Misfit(f"{meeting}: {len(own)} ≠ {len(given)} sides")}
         bad = [
             f"{one} of {name} is neither 1 nor {other}"
             for one, other, name in zip(own, given, SIDES if own[1:] else ("values",), strict=True)
             if one not in (1, other)
         ]
-        text = Misfit(f"{met}: {', '.join(bad)}") if bad else f"{met}: a side of 1 stretches"
+        text = (
+            Misfit(f"{meeting}: {', '.join(bad)}") if bad else f"{meeting}: a side of 1 stretches"
+        )
         return {**unchanged, self.param: text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
@@ -251,8 +253,8 @@ class Constant(Elementwise):
         if self.value is not None:
             return float(np.float32(self.value))
         own = params[self.param]
-        met = at if self.shape is not None else at[:1]
-        place = tuple(index if side > 1 else 0 for index, side in zip(met, own.shape, strict=True))
+        cell = at if self.shape is not None else at[:1]
+        place = tuple(index if side > 1 else 0 for index, side in zip(cell, own.shape, strict=True))
         return float(own[place])
 
 
@@ -343,7 +345,7 @@ class Lrn(Layer):
     ) -> tuple[Tensor, ...]:
         """Return g·D^−β − 2αβ/size · x · Σ g·x·D^(−β−1), D being what each value is divided by.
 
-        The sum is over the channels whose neighbour a channel is.
+        The sum is over the channels that have a channel for a neighbour.
         """
         x, channels = inputs[0].astype(np.float64), len(inputs[0])
         before, after = self.size // 2, (self.size - 1) // 2

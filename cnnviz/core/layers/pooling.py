@@ -198,7 +198,7 @@ class LocalPool(Bordered, Pool):
 
 @settings
 class GlobalPool(Pool):
-    """Pooling whose window is the whole map."""
+    """Pooling with the whole map as its window."""
 
     def window(self, shape: Shape) -> Window:
         """Return the one window, as large as the map."""

@@ -53,7 +53,7 @@ class Pad(Bordered):
             )
 
     def window(self, shape: Shape) -> Window:
-        """Return a window of one cell, whose padding this is."""
+        """Return a window of one cell with this padding."""
         return Window((1, 1), padding=self.padding)
 
     @property
@@ -326,7 +326,7 @@ Sources = tuple[NDArray[np.intp], NDArray[np.intp], Places]
 
 
 def _whole(places: Places) -> Places:
-    """Return places, 3 for 2.9999999: float32 could not tell the share from 1."""
+    """Return places, 3 for 2.9999999: float32 could not keep the share apart from 1."""
     whole = np.rint(places)
     return np.where(np.abs(places - whole) < 2**-25, whole, places)
 
