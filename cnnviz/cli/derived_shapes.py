@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnviz import __version__
 from cnnviz.cli.options import TableOptions
-from cnnviz.core.attempt import Attempt, attempt
+from cnnviz.core.derivation import Attempt, attempt
 from cnnviz.core.fixes import Fix, fixes
 from cnnviz.core.layers.graph import Merge
 from cnnviz.core.pipeline import INPUT, Pipeline

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.attempt import attempt
-from cnnviz.core.derivation import Line, derive, left_over, unread_by
+from cnnviz.core.derivation import Line, attempt, derive, left_over, unread_by
 from cnnviz.core.layers import make_layer
 from cnnviz.core.settings import Padding
 from cnnviz.core.window import Window

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from cnnviz.core.border import BORDERS
-from cnnviz.core.engine.bands import SMALL_PRODUCT
-from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.plan import MAC, SMALL_PRODUCT, Algorithm
 from cnnviz.core.engine.planes import mixed
 from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.settings import Padding

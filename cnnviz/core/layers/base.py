@@ -28,10 +28,11 @@ FEW = 4  # blocks of so many values that a second thread would not pay
 
 
 class ParamSpec(NamedTuple):
-    """One parameter a layer needs: its shape, and whether training changes it."""
+    """One parameter a layer needs: its shape, whether training changes it, its value at first."""
 
     shape: Shape
     trained: bool = True
+    start: float = 0.0  # of all its numbers, where the layer draws none
 
 
 Settings = TypeVar("Settings", bound=type[Any])
@@ -77,7 +78,7 @@ class Layer(_Frozen, ABC):
     keeps_maps: ClassVar[bool] = False  # map c comes from map c alone, and may bear its name
     reads_samples: ClassVar[bool] = False  # apply takes 8-bit Samples for an input, too
     unread: ClassVar[str | None] = None  # "listed" or "counted" where rows may stay unread
-    weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
+    weights_from: ClassVar[str] = "set"  # where those not given come from: drawn, kernels
 
     def __post_init__(self) -> None:
         for field, how in options_of(type(self)):
@@ -128,8 +129,12 @@ class Layer(_Frozen, ABC):
         return {}
 
     def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return the parameters used when none are given, those that are drawn from `seed`."""
-        return {}
+        """Return the parameters used when none are given, those that are drawn from `seed`.
+
+        Here: each as its spec starts.
+        """
+        specs = self.param_shapes(*shapes)
+        return {name: np.full(one.shape, one.start, np.float32) for name, one in specs.items()}
 
     def macs(self, *shapes: Shape) -> int:
         """Return how many multiply-adds the weights take part in, bias not counted."""

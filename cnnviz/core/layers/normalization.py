@@ -32,7 +32,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.settings import number, option, optional, read_shape, whole
-from cnnviz.core.types import Params, Seed, Shape, Tensor
+from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
 
@@ -45,24 +45,21 @@ class BatchNorm(Elementwise):
     family: ClassVar[str] = "normalization"
     summary: ClassVar[str] = "shift and scale each channel by what training measured"
     formula: ClassVar[str] = "(x − running_mean) / √(running_var + eps) · weight + bias"
-    weights_from: ClassVar[str | None] = "set"
 
     eps: float = option(number(least=0), "added to the variance", default=1e-5)
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
-        """Return scale and shift, and the running statistics, which are not trained."""
+        """Return scale and shift, and the running statistics, which are not trained.
+
+        They start as what changes nothing.
+        """
         shape = (shapes[0][0],)
         return {
-            "weight": ParamSpec(shape),
+            "weight": ParamSpec(shape, start=1),
             "bias": ParamSpec(shape),
             "running_mean": ParamSpec(shape, trained=False),
-            "running_var": ParamSpec(shape, trained=False),
+            "running_var": ParamSpec(shape, trained=False, start=1),
         }
-
-    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return what changes nothing: mean 0, variance 1, scale 1, shift 0."""
-        zeros, ones = np.zeros(shapes[0][0], np.float32), np.ones(shapes[0][0], np.float32)
-        return {"weight": ones, "bias": zeros, "running_mean": zeros, "running_var": ones}
 
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Normalise each channel."""
@@ -106,7 +103,6 @@ class InstanceNorm(Layer):
     keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "give each map mean 0 and variance 1, then shift and scale it"
     formula: ClassVar[str] = "(x − mean) / √(variance + eps) · weight + bias, of each map"
-    weights_from: ClassVar[str | None] = "set"
 
     eps: float = option(number(least=0), "added to the variance", default=1e-5)
 
@@ -120,12 +116,8 @@ class InstanceNorm(Layer):
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return scale and shift."""
-        return dict.fromkeys(("weight", "bias"), ParamSpec((shapes[0][0],)))
-
-    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return scale 1 and shift 0."""
-        channels = shapes[0][0]
-        return {"weight": np.ones(channels, np.float32), "bias": np.zeros(channels, np.float32)}
+        shape = (shapes[0][0],)
+        return {"weight": ParamSpec(shape, start=1), "bias": ParamSpec(shape)}
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Normalise each map on its own; statistics are summed in float64."""
@@ -171,7 +163,6 @@ class Constant(Elementwise):
     """Layers that change every value by one number, or by a parameter of some shape."""
 
     family: ClassVar[str] = "normalization"
-    weights_from: ClassVar[str | None] = "set"
     ufunc: ClassVar[np.ufunc]
     param: ClassVar[str]
 
@@ -223,18 +214,11 @@ class Constant(Elementwise):
         return {**unchanged, self.param: text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
-        """Return the parameter, unless one number says all."""
-        return {} if self.value is not None else {self.param: ParamSpec(self._shape(shapes[0]))}
-
-    def _shape(self, shape: Shape) -> Shape:
-        return self.shape or (shape[0],)
-
-    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return what changes nothing."""
+        """Return the parameter, at first what changes nothing, unless one number says all."""
         if self.value is not None:
             return {}
-        neutral = np.float32(self.ufunc.identity or 0)
-        return {self.param: np.full(self._shape(shapes[0]), neutral, np.float32)}
+        neutral = float(self.ufunc.identity or 0)
+        return {self.param: ParamSpec(self.shape or (shapes[0][0],), start=neutral)}
 
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Combine every value with the number, or the parameter's that it meets."""
@@ -329,16 +313,18 @@ class Lrn(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Divide each channel by its neighbourhood, size//2 before to (size−1)//2 after it."""
         x = inputs[0]
-        channels = x.shape[0]
         output = np.empty_like(x)
-        for channel in range(channels):
-            low = max(channel - self.size // 2, 0)
-            high = min(channel + (self.size - 1) // 2, channels - 1) + 1
+        for channel in range(len(x)):
             total = np.zeros(x.shape[1:], np.float64)
-            for neighbour in x[low:high]:
-                total += np.square(neighbour, dtype=np.float64)
+            for neighbour in self._neighbours(channel, len(x)):
+                total += np.square(x[neighbour], dtype=np.float64)
             output[channel] = x[channel] / (self.k + self.alpha / self.size * total) ** self.beta
         return output
+
+    def _neighbours(self, channel: int, channels: int) -> range:
+        return range(
+            max(channel - self.size // 2, 0), min(channel + (self.size - 1) // 2 + 1, channels)
+        )
 
     def backward(
         self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
@@ -364,10 +350,9 @@ class Lrn(Layer):
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the neighbours' squares, and the value divided by what their sum makes."""
         (x,), (channel, *place) = inputs, at
-        low = max(channel - self.size // 2, 0)
-        high = min(channel + (self.size - 1) // 2, x.shape[0] - 1)
-        neighbours = (range(low, high + 1), *(range(index, index + 1) for index in place))
-        terms, own = block(x, neighbours, part=np.square), float(x[at])
+        near = self._neighbours(channel, len(x))
+        terms = block(x, (near, *(range(n, n + 1) for n in place)), part=np.square)
+        own = float(x[at])
         total = joined_sum(terms)
         with np.errstate(all="ignore"):
             base = np.float64(self.k + self.alpha / self.size * total)
@@ -377,7 +362,7 @@ class Lrn(Layer):
             f"^{self.beta:g} = {written(result)}"
         )
         return Arithmetic(
-            terms, "sum", total, result, (step,), chosen=channel - low, noun="squares"
+            terms, "sum", total, result, (step,), chosen=channel - near.start, noun="squares"
         )
 
 
