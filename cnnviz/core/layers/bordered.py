@@ -70,8 +70,8 @@ class Bordered(Layer):
     ) -> Terms:
         """Return a term for each cell of one window over some channels, row by row.
 
-        Cells past the padding are none. `weight` is (channels, kh, kw); without one a term's part
-        is its value, or what `part` makes of it.
+        Cells past the padding are none. `weight` is (channels, kh, kw). A term's part is its value,
+        times its weight if it has one; or what `part` makes of the value.
         """
         size = plane(x.shape)
         taps = [window.taps(size, axis, np.array([at[1 + axis]]))[0] for axis in (0, 1)]
@@ -98,13 +98,11 @@ class Bordered(Layer):
         if weight is not None:
             weights = weight[:, kept[0]][:, :, kept[1]].astype(np.float64).reshape(-1)
         with np.errstate(all="ignore"):
-            parts = value if weights is None else value * weights
-            if part is not None:
-                parts = part(parts)
+            parts = None if part is None else part(value)
         return Terms(
             value,
-            parts,
             cell,
+            part=parts,
             padding=padding.reshape(-1),
             weight=weights,
             place=np.stack([one.reshape(-1) for one in places[1:]], axis=1),

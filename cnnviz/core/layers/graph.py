@@ -161,7 +161,9 @@ class Combine(Merge):
         if self.rule.inverse is not None:
             with np.errstate(all="ignore"):
                 part[1:] = self.rule.inverse(part[1:])
-        return self.rule.explain(Terms(value, part, np.array(cells), source=np.arange(len(cells))))
+        return self.rule.explain(
+            Terms(value, np.array(cells), part=part, source=np.arange(len(cells)))
+        )
 
 
 def _product(terms: Terms) -> Arithmetic:

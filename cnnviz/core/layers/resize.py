@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, Misfit, by_side, signed, summed, weighed
+from cnnviz.core.arithmetic import Arithmetic, Misfit, Terms, by_side, signed, summed
 from cnnviz.core.border import fold, padded_band
 from cnnviz.core.field import CLIPPED, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import (
@@ -144,7 +144,7 @@ class Resampling(Layer):
         cells = [(at[0], row, column) for row, _ in lines[0] for column, _ in lines[1]]
         weight = np.array([down * along for _, down in lines[0] for _, along in lines[1]])
         value = np.array([x[cell] for cell in cells], np.float64)
-        return summed(weighed(value, np.array(cells), weight))
+        return summed(Terms(value, np.array(cells), weight=weight))
 
 
 @register

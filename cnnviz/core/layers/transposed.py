@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.arithmetic import Arithmetic, Misfit, bias_of, signed, summed, weighed
+from cnnviz.core.arithmetic import Arithmetic, Misfit, Terms, bias_of, signed, summed
 from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.field import Indices, Reach, Reads
 from cnnviz.core.layers.base import plane, register, settings
@@ -177,5 +177,5 @@ class ConvTranspose(Grouped, Convolution):
         value = x[c, rows[i], columns[j]].astype(np.float64)
         weight = params["weight"][c, k % each, i, j].astype(np.float64)
         at_cells, place_in = (np.stack(one, axis=1) for one in ((c, rows[i], columns[j]), (i, j)))
-        terms = weighed(value, at_cells, weight, place=place_in)
+        terms = Terms(value, at_cells, weight=weight, place=place_in)
         return summed(terms, bias=bias_of(params, k), kernel_size=self.size)
