@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,20 +21,10 @@ from cnnviz.core.memory import Live, check_memory, peak_of
 from cnnviz.core.node import INPUT, Names, Node, Term, as_input
 from cnnviz.core.statistics import statistics_of
 from cnnviz.core.text import json_settings, layer_text
-from cnnviz.core.types import Losses, Params, Row, Samples, Shape, Stage, Tensor, Totals
+from cnnviz.core.types import Computed, Params, Row, Samples, Shape, Stage, Tensor, Totals
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
-__all__ = ["INPUT", "Computed", "Node", "Pipeline", "Term", "as_input"]
-
-
-class Computed(NamedTuple):
-    """A stage's output and how it was computed."""
-
-    row: Row
-    output: Tensor
-    algorithm: str | None
-    seconds: float
-    losses: Losses | None  # where they were asked for
+__all__ = ["INPUT", "Node", "Pipeline", "Term", "as_input"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,16 @@ class Losses:
 
     dead: int | None  # maps of zeros alone
     discarded: float | None  # share of a pooling's input values that win in no window
+
+
+class Computed(NamedTuple):
+    """A stage's output and how it was computed."""
+
+    row: Row
+    output: Tensor
+    algorithm: str | None
+    seconds: float
+    losses: Losses | None  # where they were asked for
 
 
 @dataclass(frozen=True)
