@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from cnnviz.core.layers import Layer as Layer
     from cnnviz.core.layers import make_layer as make_layer
     from cnnviz.core.losses import winners as winners
-    from cnnviz.core.options import Padding as Padding
     from cnnviz.core.pipeline import Node as Node
     from cnnviz.core.pipeline import Pipeline as Pipeline
     from cnnviz.core.pipeline import Term as Term
+    from cnnviz.core.settings import Padding as Padding
     from cnnviz.core.threads import set_threads as set_threads
     from cnnviz.core.types import Row as Row
     from cnnviz.core.types import Samples as Samples
@@ -68,7 +68,7 @@ _HOMES = {
     "cnnviz.core.kernels": ("KERNELS", "Kernel", "build_kernels"),
     "cnnviz.core.layers": ("LAYERS", "Layer", "make_layer"),
     "cnnviz.core.losses": ("winners",),
-    "cnnviz.core.options": ("Padding",),
+    "cnnviz.core.settings": ("Padding",),
     "cnnviz.core.pipeline": ("Node", "Pipeline", "Term"),
     "cnnviz.core.threads": ("set_threads",),
     "cnnviz.core.types": ("Row", "Samples", "Stage", "Tensor", "Totals"),

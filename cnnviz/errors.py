@@ -41,7 +41,7 @@ class RequestError(CnnvizError):
 def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> RequestError:
     """Build the error for a name that is not registered, with the nearest names.
 
-    Where none is near and there are many, `see` tells where they are listed.
+    Where none is near and there are many, `see` says where they are listed.
 
     >>> print(unknown("kernel", "sobelx", ["sobel_x", "sobel_y", "box"]))
     unknown kernel 'sobelx' (did you mean sobel_x, sobel_y?)

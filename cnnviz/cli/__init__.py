@@ -1,1 +1,1 @@
-"""The door: options in, calls, printed answers. The only place that knows Typer."""
+"""The door: options in, calls, printed answers. The only place that uses Typer."""

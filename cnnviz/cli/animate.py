@@ -138,7 +138,7 @@ def animate(
     with working(compute):
         loaded = load_spec(spec)
         if animation.stage is not None:
-            loaded.pipeline.find(animation.stage)  # told before any image is read
+            loaded.pipeline.find(animation.stage)  # an error comes before any image is read
         subject = read_subject(image, loaded, inputs, weights.weights)
         pipeline, x, params = subject.pipeline, subject.x, subject.params
         row = find_stage(pipeline, x.shape, animation.stage, params)
@@ -256,7 +256,7 @@ def _report(answer: dict[str, Any], size: int) -> Report:
 
 
 def _tell(scene: Scene, found: Survey) -> None:
-    """Tell on stderr what a viewer should know."""
+    """Print on stderr what the animation shows."""
     row, maps = scene.row, scene.row.output_shape[0]
     if maps > 1:
         note(f"{row.name} has {maps} maps, this is map {scene.channel} (--channel chooses)")

@@ -85,7 +85,7 @@ def compare(
     from cnnviz.core.comparison import CONVENTIONS
     from cnnviz.core.statistics import finite_range
     from cnnviz.view.columns import asks_for_losses, parse_columns
-    from cnnviz.view.comparison import comparison_record, comparison_report
+    from cnnviz.view.differences import comparison_record, comparison_report
 
     columns = None if table.columns is None else parse_columns(table.columns)
     check_out(folder)
@@ -136,7 +136,7 @@ class Both(NamedTuple):
     b: Subject
     convention: str | None
     notes: list[str]
-    pairs: list[tuple[Row, Row]]  # stages whose values are compared
+    pairs: list[tuple[Row, Row]]  # stages with values to compare
     drawn: tuple[Row, Row] | None  # one of them, or none where there is none
 
 
@@ -200,7 +200,7 @@ def _read(
 def _as_convention(b: Subject, convention: str) -> tuple[Subject, list[str]]:
     """Return B as a framework pads it, and what that changed, in words."""
     from cnnviz.core.comparison import CONVENTIONS, changes, with_convention
-    from cnnviz.view.comparison import change_in_words
+    from cnnviz.view.differences import change_in_words
 
     shape = b.x.shape
     pipeline = with_convention(b.pipeline, shape, convention)
@@ -209,7 +209,7 @@ def _as_convention(b: Subject, convention: str) -> tuple[Subject, list[str]]:
     notes += [change_in_words(change) for change in found]
     if not found:
         notes.append("no stage of B is padded otherwise than it is written")
-    return b._replace(spec=replace(b.spec, pipeline=pipeline)), notes
+    return replace(b, spec=replace(b.spec, pipeline=pipeline)), notes
 
 
 def _check_stage(stage: str, a: Spec, b: Spec) -> None:
@@ -372,7 +372,7 @@ def _png(both: Both, triptych: Triptych, comparison: Comparison) -> bytes:
 
 def _remark(both: Both, comparison: Comparison) -> str:
     """Say how far the drawn stages are shifted against each other, if they are."""
-    from cnnviz.view.comparison import direction
+    from cnnviz.view.differences import direction
 
     drawn = next(one for one in comparison.compared if (one.a, one.b) == both.drawn)
     if drawn.shift is None or not any(drawn.shift.input) or drawn.a.output_shape[1:] == (1, 1):

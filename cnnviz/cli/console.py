@@ -41,12 +41,12 @@ def _console(*, to_stderr: bool) -> Console:
 
 
 def coloured(console: Console) -> bool:
-    """Tell whether a console shows colours, so that red and blue can stand for signs."""
+    """Return whether a console shows colours, so that red and blue can stand for signs."""
     return console.color_system in ("256", "truecolor", "windows") and not console.no_color
 
 
 def note(text: str) -> None:
-    """Tell something beside the answer, on stderr; on a terminal wrapped between words."""
+    """Print something beside the answer, on stderr; on a terminal wrapped between words."""
     console = stderr()
     lines = printable(text).split("\n")
     if console.is_terminal:

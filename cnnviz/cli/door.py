@@ -71,7 +71,7 @@ def _way_out(error: Any) -> str:
 
 
 def _ready_streams() -> None:
-    """Have signs that a terminal does not know replaced; streams that are closed go nowhere."""
+    """Have signs that a terminal cannot show replaced; streams that are closed go nowhere."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -109,18 +109,20 @@ def explain(
         steps = explanation.trace(
             pipeline, x, place.stage, found.cell, params, seed=seed, held=held
         )
-        told = list(steps) if trace else [next(steps)]
+        explained = list(steps) if trace else [next(steps)]
         with output:
-            files = list(_write(told[0], subject, output, held, color.colormap, winners=winners))
-            record = _record(told, subject, files)
+            files = list(
+                _write(explained[0], subject, output, held, color.colormap, winners=winners)
+            )
+            record = _record(explained, subject, files)
             output.finish(repeatable(record, seed, weights.weights))
     if show:
-        _show(told[0], subject, form.format)
-    lines = tuple(_lines(told, subject, most=terms))
+        _show(explained[0], subject, form.format)
+    lines = tuple(_lines(explained, subject, most=terms))
     report = Report(record, [Block(lines)], term_rows(record))
     print_report(report, form.format, quiet=folder.quiet)
     if not folder.quiet:
-        if random := subject.random_stages(told[0].row.index):
+        if random := subject.random_stages(explained[0].row.index):
             note(random_note(random, seed))
         if found.passed_over:
             note(
@@ -131,7 +133,7 @@ def explain(
 
 
 def _write(
-    told: Explanation,
+    explanation: Explanation,
     subject: Subject,
     output: OutputFolder,
     held: Mapping[str, Tensor],
@@ -145,28 +147,28 @@ def _write(
     from cnnviz.files.outputs import explanation_name, winners_name
     from cnnviz.view.explanation_sheet import draw_explanation
 
-    part = _surroundings(told, held[told.row.name])
+    part = _surroundings(explanation, held[explanation.row.name])
     text = {
-        "cnnviz:stage": told.row.name,
-        "cnnviz:at": cell_text(told.at),
-        "cnnviz:value": repr(told.result),
+        "cnnviz:stage": explanation.row.name,
+        "cnnviz:at": cell_text(explanation.at),
+        "cnnviz:value": repr(explanation.result),
         "cnnviz:pipeline": str(subject.pipeline),
     }
-    image = draw_explanation(told, subject.x, part, colormap=colormap)
-    yield output.write(explanation_name(told.row, told.at), png_bytes(image, text))
+    image = draw_explanation(explanation, subject.x, part, colormap=colormap)
+    yield output.write(explanation_name(explanation.row, explanation.at), png_bytes(image, text))
     if winners:
-        image = _draw_winners(told, subject, held, colormap)
-        yield output.write(winners_name(told.row, told.at[0]), png_bytes(image, text))
+        image = _draw_winners(explanation, subject, held, colormap)
+        yield output.write(winners_name(explanation.row, explanation.at[0]), png_bytes(image, text))
 
 
-def _surroundings(told: Explanation, values: Tensor) -> Excerpted | None:
+def _surroundings(explanation: Explanation, values: Tensor) -> Excerpted | None:
     """Return the value's map, or of a large one the cells around it."""
     from cnnviz.view.explanation_sheet import Excerpted
 
     shape = values.shape
     if len(shape) != 3 or shape[1:] == (1, 1):
         return None
-    channel, *place = told.at
+    channel, *place = explanation.at
     spans = [_span(at, side) for at, side in zip(place, shape[1:], strict=True)]
     plane = values[channel, slice(*spans[0]), slice(*spans[1])]
     return Excerpted(plane, spans[0][0], spans[1][0], (shape[1], shape[2]))
@@ -196,7 +198,7 @@ def _check_winners(pipeline: Pipeline, stage: str) -> None:
 
 
 def _draw_winners(
-    told: Explanation, subject: Subject, held: Mapping[str, Tensor], colormap: str
+    explanation: Explanation, subject: Subject, held: Mapping[str, Tensor], colormap: str
 ) -> Picture:
     """Draw which values of the pooling's input won, around the window of the one explained."""
     import numpy as np
@@ -204,15 +206,15 @@ def _draw_winners(
     from cnnviz.core.losses import winners
     from cnnviz.view.explanation_sheet import LARGEST_MAP, Won, draw_winners
 
-    node = subject.pipeline.nodes[told.row.index - 1]
-    name, channel = node.inputs[0], told.at[0]
+    node = subject.pipeline.nodes[explanation.row.index - 1]
+    name, channel = node.inputs[0], explanation.at[0]
     plane = held[name][channel : channel + 1]
     shape = held[name].shape
     places = winners(plane, node.layer)
     flags = np.zeros(plane.size + 1, np.bool_)
     flags[places] = True  # -1 is the last: no value's
     won = flags[:-1].reshape(shape[1:])
-    terms = told.arithmetic.terms
+    terms = explanation.arithmetic.terms
     seen = terms.at[terms.real, 1:]
     window = (0, 0, 0, 0)  # where there is padding alone, no pixel
     if len(seen):
@@ -234,22 +236,22 @@ def _draw_winners(
     if part.values.shape != shape[1:]:
         caption += f": rows {spans[0].start} to {spans[0].stop - 1}, "
         caption += f"columns {spans[1].start} to {spans[1].stop - 1}"
-    title = f"{told.row.name}: {told.row.text}"
+    title = f"{explanation.row.name}: {explanation.row.text}"
     return draw_winners(part, title=title, caption=caption, colormap=colormap)
 
 
-def _show(told: Explanation, subject: Subject, form: str) -> None:
+def _show(explanation: Explanation, subject: Subject, form: str) -> None:
     """Draw in the terminal where on the input the value looks."""
     from cnnviz.cli.console import coloured, stderr, stdout
     from cnnviz.view.explanation_sheet import draw_box
     from cnnviz.view.terminal import half_blocks
 
     console = stdout() if form == "table" else stderr()
-    image = draw_box(subject.x, told.field, console.width, plain=not coloured(console))
+    image = draw_box(subject.x, explanation.field, console.width, plain=not coloured(console))
     console.print(half_blocks(image, width=console.width))
 
 
-def _lines(told: list[Explanation], subject: Subject, *, most: int) -> Iterator[Text]:
+def _lines(explanations: list[Explanation], subject: Subject, *, most: int) -> Iterator[Text]:
     """Yield the explanations, line by line."""
     from rich.text import Text
 
@@ -257,19 +259,19 @@ def _lines(told: list[Explanation], subject: Subject, *, most: int) -> Iterator[
     from cnnviz.view.explained import explanation_lines
 
     width = stdout().width if stdout().is_terminal else None
-    for number, one in enumerate(told):
+    for number, one in enumerate(explanations):
         if number:
             yield Text()
         count = most if number == 0 else min(most, STEP_TERMS)
         yield from explanation_lines(one, subject.x.shape, width=width, most=count)
 
 
-def _record(told: list[Explanation], subject: Subject, files: list[str]) -> dict[str, Any]:
+def _record(explanations: list[Explanation], subject: Subject, files: list[str]) -> dict[str, Any]:
     """Return the answer as JSON."""
     from cnnviz import __version__
     from cnnviz.view.explained import explanation_record
 
-    first, *rest = (explanation_record(one) for one in told)
+    first, *rest = (explanation_record(one) for one in explanations)
     return {
         "cnnviz": __version__,
         "input": subject.input_record(),

@@ -161,7 +161,7 @@ def _unquoted(words: list[str]) -> list[str] | None:
 
 
 def _stdout_file() -> str | None:
-    """Return the name of the file that standard output goes to, where the system tells."""
+    """Return the name of the file that standard output goes to, where the system says."""
     try:
         path = Path("/proc/self/fd/1").readlink()
     except OSError:

@@ -323,7 +323,7 @@ def _shared_ranges(subject: Subject, job: Job) -> Ends:
 
 
 def class_count(last: Row) -> int | None:
-    """Return how many classes a pipeline's last stage tells apart; None if it is no classifier."""
+    """Return how many classes a pipeline's last stage distinguishes; None if no classifier."""
     shape = last.output_shape
     per_class = prod(shape[1:]) == 1  # (N,), or (N, 1, 1) after global pooling
     return shape[0] if per_class and last.layer in CLASSIFIERS else None
@@ -379,7 +379,7 @@ def _repeatable(
 
 
 def _print_notes(subject: Subject, job: Job, outcome: Outcome) -> None:
-    """Say on stderr what one should know who looks at the pictures."""
+    """Print on stderr what the pictures leave unsaid."""
     from cnnviz.core.layers.convolution import Convolution
 
     layers = [node.layer for node in subject.pipeline.nodes]

@@ -100,7 +100,7 @@ def _show_weights(
         raise RequestError(
             f"--stage {stage} is a stage of no file", hint="add the file: --weights FILE"
         )
-    from cnnviz.cli.filters import list_tensors, show_filters
+    from cnnviz.cli.weights import list_tensors, show_filters
 
     if stage is None:
         list_tensors(weights, form)

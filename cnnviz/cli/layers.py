@@ -63,7 +63,7 @@ def signature(layer: type[Layer]) -> str:
 
 
 def card(layer: type[Layer]) -> dict[str, Any]:
-    """Return all there is to know of a layer's settings, JSON-ready."""
+    """Return all facts of a layer's settings, JSON-ready."""
     from cnnviz.core.layers.base import options_of
     from cnnviz.core.text import value_text
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cnnviz.cli.writing import Writer
 
 MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
-MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be told apart
+MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be distinguished
 SHOWN = 12  # maps drawn in the terminal
 TERMINAL = 320  # rows and columns of them at most, before they are fitted
 INPUT_PICTURE = "00_input.png"

@@ -12,7 +12,7 @@ from cnnviz.cli.console import PLAIN, stderr, stdout
 from cnnviz.core.types import Stage, size_text
 
 MARK = "cnnviz:kernel"
-"""The text of every picture of kernels or filters, by which cnnviz knows it again."""
+"""The text of every picture of kernels or filters, by which cnnviz recognises it."""
 
 if TYPE_CHECKING:
     from rich.console import Console

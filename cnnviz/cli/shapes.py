@@ -69,7 +69,7 @@ def shapes(
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
     if explain:
-        from cnnviz.cli.derivation import explain_shapes
+        from cnnviz.cli.derived_shapes import explain_shapes
 
         explain_shapes(specs[0], loaded[0], shape, table)
         return

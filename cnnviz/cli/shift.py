@@ -210,7 +210,7 @@ def _run(
     from cnnviz.core.findings import compared
     from cnnviz.files.images import png_bytes
     from cnnviz.files.matrices import display_name
-    from cnnviz.view.shift import draw_errors, error_report
+    from cnnviz.view.movement import draw_errors, error_report
 
     first, move = next(iter(subjects.values())), asked.settled(subjects)
     called = {name: subject.called for name, subject in subjects.items()}

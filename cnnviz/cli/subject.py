@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from cnnviz.cli.console import counted, note
 from cnnviz.errors import CnnvizError, RequestError
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from cnnviz.files.spec import InputSettings, Spec
 
 
-class Subject(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Subject:
     """An image, the pipeline it goes through, and that pipeline's weights."""
 
     source: str  # as it was given
@@ -33,7 +36,7 @@ class Subject(NamedTuple):
         """The pipeline."""
         return self.spec.pipeline
 
-    @property
+    @cached_property
     def rows(self) -> Sequence[Row]:
         """What the pipeline promises of each stage."""
         return tuple(self.pipeline.rows(self.x.shape, self.params))
@@ -60,7 +63,7 @@ class Subject(NamedTuple):
         return {"path": self.source, "shape": list(self.x.shape), "min": low, "max": high}
 
     def random_stages(self, last: int | None = None) -> list[str]:
-        """Return the stages whose weights are drawn, up to number `last`."""
+        """Return the stages of drawn weights, up to number `last`."""
         return [
             row.name
             for row in self.rows
@@ -244,7 +247,7 @@ def random_notes(subjects: Mapping[str, Subject], seed: int) -> list[str]:
         if random := subject.random_stages():
             owners.setdefault(tuple(random), []).append(name)
     return [
-        (f"{whose}: " if (whose := " and ".join(names)) else "") + random_note(random, seed)
+        (f"{owner}: " if (owner := " and ".join(names)) else "") + random_note(random, seed)
         for random, names in owners.items()
     ]
 

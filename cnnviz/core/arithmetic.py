@@ -27,7 +27,7 @@ class Terms:
     value : array, (N,)
         What is read.
     part : array, (N,)
-        What that brings to the total.
+        What that brings to the total; without it the value, times its weight if it has one.
     at : array of int, (N, axes)
         The input's cell it is read from. Where a number pads, its channel, and -1 for the row and
         the column.
@@ -48,9 +48,9 @@ class Terms:
     def __init__(
         self,
         value: Doubles,
-        part: Doubles,
         at: NDArray[np.intp],
         *,
+        part: Doubles | None = None,
         source: NDArray[np.intp] | None = None,
         padding: NDArray[np.bool_] | None = None,
         weight: Doubles | None = None,
@@ -58,7 +58,11 @@ class Terms:
         omitted: int = 0,
         omitted_part: float = 0.0,
     ) -> None:
-        self.value, self.part, self.at = value, part, at
+        self.value, self.at = value, at
+        if part is None:
+            with np.errstate(all="ignore"):
+                part = value if weight is None else value * weight
+        self.part = part
         self.source = np.zeros(len(value), np.intp) if source is None else source
         self.padding = np.zeros(len(value), np.bool_) if padding is None else padding
         self.weight, self.place = weight, place
@@ -149,7 +153,7 @@ def mean(terms: Terms, counted: int) -> Arithmetic:
 
 
 def p_norm(terms: Terms, p: float) -> Arithmetic:
-    """Return the arithmetic of a p-norm, whose terms' parts are `powers`."""
+    """Return the arithmetic of a p-norm; its terms' parts are `powers`."""
     total, unit = joined_sum(terms), _unit(terms.value, p)
     with np.errstate(all="ignore"):
         result = float(unit * np.power(total, 1 / p))
@@ -173,21 +177,12 @@ def single(
     x: Tensor, at: tuple[int, ...], *, source: int = 0, weight: float | None = None
 ) -> Terms:
     """Return the one term of a value that is made of one cell of `x`, perhaps times a weight."""
-    value = np.array([x[at]], np.float64)
-    part = value if weight is None else value * weight
     return Terms(
-        value,
-        part,
+        np.array([x[at]], np.float64),
         np.array([at]),
         source=np.array([source]),
         weight=None if weight is None else np.array([weight]),
     )
-
-
-def weighed(value: Doubles, at: NDArray[np.intp], weight: Doubles, **more: Any) -> Terms:
-    """Return terms that are values times weights."""
-    with np.errstate(all="ignore"):
-        return Terms(value, value * weight, at, weight=weight, **more)
 
 
 def block(
@@ -210,7 +205,7 @@ def block(
     weight : array, optional
         A weight for each cell.
     rank : function
-        Of very many terms, those whose parts it makes largest are listed.
+        Of very many terms, those with the largest parts are listed.
     """
     cells = x[tuple(slice(span.start, span.stop) for span in spans)]
     value = cells.reshape(-1).astype(np.float64)
@@ -227,8 +222,8 @@ def block(
     within = np.unravel_index(listed, cells.shape)
     return Terms(
         value[listed],
-        parts[listed],
         np.stack([span.start + w for span, w in zip(spans, within, strict=True)], axis=1),
+        part=parts[listed],
         weight=None if weights is None else weights[listed],
         omitted=value.size - listed.size,
         omitted_part=omitted,
@@ -253,7 +248,7 @@ def spans_of(
 
 
 class Misfit(str):
-    """A formula's text whose numbers do not go together: the input does not fit here."""
+    """A formula's text with numbers that do not go together: the input does not fit here."""
 
     __slots__ = ()
 

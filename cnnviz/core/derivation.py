@@ -17,7 +17,8 @@ from cnnviz.core.arithmetic import Misfit, product, signed
 from cnnviz.core.border import BORDERS
 from cnnviz.core.field import ALL, Indices
 from cnnviz.core.layers.base import Layer, plane
-from cnnviz.core.types import Pair, Shape
+from cnnviz.core.pipeline import INPUT, Pipeline
+from cnnviz.core.types import Pair, Params, Row, Shape
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
 
@@ -257,3 +258,39 @@ def _parameters(layer: Layer, shapes: Sequence[Shape]) -> Iterator[Fact]:
     rest = sum(prod(spec.shape) for spec in specs.values() if not spec.trained)
     more = f"; {rest:,} measured, not trained" if rest else ""
     yield "parameters", f"{total} ({' + '.join(trained)}){more}"
+
+
+# --- how far a pipeline gets ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How far the shapes of a pipeline flow: to its end, or to the stage that stops them."""
+
+    rows: tuple[Row, ...]
+    derivations: tuple[Derivation, ...]  # one for each row
+    shapes: Mapping[str, Shape]  # of the input and of every stage that fits
+    error: CnnvizError | None = None
+    failed: Derivation | None = None  # of the stage that does not fit; some line of it fails
+
+
+def attempt(pipeline: Pipeline, shape: Shape, params: Params | None = None) -> Attempt:
+    """Derive one stage after another for an input of `shape`, until one does not fit.
+
+    Parameters and the errors that end it are those of `Pipeline.rows`.
+    """
+    rows, derivations, shapes = list[Row](), list[Derivation](), {INPUT: shape}
+    error: CnnvizError | None = None
+    failed: Derivation | None = None
+    flow = pipeline.rows(shape, params)
+    for node in pipeline.nodes:
+        given = [shapes[name] for name in node.inputs]
+        try:
+            row = next(flow)
+        except CnnvizError as caught:
+            error, failed = caught, derive(node.layer, *given, error=caught)
+            break
+        rows.append(row)
+        derivations.append(derive(node.layer, *given))
+        shapes[node.name] = row.output_shape
+    return Attempt(tuple(rows), tuple(derivations), shapes, error, failed)

@@ -122,7 +122,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Place:
-    """A value that somebody asks about: a stage, and a cell of it or its largest or smallest."""
+    """A value that is asked for: a stage, and a cell of it or its largest or smallest."""
 
     stage: str  # its name
     cell: tuple[int, ...] | None
@@ -172,11 +172,11 @@ class Located(NamedTuple):
     """The cell a place stands for."""
 
     cell: tuple[int, ...]
-    passed_over: int = 0  # values that are NaN or infinite, of a stage whose extreme it is
+    passed_over: int = 0  # values that are NaN or infinite, where an extreme is asked for
 
 
 def check_place(pipeline: Pipeline, shape: Shape, place: Place) -> Place:
-    """Return a place whose cell, if it names one, has as many axes as the stage and is in it.
+    """Return a place; its cell, if it names one, has as many axes as the stage and is in it.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def read_stages(pipeline: Pipeline, stage: str, *, deep: bool) -> set[str]:
 def heaviest(arithmetic: Arithmetic) -> tuple[int, tuple[int, ...]] | None:
     """Return the input and the cell of the term that counts most; None if all are padding.
 
-    It is the one chosen, or the one whose part is farthest from 0, the first of equal ones.
+    It is the one chosen, or the one with the part farthest from 0, the first of equal ones.
     """
     terms = arithmetic.terms
     real = np.flatnonzero(terms.real)

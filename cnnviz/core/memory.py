@@ -42,7 +42,7 @@ def check_memory(needed: int) -> None:
     """Raise CnnvizError if so many bytes are more than this machine has."""
     try:
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not every system tells
+    except (AttributeError, OSError, ValueError):  # not every system says
         return
     if needed > available:
         raise CnnvizError(

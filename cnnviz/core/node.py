@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from cnnviz.core.layers import Layer
-from cnnviz.core.options import STAGE_NAME
+from cnnviz.core.settings import STAGE_NAME
 from cnnviz.core.types import Params, Samples, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError, unknown
 

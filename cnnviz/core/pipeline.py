@@ -1,4 +1,4 @@
-"""A pipeline: layers as a graph, whose shapes flow without pixels and whose pixels flow once."""
+"""A pipeline: layers as a graph; shapes flow without pixels, and pixels flow once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,20 +21,10 @@ from cnnviz.core.memory import Live, check_memory, peak_of
 from cnnviz.core.node import INPUT, Names, Node, Term, as_input
 from cnnviz.core.statistics import statistics_of
 from cnnviz.core.text import json_settings, layer_text
-from cnnviz.core.types import Losses, Params, Row, Samples, Shape, Stage, Tensor, Totals
+from cnnviz.core.types import Computed, Params, Row, Samples, Shape, Stage, Tensor, Totals
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
-__all__ = ["INPUT", "Computed", "Node", "Pipeline", "Term", "as_input"]
-
-
-class Computed(NamedTuple):
-    """A stage's output and how it was computed."""
-
-    row: Row
-    output: Tensor
-    algorithm: str | None
-    seconds: float
-    losses: Losses | None  # where they were asked for
+__all__ = ["INPUT", "Node", "Pipeline", "Term", "as_input"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +99,10 @@ class Pipeline:
             current = node.name
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return " -> ".join(
             layer_text(term.layer) + (f" as {term.name}" if term.name else "")
             for term in self.terms()
@@ -204,7 +197,7 @@ class Pipeline:
         names = {INPUT: of_input}
         for node in self.nodes:
             given = [names[name] for name in node.inputs]
-            if isinstance(node.layer, Merge):  # whose maps are alike but for where they come from
+            if isinstance(node.layer, Merge):  # its maps are alike but for where they come from
                 given = [
                     tuple(f"{stage} {name}" for name in of_stage)
                     for stage, of_stage in zip(node.inputs, given, strict=True)
@@ -336,7 +329,7 @@ class Pipeline:
                 else:
                     output = node.layer.apply(*inputs, params=own)
             seconds = time.perf_counter() - started
-            # What is discarded is a pooling's, whose input is as it was: only others work in place.
+            # What is discarded is a pooling's, with its input as it was: only others work in place.
             lost = losses_of(node.layer, inputs[0], output) if losses else None
             del inputs, own
             live.add(node, output)
@@ -387,7 +380,7 @@ class Pipeline:
             Where the gradient starts: a stage's name or number.
         gradient : Tensor or tuple of int
             How much a number changes with each value of that stage, of its output's shape; or the
-            values whose sum that number is: a cell ``(c, row, column)``, a map ``(c,)``, or all,
+            values that add up to that number: a cell ``(c, row, column)``, a map ``(c,)``, or all,
             ``()``.
         params, seed
             As for `run`.

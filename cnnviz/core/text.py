@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnviz.core.layers import KernelGroup, Layer
 from cnnviz.core.layers.base import options_of
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 
 _BARE = re.compile(r"[A-Za-z_](?:[\w.]|-(?!>))*", re.ASCII)
 _CALL = re.compile(r"[A-Za-z_]\w*\([\w\s.,=+/-]*\)", re.ASCII)

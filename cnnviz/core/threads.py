@@ -1,4 +1,4 @@
-"""Threads over pieces of work, with BLAS held to one thread meanwhile.
+"""Work cut into pieces, and threads over them, with BLAS held to one thread meanwhile.
 
 NumPy releases the GIL in its loops and in BLAS, so threads that each compute a band of an output
 run side by side. BLAS must not start threads of its own below them: both at once is the slowest
@@ -20,6 +20,9 @@ from cnnviz.errors import RequestError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+Band = tuple[int, int]
+"""(first, stop) rows."""
 
 Item = TypeVar("Item")
 Worker = Callable[[Item], object]
@@ -61,6 +64,29 @@ def that_fit(threads: int, bytes_each: int, *, kept: int = 0) -> int:
     (6, 1)
     """
     return max(1, min(threads, (MEMORY - kept) // max(bytes_each, 1)))
+
+
+def cut(
+    rows: int, row_bytes: int, band_bytes: int, threads: int = 1, *, multiple: int = 1
+) -> list[Band]:
+    """Cut `rows` into bands of about `band_bytes`: one row at least, a band for every thread.
+
+    All but the last have a multiple of `multiple` rows.
+
+    >>> cut(10, 100, 400)
+    [(0, 4), (4, 8), (8, 10)]
+    >>> cut(10, 100, 4000, threads=2)
+    [(0, 5), (5, 10)]
+    """
+    step = min(-(-rows // threads), band_bytes // max(row_bytes, 1))
+    step = max(step // multiple, 1) * multiple
+    return [(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+
+def split(total: int, most: int, least: int = 1) -> list[Band]:
+    """Cut into `least` or more pieces of nearly equal size, none above `most`."""
+    pieces = min(total, max(least, -(-total // most)))
+    return [(total * i // pieces, total * (i + 1) // pieces) for i in range(pieces)]
 
 
 def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], threads: int) -> None:

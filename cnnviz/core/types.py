@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Samples:
     values: NDArray[np.uint8]  # (C, H, W)
     unit: float = 1.0  # 255 for pixels in 0..1, 1 for raw ones
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """(C, H, W)."""
         return self.values.shape
@@ -100,6 +101,16 @@ class Losses:
 
     dead: int | None  # maps of zeros alone
     discarded: float | None  # share of a pooling's input values that win in no window
+
+
+class Computed(NamedTuple):
+    """A stage's output and how it was computed."""
+
+    row: Row
+    output: Tensor
+    algorithm: str | None
+    seconds: float
+    losses: Losses | None  # where they were asked for
 
 
 @dataclass(frozen=True)

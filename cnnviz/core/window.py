@@ -12,17 +12,18 @@ windows (Dumoulin & Visin, "A guide to convolution arithmetic for deep learning"
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.options import Padding
-from cnnviz.core.types import Pads, Pair, Tensor
+from cnnviz.core.settings import Padding
+from cnnviz.core.types import Pads, Pair, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """A sliding window: its kernel size, stride, padding and dilation, per axis.
 
@@ -37,7 +38,7 @@ class Window:
     dilation: Pair = (1, 1)
     ceil_mode: bool = False
 
-    @property
+    @cached_property
     def extent(self) -> Pair:
         """Rows and columns from a window's first cell to its last, both counted."""
         (kh, kw), (dh, dw) = self.kernel_size, self.dilation
@@ -197,6 +198,12 @@ def _contamination(window: Window, size: Pair) -> float:
         on_image *= int((np.clip(high, 0, count) - np.clip(low, 0, count)).sum())
         cells *= count * window.kernel_size[axis]
     return (cells - on_image) / cells
+
+
+def view(array: NDArray[Any], shape: Shape, steps: Shape, start: int = 0) -> NDArray[Any]:
+    """Return a view of contiguous memory; steps and start in values."""
+    size = array.itemsize
+    return np.ndarray(shape, array.dtype, array, size * start, [size * step for step in steps])
 
 
 def _by(size: Pair) -> str:

@@ -135,7 +135,7 @@ def matrix_to_tensor(array: NDArray[Any], source: str) -> Tensor:
 
 
 def is_matrix(source: str, data: bytes | None = None) -> bool:
-    r"""Tell whether a path names a matrix or, given bytes, whether they hold one.
+    r"""Return whether a path names a matrix or, given bytes, whether they hold one.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def is_matrix(source: str, data: bytes | None = None) -> bool:
 
 
 def is_npy(data: bytes) -> bool:
-    """Tell whether bytes start as a ``.npy`` file does."""
+    """Return whether bytes start as a ``.npy`` file does."""
     return data.startswith(_NPY_MAGIC)
 
 

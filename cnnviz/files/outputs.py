@@ -361,7 +361,7 @@ def write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tell which file a path is; None for a folder or nothing."""
+    """Return which file a path is; None for a folder or nothing."""
     try:
         found = path.lstat()
     except OSError:

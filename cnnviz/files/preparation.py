@@ -1,6 +1,6 @@
 """How pictures are prepared for a network, beyond their size: planes, ink and paper, fits.
 
-The words are here for all to know, without Pillow; `cnnviz.files.images` acts on them.
+The words are here for all to read, without Pillow; `cnnviz.files.images` acts on them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Resample = Callable[[Tensor, Pair], Tensor]
 
 
 def within(size: Pair, longest: int) -> Pair:
-    """Return the size of the same proportions whose longer side is `longest`, at least 1.
+    """Return the size of the same proportions with `longest` as its longer side, at least 1.
 
     >>> within((300, 400), 20), within((1, 1000), 20)
     ((15, 20), (1, 20))
@@ -89,7 +89,7 @@ def inverted(values: NDArray[Any], how: str, white: float | None) -> NDArray[Any
     how : str
         ``never``, ``always``, or ``auto``: if `is_dark_on_light`.
     white : float, optional
-        What becomes 0; where values know no white, the lightest and darkest change places.
+        What becomes 0; where no value is white, the lightest and darkest change places.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def inverted(values: NDArray[Any], how: str, white: float | None) -> NDArray[Any
 
 
 def is_dark_on_light(values: NDArray[Any]) -> bool:
-    """Tell whether the darkest spot is further from the border's median than the lightest is.
+    """Return whether the darkest spot is further from the border's median than the lightest is.
 
     A spot is the mean of 3x3 pixels, over all channels; the border is a sixteenth of the shorter
     side wide. The border is taken for ground, and strokes for what differs most from it.
@@ -211,7 +211,7 @@ def _pieces(mask: Mask) -> NDArray[np.intp]:
     """Return 0 outside a mask; within each piece of it the largest number of a pixel, from 1 on."""
     labels = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
     while True:
-        # A label is the number of a pixel, whose own label may be larger by now.
+        # A label is the number of a pixel, and that pixel may have a larger label by now.
         roots = np.concatenate(([0], grown(labels).ravel() * mask.ravel()))
         spread = roots[roots[1:]].reshape(mask.shape)
         if np.array_equal(spread, labels):

@@ -10,7 +10,7 @@ from typing import Any
 
 from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_layer
 from cnnviz.core.layers.convolution import Convolution
-from cnnviz.core.layers.filters import are_kernels
+from cnnviz.core.layers.kernel_groups import are_kernels
 from cnnviz.core.pipeline import Pipeline, Term
 from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError, RequestError, unknown

@@ -1,6 +1,6 @@
 """Line charts, as pictures and in a terminal: panels on one scale.
 
-Lines are told apart by colour and mark. In a terminal they are braille dots, or full stops where
+Lines differ in colour and mark. In a terminal they are braille dots, or full stops where
 the encoding has no braille, and each line has a letter at every value, so that it can be followed
 without colours, too; nothing here writes an escape code itself.
 """

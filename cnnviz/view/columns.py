@@ -1,6 +1,6 @@
-"""The columns of a table of stages: what each one knows, and how its values read.
+"""The columns of a table of stages: what each one holds, and how its values read.
 
-Everything a column knows stands in one entry of `COLUMNS`: its key for ``--columns`` and CSV, its
+Everything about a column stands in one entry of `COLUMNS`: its key for ``--columns`` and CSV, its
 title, where its value comes from, how it reads, how much it matters and what its footer says.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from cnnviz.core.types import Row, Stage, Totals, size_text
 from cnnviz.errors import RequestError, safe, unknown
+from cnnviz.view.numbers import format_bytes, format_percent, format_seconds, format_value
 from cnnviz.view.report import LONG_NAME, Report, Strip, Table
 
 Entry: TypeAlias = Row | Stage
@@ -24,58 +25,6 @@ STYLES = {"index": "dim", "name": "bold"}
 
 
 # --- how values read ---------------------------------------------------------------------------
-
-
-def _number(value: float) -> str:
-    """Show four significant digits, and never -0.
-
-    >>> [_number(v) for v in (0.123456, -0.0, 255, 12345.6, 1.5e-7)]
-    ['0.1235', '0', '255', '12,346', '1.5e-07']
-    """
-    if value == 0:
-        return "0"
-    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.4g}"
-
-
-def _bytes(count: int) -> str:
-    """Show a size in units of 1024.
-
-    >>> [_bytes(n) for n in (40, 4000, 12_845_056)]
-    ['40 B', '3.91 KB', '12.25 MB']
-    """
-    if count < 1024:
-        return f"{count} B"
-    size, units = count / 1024, ["TB", "GB", "MB", "KB"]
-    while round(size, 2) >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop()
-    return f"{size:,.2f} {units[-1]}"
-
-
-def _percent(fraction: float) -> str:
-    """Show a fraction as percent; only a true 0 or 1 says so.
-
-    >>> [_percent(z) for z in (0, 0.00001, 0.5, 0.99999, 1)]
-    ['0%', '<0.1%', '50.0%', '>99.9%', '100%']
-    """
-    if fraction in {0, 1}:
-        return f"{fraction:.0%}"
-    if fraction < 0.0005:
-        return "<0.1%"
-    return ">99.9%" if fraction >= 0.9995 else f"{fraction:.1%}"
-
-
-def _seconds(seconds: float) -> str:
-    """Show a duration.
-
-    >>> [_seconds(s) for s in (0.0000031, 0.00123, 0.25, 12.34)]
-    ['3 µs', '1.2 ms', '250 ms', '12.3 s']
-    """
-    if seconds < 0.9995e-3:
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 0.9995:
-        return f"{seconds * 1e3:.1f} ms" if seconds < 0.09995 else f"{seconds * 1e3:.0f} ms"
-    return f"{seconds:,.1f} s"
 
 
 def finite(value: Any) -> Any:
@@ -102,10 +51,10 @@ class Kind:
 TEXT = Kind(safe, str, right=False)
 NAMES = Kind(lambda names: safe(", ".join(names)), " ".join, right=False)
 COUNT = Kind("{:,}".format, str)
-NUMBER = Kind(_number, repr)
-SHARE = Kind(_percent, repr)
-BYTES = Kind(_bytes, str)
-TIME = Kind(_seconds, repr)
+NUMBER = Kind(format_value, repr)
+SHARE = Kind(format_percent, repr)
+BYTES = Kind(format_bytes, str)
+TIME = Kind(format_seconds, repr)
 SIZE = Kind(size_text, partial(size_text, sign="x"))
 STEP = Kind(_step, partial(size_text, sign="x"))
 PADS = Kind(partial(size_text, sign=","), partial(size_text, sign=","))
@@ -343,7 +292,7 @@ def parse_columns(text: str) -> tuple[str, ...] | None:
 
 
 def asks_for_losses(columns: Sequence[str] | None) -> bool:
-    """Tell whether any of the columns asked for is one that a run has to find out apart.
+    """Return whether any of the columns asked for is one that a run has to find out apart.
 
     >>> asks_for_losses(("name", "dead")), asks_for_losses(("default",)), asks_for_losses(None)
     (True, False, False)
@@ -419,7 +368,7 @@ def stage_table(
 
 
 def _warnings(entries: Sequence[Entry]) -> Iterator[str]:
-    """Name the stages whose minimum, maximum and mean leave values out."""
+    """Name the stages with a minimum, maximum and mean that leave values out."""
     odd = [
         f"{safe(entry.row.name)} ({entry.statistics.nonfinite:,})"
         for entry in entries

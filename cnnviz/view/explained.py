@@ -16,38 +16,38 @@ from cnnviz.errors import safe
 from cnnviz.view.columns import finite
 from cnnviz.view.terminal import aligned, aligned_cells, writer_for
 
-LARGEST_WINDOW = 7  # rows and columns of a window whose cells are written as they lie
+LARGEST_WINDOW = 7  # rows and columns of a window with cells written as they lie
 
 
 # --- for programs ------------------------------------------------------------------------------
 
 
-def explanation_record(told: Explanation) -> dict[str, Any]:
+def explanation_record(explanation: Explanation) -> dict[str, Any]:
     """Return an explanation as JSON has it; NaN and infinities are null."""
-    arithmetic, terms = told.arithmetic, told.arithmetic.terms
+    arithmetic, terms = explanation.arithmetic, explanation.arithmetic.terms
     return {
-        "stage": told.row.name,
-        "index": told.row.index,
-        "layer": told.row.layer,
-        "settings": told.row.text,
-        "inputs": list(told.inputs),
-        "at": list(told.at),
-        "result": finite(told.result),
+        "stage": explanation.row.name,
+        "index": explanation.row.index,
+        "layer": explanation.row.layer,
+        "settings": explanation.row.text,
+        "inputs": list(explanation.inputs),
+        "at": list(explanation.at),
+        "result": finite(explanation.result),
         "join": arithmetic.join,
         "bias": finite(arithmetic.bias),
         "total": finite(arithmetic.total),
         "steps": list(arithmetic.steps),
         "kernel_size": None if arithmetic.kernel_size is None else list(arithmetic.kernel_size),
         "chosen": arithmetic.chosen,
-        "terms": [_term(told, terms, index) for index in range(len(terms))],
+        "terms": [_term(explanation, terms, index) for index in range(len(terms))],
         "omitted": {"count": terms.omitted, "part": finite(terms.omitted_part)},
-        "receptive_field": box_record(told.field),
+        "receptive_field": box_record(explanation.field),
     }
 
 
-def _term(told: Explanation, terms: Terms, index: int) -> dict[str, Any]:
+def _term(explanation: Explanation, terms: Terms, index: int) -> dict[str, Any]:
     return {
-        "input": told.inputs[int(terms.source[index])],
+        "input": explanation.inputs[int(terms.source[index])],
         "at": [int(i) for i in terms.at[index]] if terms.real[index] else None,
         "place": None if terms.place is None else [int(i) for i in terms.place[index]],
         "value": finite(float(terms.value[index])),
@@ -78,9 +78,9 @@ def box_record(box: Box) -> dict[str, Any]:
 # --- for people --------------------------------------------------------------------------------
 
 
-def title(told: Explanation) -> str:
+def title(explanation: Explanation) -> str:
     """Return which value it is: ``conv1 at 0,2,3``."""
-    return f"{told.row.name} at {cell_text(told.at)}"
+    return f"{explanation.row.name} at {cell_text(explanation.at)}"
 
 
 def field_text(box: Box, shape: Shape) -> str:
@@ -100,13 +100,13 @@ def field_text(box: Box, shape: Shape) -> str:
 
 
 def explanation_lines(
-    told: Explanation, shape: Shape, *, width: int | None, most: int = 8
+    explanation: Explanation, shape: Shape, *, width: int | None, most: int = 8
 ) -> Iterator[Text]:
     """Write an explanation, line by line.
 
     Parameters
     ----------
-    told : Explanation
+    explanation : Explanation
     shape : Shape
         The pipeline input's.
     width : int, optional
@@ -114,18 +114,18 @@ def explanation_lines(
     most : int
         Terms that are listed, at most, and channels of a window that are written out.
     """
-    arithmetic = told.arithmetic
-    yield _line(f"{title(told)} = {written(told.result)}", "bold")
-    yield _line(f"  {told.row.text}", "dim")
+    arithmetic = explanation.arithmetic
+    yield _line(f"{title(explanation)} = {written(explanation.result)}", "bold")
+    yield _line(f"  {explanation.row.text}", "dim")
     blocks = WindowBlocks.of(arithmetic)
     if blocks is not None and max(blocks.value.shape[1:]) <= LARGEST_WINDOW:
-        yield from _window_lines(told, blocks, width, max(1, most // 3))
+        yield from _window_lines(explanation, blocks, width, max(1, most // 3))
     elif len(arithmetic.terms) > 1 or arithmetic.terms.weight is not None:
-        yield from _term_lines(told, most)
+        yield from _term_lines(explanation, most)
     else:
-        yield from _single_line(told)
+        yield from _single_line(explanation)
     yield from _join_lines(arithmetic)
-    yield _line(f"  {field_text(told.field, shape)}")
+    yield _line(f"  {field_text(explanation.field, shape)}")
 
 
 def _line(text: str, style: str = "") -> Text:
@@ -170,11 +170,11 @@ class WindowBlocks(NamedTuple):
 
 
 def _window_lines(
-    told: Explanation, blocks: WindowBlocks, width: int | None, most: int
+    explanation: Explanation, blocks: WindowBlocks, width: int | None, most: int
 ) -> Iterator[Text]:
     """Write the cells of a window as they lie, the channels that bring most first."""
     sums, order = blocks.sums, blocks.order
-    chosen = told.arithmetic.chosen
+    chosen = explanation.arithmetic.chosen
     for place in order[:most]:
         winner = None if chosen is None else chosen - place * blocks.value[0].size
         if len(order) > 1:
@@ -241,9 +241,9 @@ def _side_by_side(blocks: Sequence[tuple[str, list[str]]], width: int | None) ->
         yield _line(f"    {''.join(cells).rstrip()}")
 
 
-def _term_lines(told: Explanation, most: int) -> Iterator[Text]:
+def _term_lines(explanation: Explanation, most: int) -> Iterator[Text]:
     """List the terms that count most."""
-    arithmetic, terms = told.arithmetic, told.arithmetic.terms
+    arithmetic, terms = explanation.arithmetic, explanation.arithmetic.terms
     key = {"largest": -terms.part, "smallest": terms.part}.get(
         arithmetic.join, -np.nan_to_num(np.abs(terms.part), nan=np.inf)
     )
@@ -252,7 +252,7 @@ def _term_lines(told: Explanation, most: int) -> Iterator[Text]:
         order.remove(arithmetic.chosen)
         order.insert(0, arithmetic.chosen)
     shown = order[:most]
-    yield from _listed(told, shown)
+    yield from _listed(explanation, shown)
     if arithmetic.chosen is not None:
         yield _line(
             "    * the one chosen" if arithmetic.join != "sum" else "    * this value", "dim"
@@ -266,17 +266,17 @@ def _term_lines(told: Explanation, most: int) -> Iterator[Text]:
         yield _line(f"    … and {left:,} more{about}")
 
 
-def _listed(told: Explanation, shown: Sequence[int]) -> Iterator[Text]:
+def _listed(explanation: Explanation, shown: Sequence[int]) -> Iterator[Text]:
     """Write some terms as a table: the cell, its value and weight, and what that brings."""
-    terms, chosen = told.arithmetic.terms, told.arithmetic.chosen
+    terms, chosen = explanation.arithmetic.terms, explanation.arithmetic.chosen
     weighted, made = terms.weight is not None, bool((terms.part != terms.value).any())
     sign = "=" if weighted else "→"
     head = ["cell, value", *["× weight"] * weighted, *[f"{sign} what it brings"] * made]
     cells, numbers = list[str](), list[list[str]]()
     for index in shown:
         cell = cell_text(terms.at[index]) if terms.real[index] else "padding"
-        if len(told.inputs) > 1:
-            cell = f"{told.inputs[int(terms.source[index])]} {cell}"
+        if len(explanation.inputs) > 1:
+            cell = f"{explanation.inputs[int(terms.source[index])]} {cell}"
         cells.append(cell + "*" * bool(index == chosen))
         row = [written(terms.value[index])]
         if terms.weight is not None:
@@ -289,10 +289,10 @@ def _listed(told: Explanation, shown: Sequence[int]) -> Iterator[Text]:
             yield _line(f"    {cell.ljust(wide)}  {line}")
 
 
-def _single_line(told: Explanation) -> Iterator[Text]:
-    terms = told.arithmetic.terms
+def _single_line(explanation: Explanation) -> Iterator[Text]:
+    terms = explanation.arithmetic.terms
     for index in range(len(terms)):
-        name = told.inputs[int(terms.source[index])]
+        name = explanation.inputs[int(terms.source[index])]
         cell = f"{name} at {cell_text(terms.at[index])}" if terms.real[index] else "padding"
         yield _line(f"    {cell} is {written(terms.value[index])}")
 
@@ -301,7 +301,7 @@ def _join_lines(arithmetic: Arithmetic) -> Iterator[Text]:
     """Say how the terms make the total, and that the result."""
     terms = arithmetic.terms
     count = len(terms) + terms.omitted
-    alone = count == 1 and arithmetic.steps  # which tell the whole formula
+    alone = count == 1 and arithmetic.steps  # which are the whole formula
     if arithmetic.join in ("sum", "product") and (
         count > 1 or (arithmetic.bias is not None and not alone)
     ):

@@ -42,7 +42,7 @@ class Excerpted(NamedTuple):
 
 
 def draw_explanation(
-    told: Explanation, x: Tensor | Samples, part: Excerpted | None, *, colormap: str = "auto"
+    explanation: Explanation, x: Tensor | Samples, part: Excerpted | None, *, colormap: str = "auto"
 ) -> Image.Image:
     """Draw the input with the box a value sees, the box enlarged, and the value in its map.
 
@@ -50,7 +50,7 @@ def draw_explanation(
 
     Parameters
     ----------
-    told : Explanation
+    explanation : Explanation
     x : Tensor or Samples
         The pipeline's input, (C, H, W).
     part : Excerpted, optional
@@ -58,25 +58,25 @@ def draw_explanation(
     colormap : str
         Of the maps; a colour input is drawn in its colours.
     """
-    panels = [*_input_panels(told, x, colormap)]
+    panels = [*_input_panels(explanation, x, colormap)]
     if part is not None:
-        panels.append(_map_panel(told, part, colormap))
-    notes = [told.row.text, field_text(told.field, x.shape), *_steps(told)]
-    heading = f"{title(told)} = {written(told.result)}"
-    rows = [panels, *_window_panels(told)]
+        panels.append(_map_panel(explanation, part, colormap))
+    notes = [explanation.row.text, field_text(explanation.field, x.shape), *_steps(explanation)]
+    heading = f"{title(explanation)} = {written(explanation.result)}"
+    rows = [panels, *_window_panels(explanation)]
     return draw_panels(rows, heading, [drawable(note) for note in notes]).image
 
 
-def _steps(told: Explanation) -> list[str]:
-    bias = told.arithmetic.bias
-    steps = list(told.arithmetic.steps[-1:])
+def _steps(explanation: Explanation) -> list[str]:
+    bias = explanation.arithmetic.bias
+    steps = list(explanation.arithmetic.steps[-1:])
     if bias is not None and not steps:
-        total = told.arithmetic.total
+        total = explanation.arithmetic.total
         steps = [f"sum {written(total - bias)} + bias {written(bias)} = {written(total)}"]
     return steps
 
 
-def _input_panels(told: Explanation, x: Tensor | Samples, colormap: str) -> Iterator[Panel]:
+def _input_panels(explanation: Explanation, x: Tensor | Samples, colormap: str) -> Iterator[Panel]:
     """Yield the whole input with the box, and the box enlarged unless it is nearly the whole."""
     channels, height, width = x.shape
     shown = range(_shown(x).shape[0])
@@ -87,25 +87,28 @@ def _input_panels(told: Explanation, x: Tensor | Samples, colormap: str) -> Iter
         name += f", channel 0 of {channels}"
     planes = [_reduced(x, channel, zoom.down) for channel in shown]
     bar = scale if len(shown) == 1 else None
-    yield _panel(name, planes, zoom, scale, _edges(told.field), bar)
-    if told.field.rows is None or told.field.columns is None:
+    yield _panel(name, planes, zoom, scale, _edges(explanation.field), bar)
+    if explanation.field.rows is None or explanation.field.columns is None:
         return
-    rows, columns = _around(*told.field.rows, height), _around(*told.field.columns, width)
+    rows, columns = (
+        _around(*explanation.field.rows, height),
+        _around(*explanation.field.columns, width),
+    )
     size = (rows.stop - rows.start, columns.stop - columns.start)
     if size[0] <= 0.6 * height or size[1] <= 0.6 * width:
         zoom = choose_zoom(size, (_SIDE, _SIDE), _LEAST)
         planes = [block_means(_part(x, channel, rows, columns), zoom.down) for channel in shown]
-        rings = _edges(told.field, rows.start, columns.start)
+        rings = _edges(explanation.field, rows.start, columns.start)
         yield _panel(_range_text(rows, columns), planes, zoom, scale, rings)
 
 
-def _map_panel(told: Explanation, part: Excerpted, colormap: str) -> Panel:
+def _map_panel(explanation: Explanation, part: Excerpted, colormap: str) -> Panel:
     """Return the value among its neighbours."""
     rows, columns = part.values.shape
     zoom = choose_zoom((rows, columns), (_SIDE, _SIDE), _LEAST)
     scale = choose_scale(*finite_range(part.values), colormap=colormap)
-    channel, row, column = told.at
-    name = f"{told.row.name}, map {channel}"
+    channel, row, column = explanation.at
+    name = f"{explanation.row.name}, map {channel}"
     if (rows, columns) != part.size:
         spans = slice(part.top, part.top + rows), slice(part.left, part.left + columns)
         name += f": {_range_text(*spans)}"
@@ -196,12 +199,12 @@ def draw_box(x: Tensor | Samples, box: Box, columns: int, *, plain: bool = False
     return image
 
 
-def _window_panels(told: Explanation) -> Iterator[list[Panel]]:
+def _window_panels(explanation: Explanation) -> Iterator[list[Panel]]:
     """Yield the cells of a small window, its kernel and their products, for some channels.
 
     Those that bring most; none where no small window slides.
     """
-    blocks = WindowBlocks.of(told.arithmetic)
+    blocks = WindowBlocks.of(explanation.arithmetic)
     if blocks is None or max(blocks.value.shape[1:]) > LARGEST_WINDOW:
         return
     order = blocks.order[:_CHANNELS]
@@ -212,7 +215,7 @@ def _window_panels(told: Explanation) -> Iterator[list[Panel]]:
     for head, sign, part in drawn:
         choose = choose_scale if head == "window" else signed_scale  # a kernel's 0 is white
         parts.append((head, sign, part, choose(*finite_range(part[order]))))
-    zoom, chosen = Zoom((1, 1), (_CELL, _CELL)), told.arithmetic.chosen
+    zoom, chosen = Zoom((1, 1), (_CELL, _CELL)), explanation.arithmetic.chosen
     for place in order:
         panels = []
         for head, sign, part, scale in parts:

@@ -22,7 +22,7 @@ from cnnviz.view.scale import Scale, choose_scale, signed_scale
 from cnnviz.view.sheet import FRAME, Bar, Census, Panel, draw_panels
 from cnnviz.view.zoom import Zoom
 
-MOST_PLANES = 4096  # in one picture: more could not be told apart
+MOST_PLANES = 4096  # in one picture: more could not be distinguished
 MOST_ABREAST = 32  # channels of a filter that stand in a row of their own
 
 
@@ -70,7 +70,7 @@ class Filters(NamedTuple):
         return f"red is positive, to {high}; blue negative, to {low}{planes}"
 
     def sheet(self, title: str) -> Image.Image:
-        """Draw all of them, or as many as can be told apart, on one sheet."""
+        """Draw all of them, or as many as can be distinguished, on one sheet."""
         if len(self.planes) > MOST_PLANES:
             title += f", the first {MOST_PLANES:,} planes"
         return draw_grid(

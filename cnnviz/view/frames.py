@@ -88,8 +88,8 @@ class Film:
         self.output_scale = choose_scale(made.low, made.high, colormap=look.colormap)
         padded = any(scene.window.pads(scene.size))
         legend = [(EMPTY, "padding, or not computed yet" if padded else "not computed yet")]
-        odd = (*read.legend, *made.legend)  # each with how many there are, which is not told
-        legend += {colour: (colour, told.partition(" ")[0]) for colour, told in odd}.values()
+        odd = (*read.legend, *made.legend)  # each with how many there are, which is left out
+        legend += {colour: (colour, text.partition(" ")[0]) for colour, text in odd}.values()
         sheet = Sheet(plan.size, *_heading(look, plan.size[0]), legend=legend)
         corner = (sheet.left, sheet.top)
         self.plan = FramePlan.of(scene, found, look, captions, texts, corner)
@@ -251,14 +251,14 @@ class Film:
         return np.asarray(done.repeat(zoom.up[0], axis=0).repeat(zoom.up[1], axis=1))
 
     def _progress(self, number: int, at: Pair, width: int) -> str:
-        """Tell the position, its value and the frame, as far as there is room."""
+        """Write the position, its value and the frame, as far as there is room."""
         rows, columns = self._scene.map_size
         place = f"row {at[0]}, column {at[1]}"
         value = f": value {at[0] * columns + at[1] + 1:,} of {rows * columns:,}"
         count = len(self._positions)
         frame = f" (frame {number + 1} of {count})" if count < rows * columns else ""
-        told = place + value + frame
-        return told if text_width(told, _TELLING[1]) <= width else place + frame
+        text = place + value + frame
+        return text if text_width(text, _TELLING[1]) <= width else place + frame
 
     def _changing(self, shown: Patches) -> Iterator[tuple[Place, Numbers, Scale, NDArray[Any]]]:
         """Yield the patches that change: place, values, scale, and what kind of cells they are."""
@@ -349,12 +349,12 @@ def _lines(size: Sequence[int]) -> NDArray[np.bool_]:
 
 
 def _filled(flags: NDArray[np.bool_], zoom: Zoom) -> Any:
-    """Return the pixels of those blocks of a zoom whose cells all have a flag."""
+    """Return the pixels of those blocks of a zoom with a flag for every cell."""
     return enlarge(np.asarray(block_means(flags.astype(np.float32), zoom.down) == 1), zoom.up)
 
 
 def sentences(arithmetic: Arithmetic, shown: Patches, depth: int) -> list[str]:
-    """Tell how the terms become the value, and what of the window is padding: a line for each.
+    """Say how the terms become the value, and what of the window is padding: a line for each.
 
     `depth` is how many channels the value is made of.
     """
@@ -362,21 +362,21 @@ def sentences(arithmetic: Arithmetic, shown: Patches, depth: int) -> list[str]:
     padded, absent = int(np.isin(kind, (NUMBER, COPY)).sum()), int((kind == NOTHING).sum())
     about = [f"{padded} of {cells} cells are padding"] if padded else []
     about += [f"{absent} of {cells} cells do not count"] if absent else []
-    told = [*_joining(arithmetic, shown, depth), *arithmetic.steps]
-    return [line for line in ("; ".join(told), "; ".join(about)) if line]
+    steps = [*_joining(arithmetic, shown, depth), *arithmetic.steps]
+    return [line for line in ("; ".join(steps), "; ".join(about)) if line]
 
 
 def _joining(arithmetic: Arithmetic, shown: Patches, depth: int) -> list[str]:
     terms, total = arithmetic.terms, format_number(arithmetic.total)
-    if terms.weight is None:  # the steps tell of a cell that is alone, and of the one chosen
+    if terms.weight is None:  # the steps describe a cell that is alone, and of the one chosen
         summed = arithmetic.join == "sum" and len(terms) > 1
         return [f"sum of {len(terms)} {arithmetic.noun}: {total}"] if summed else []
     with np.errstate(all="ignore"):
         products = format_number(float(terms.part.sum()))
         own = format_number(float(shown.part.sum()))
-    told = f"sum of the products: {products}"
+    text = f"sum of the products: {products}"
     if depth > len(shown.part):
-        told = f"this channel: {own}; all {depth} channels: {products}"
+        text = f"this channel: {own}; all {depth} channels: {products}"
     if arithmetic.bias is not None:
-        told += f" + bias {format_number(arithmetic.bias)} = {total}"
-    return [told]
+        text += f" + bias {format_number(arithmetic.bias)} = {total}"
+    return [text]

@@ -94,10 +94,10 @@ def lay_out(
         Maps in a row, as for torchvision's ``make_grid``; by default what makes a sheet about
         6 : 5 and at most 1600 wide.
     facts : Statistics, optional
-        What is known of the values, if all are finite and on their scales: then nobody looks
-        again.
+        What is known of the values, if all are finite and on their scales, which are not
+        looked at again then.
     channels : sequence of int, optional
-        Which maps are drawn, in this order; by default all. What the header tells of values is
+        Which maps are drawn, in this order; by default all. What the header says of values is
         about all maps of the stage all the same.
     order : str
         What the header calls the order of `channels`, if it is not the maps' own.

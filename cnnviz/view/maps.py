@@ -1,6 +1,6 @@
 """Numbers to pixels: a colour for every value of a feature map.
 
-A picture tells the truth: signed values are blue below 0, near-white at 0 and red above it;
+A picture is true to its values: signed values are blue below 0, near-white at 0 and red above it;
 values that are never negative are grey, and black is 0. A colour stands for one value all over
 a picture that has one scale. What has no place on a scale has a colour of its own, one that
 occurs in no colour map:
@@ -52,8 +52,8 @@ def draw_map(plane: Numbers, scale: Scale, *, within: bool = False) -> Image.Ima
 
     In grey the pixel is round((value - low) / (high - low) * 255) in a grey ("L") picture;
     in every other map, or with NaN or an infinity, the picture is indexed ("P"). Values outside
-    the scale (see `count_outside`) get the colour of the nearer end. Who knows that all values
-    are finite and `within` the scale (see `Scale.covers`) says so, and nobody looks again.
+    the scale (see `count_outside`) get the colour of the nearer end. With `within` all values are
+    finite and on the scale (see `Scale.covers`), and are not looked at again.
 
     >>> draw_map(np.float32([[0, 1], [2, 4]]), Scale(0, 4, "gray")).tobytes().hex()
     '004080ff'

@@ -60,6 +60,58 @@ def format_fraction(value: float, other: Callable[[float], str] = format_number)
     return other(value)
 
 
+def format_value(value: float) -> str:
+    """Show four significant digits, and never -0.
+
+    >>> [format_value(v) for v in (0.123456, -0.0, 255, 12345.6, 1.5e-7)]
+    ['0.1235', '0', '255', '12,346', '1.5e-07']
+    """
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.4g}"
+
+
+def format_bytes(count: int) -> str:
+    """Show a size in units of 1024.
+
+    >>> [format_bytes(n) for n in (40, 4000, 12_845_056)]
+    ['40 B', '3.91 KB', '12.25 MB']
+    """
+    if count < 1024:
+        return f"{count} B"
+    size, units = count / 1024, ["TB", "GB", "MB", "KB"]
+    while round(size, 2) >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop()
+    return f"{size:,.2f} {units[-1]}"
+
+
+def format_percent(fraction: float) -> str:
+    """Show a fraction as percent; only a true 0 or 1 says so.
+
+    >>> [format_percent(z) for z in (0, 0.00001, 0.5, 0.99999, 1)]
+    ['0%', '<0.1%', '50.0%', '>99.9%', '100%']
+    """
+    if fraction in {0, 1}:
+        return f"{fraction:.0%}"
+    if fraction < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if fraction >= 0.9995 else f"{fraction:.1%}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Show a duration.
+
+    >>> [format_seconds(s) for s in (0.0000031, 0.00123, 0.25, 12.34)]
+    ['3 µs', '1.2 ms', '250 ms', '12.3 s']
+    """
+    if seconds < 0.9995e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.1f} ms" if seconds < 0.09995 else f"{seconds * 1e3:.0f} ms"
+    return f"{seconds:,.1f} s"
+
+
 def joined(names: Sequence[str], most: int = 6) -> str:
     """Write names joined by commas, many of them shortened.
 

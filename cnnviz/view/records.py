@@ -14,7 +14,7 @@ from cnnviz.view.columns import Entry, finite, row_of
 
 
 def stage_record(entry: Entry, files: Sequence[str] = ()) -> dict[str, object]:
-    """Return one stage as JSON has it; what a row alone cannot know is null."""
+    """Return one stage as JSON has it; what a row alone does not hold is null."""
     row = row_of(entry)
     stage = entry if isinstance(entry, Stage) else None
     facts = stage.statistics if stage else Statistics(None, None, None, math.nan, 0)
@@ -112,8 +112,10 @@ def totals_record(totals: Totals) -> dict[str, object]:
 
 
 def _list(values: Iterable[float] | None) -> list[int | float | None] | None:
-    return None if values is None else [_whole(finite(value)) for value in values]
-
-
-def _whole(value: float | None) -> int | float | None:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    """Return numbers with the whole ones as integers; None for NaN and infinities."""
+    if values is None:
+        return None
+    return [
+        None if not math.isfinite(value) else int(value) if value == int(value) else value
+        for value in values
+    ]

@@ -1,4 +1,4 @@
-"""Scales: which values a picture tells apart, from the lowest colour to the highest."""
+"""Scales: which values a picture distinguishes, from the lowest colour to the highest."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def choose_scale(
     colormap: str = "auto",
     value_range: tuple[float, float] | None = None,
 ) -> Scale:
-    """Choose the scale for values whose finite minimum and maximum are known.
+    """Choose the scale for values of a finite minimum and maximum.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 def _stamp(
     text: str, size: int, anchor: str, part: tuple[float, float]
 ) -> tuple[Image.Image, int, int]:
-    """Return a text as a mask, and how far its corner is from (x, y), whose fractions are `part`.
+    """Return a text as a mask, and how far its corner is from (x, y), of the fractions `part`.
 
     Grids write the same indices again and again: drawing a kept mask takes a tenth of the time.
     """

@@ -1,7 +1,7 @@
 """Maps, numbers and predictions in a terminal.
 
 Half blocks give a character cell two pixels, one over the other. A console without colour gets
-shades of characters instead, and one whose encoding has no blocks gets plain ASCII; nothing here
+shades of characters instead, and one with an encoding without blocks gets plain ASCII; nothing here
 writes an escape code itself, so `NO_COLOR` and pipes are Rich's to respect.
 """
 
@@ -31,7 +31,7 @@ from cnnviz.errors import safe
 Pixels = NDArray[np.uint8]
 
 MOST_TILE_ROWS = 4
-"""`tile` draws so many rows of maps and tells how many maps are left out."""
+"""`tile` draws so many rows of maps and prints how many maps are left out."""
 
 _TILE_WIDTH = 24  # columns, about
 _RAMP = " .:-=+*#%@"  # dark to bright, on a dark terminal
@@ -116,7 +116,7 @@ def tile(
 ) -> RenderableType:
     """Draw maps side by side under their captions, as many in a line as fit.
 
-    At most `MOST_TILE_ROWS` rows of maps are drawn; a last line tells how many are left out, of
+    At most `MOST_TILE_ROWS` rows of maps are drawn; a last line says how many are left out, of
     the images or of as many as there are: `of`.
     """
     return _Tile(tuple(images), tuple(captions), width, len(images) if of is None else of)

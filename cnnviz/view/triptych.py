@@ -146,7 +146,7 @@ class Triptych:
         return Group(*parts)
 
     def bars(self) -> list[Bar]:
-        """Return the colour bars of both scales, each saying whose it is."""
+        """Return the colour bars of both scales, each saying of which picture it is."""
         both, gap = Bar.of(self.scale), Bar.of(self.gap_scale)
         return [
             replace(both, low=f"A and B: {both.low}"),
@@ -158,14 +158,14 @@ class Triptych:
         a, b = self.censuses
         found = self.difference
         if found.max is None or found.mean is None:
-            told = "no value is finite in both"
+            text = "no value is finite in both"
         elif found.at is None:
-            told = "A and B are equal wherever both are finite"
+            text = "A and B are equal wherever both are finite"
         else:
             where = ", ".join(map(str, found.at))
-            told = f"largest |A − B| {format_number(found.max)}, at {where}; "
-            told += f"mean {format_number(found.mean)}"
-        lines = [f"A: values {a.span()}; B: values {b.span()}", drawable(told)]
+            text = f"largest |A − B| {format_number(found.max)}, at {where}; "
+            text += f"mean {format_number(found.mean)}"
+        lines = [f"A: values {a.span()}; B: values {b.span()}", drawable(text)]
         return [*lines, remark] if remark else lines
 
     def legend(self) -> list[tuple[Colour, str]]:

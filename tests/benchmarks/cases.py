@@ -22,7 +22,7 @@ from cnnviz.core.engine import (
     pool,
 )
 from cnnviz.core.engine.plan import Algorithm
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.shift import shift_errors
 from cnnviz.core.types import Samples, Stage, Tensor
 from cnnviz.core.window import Window

@@ -171,13 +171,12 @@ def test_more_maps_than_the_terminal_draws(run: Run) -> None:
     assert "5 more maps are not drawn here" in out
 
 
-def test_more_maps_than_a_grid_can_show(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnviz.cli.pictures.MOST_IN_GRID", 70)
-    for options in (["--limit", 90], ["--limit", 80, "--sort", "none"]):
-        result = run("pipeline", sample("step.png"), "conv(90, 1)", *options)
+def test_more_maps_than_a_grid_can_show(run: Run, plane: Path) -> None:
+    for options in (["--limit", 4100], ["--limit", 4099, "--sort", "none"]):
+        result = run("pipeline", plane, "conv(4100, 1)", *options)
         order = "in channel order" if "--sort" in options else "largest variance first"
-        assert f"in the grids, {order}: conv1 (70 of 90 maps)" in result.err
-    with Image.open("cnnviz-out/step/01_conv_conv1_grid.png") as image:
+        assert f"in the grids, {order}: conv1 (4,096 of 4,100 maps)" in result.err
+    with Image.open(f"cnnviz-out/{plane.stem}/01_conv_conv1_grid.png") as image:
         assert max(image.size) > 400
 
 

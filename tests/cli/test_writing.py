@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,11 +94,11 @@ def test_after_an_error_outside_nothing_more_is_written(folder: OutputFolder) ->
 
 
 def test_an_error_of_the_encoder_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def exhausted(*_: object, **__: object) -> bytes:
+    def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("cnnviz.cli.pictures.png_bytes", exhausted)
     save_plane("large.png", np.arange(300 * 300).reshape(300, 300) % 251)
+    monkeypatch.setattr(zlib, "compressobj", exhausted)
     result = run("convolve", "large.png")
     assert (result.code, result.out, result.err.count("error:")) == (1, "", 1)
     assert "memory" in result.err

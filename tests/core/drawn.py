@@ -5,7 +5,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from cnnviz.core.engine import Correlation
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.window import Window
 from tests.oracles import NP_PAD, correlate_oracle, noise
 

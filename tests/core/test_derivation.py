@@ -7,10 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.attempt import attempt
-from cnnviz.core.derivation import Line, derive, left_over, unread_by
+from cnnviz.core.derivation import Line, attempt, derive, left_over, unread_by
 from cnnviz.core.layers import make_layer
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec, parse

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.attempt import attempt
+from cnnviz.core.derivation import attempt
 from cnnviz.core.fixes import MOST, STAGES, Fix, fixes, put_before
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec, parse

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from cnnviz.core.threads import (
     available_threads,
     blas_control,
+    cut,
     set_threads,
     share,
     single_threaded_blas,
+    split,
     thread_count,
 )
 from cnnviz.errors import RequestError
@@ -161,3 +163,21 @@ def test_the_limit_holds_until_it_is_lifted():
     finally:
         set_threads(None)
     assert thread_count() == available_threads() >= 1
+
+
+@given(st.integers(1, 60), st.integers(0, 99), st.integers(1, 500), st.integers(1, 5))
+def test_bands_tile_the_rows(rows, row_bytes, band_bytes, threads):
+    spans = cut(rows, row_bytes, band_bytes, threads)
+    assert [row for first, stop in spans for row in range(first, stop)] == list(range(rows))
+    assert all((stop - first) * row_bytes <= max(band_bytes, row_bytes) for first, stop in spans)
+    assert len(spans) >= min(threads, rows) / 2  # rows that do not divide evenly leave one over
+
+
+@given(st.integers(1, 90), st.integers(1, 99), st.integers(1, 9))
+def test_pieces_are_nearly_equal(total, most, least):
+    spans = split(total, most, least)
+    assert [row for first, stop in spans for row in range(first, stop)] == list(range(total))
+    sizes = [stop - first for first, stop in spans]
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+    assert len(spans) >= min(least, total)

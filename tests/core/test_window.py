@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnviz.core.layers import make_layer
-from cnnviz.core.options import Padding
 from cnnviz.core.pipeline import Pipeline
-from cnnviz.core.window import Window
+from cnnviz.core.settings import Padding
+from cnnviz.core.window import Window, view
 from cnnviz.errors import CnnvizError
 from cnnviz.files.spec import load_spec
 from tests.oracles import axis_starts, noise, pad_maps
@@ -252,3 +252,10 @@ def test_alexnet_figures():
 def test_empty_pipeline_is_refused():
     with pytest.raises(CnnvizError, match="empty"):
         Pipeline(())
+
+
+def test_views_step_over_values():
+    memory = np.arange(12.0)
+    windows = view(memory, (3, 2), (4, 1), 2)
+    np.testing.assert_array_equal(windows, [[2, 3], [6, 7], [10, 11]])
+    assert np.shares_memory(windows, memory)

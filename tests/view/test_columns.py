@@ -1,12 +1,9 @@
 """Columns: which are asked for, and how their values read."""
 
 import math
-import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cnnviz.core.types import Losses
 from cnnviz.errors import RequestError
@@ -81,14 +78,6 @@ def test_statistics_cells(key, value, text):
 )
 def test_time_cells(seconds, text):
     assert COLUMNS["time"].text(replace(RUN[0], seconds=seconds)) == text
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
-def test_numbers_keep_three_digits_and_are_short(value):
-    text = columns._number(value)
-    assert len(text) <= 10
-    assert float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
-    assert not re.fullmatch(r"-0(\.0*)?", text)
 
 
 def test_losses_are_columns_of_a_run_that_looked_for_them():

@@ -127,16 +127,15 @@ def test_indexed_pictures_stay_indexed_when_saved(tmp_path):
         assert rgb(image)[0].tolist() == [[5, 48, 97], list(NEUTRAL), [103, 0, 31]]
 
 
-def test_large_planes_are_worked_on_in_bands(monkeypatch):
-    plane = np.random.default_rng(0).normal(size=(37, 53)).astype(np.float32)
+@pytest.mark.parametrize("height", [700, 1100])  # several blocks; several, by two threads
+def test_large_planes_are_drawn_as_their_parts_are(height):
+    plane = np.random.default_rng(0).normal(size=(height, 1000)).astype(np.float32)
     plane[3, 4] = np.nan
-    whole = draw_map(plane, Scale(-2, 3, "viridis")).tobytes()
-    monkeypatch.setattr("cnnviz.core.statistics.BLOCK", 100)
-    monkeypatch.setattr("cnnviz.view.maps.BLOCK", 100)
-    assert draw_map(plane, Scale(-2, 3, "viridis")).tobytes() == whole
-    assert draw_map(plane[::-1, ::-1], Scale(-2, 3, "viridis")).tobytes() == whole[::-1]
-    monkeypatch.setattr("cnnviz.core.statistics.THREADED", 300)
-    assert draw_map(plane, Scale(-2, 3, "viridis")).tobytes() == whole
+    scale = Scale(-2, 3, "viridis")
+    whole = draw_map(plane, scale).tobytes()
+    parts = [plane[top : top + 100] for top in range(0, height, 100)]
+    assert whole == b"".join(draw_map(part, scale).tobytes() for part in parts)
+    assert draw_map(plane[::-1, ::-1], scale).tobytes() == whole[::-1]
 
 
 @given(FINITE, st.sampled_from(list(COLORMAPS)))

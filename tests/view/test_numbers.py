@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnviz.errors import safe
-from cnnviz.view.numbers import format_cell, format_fraction, format_number
+from cnnviz.view.numbers import format_cell, format_fraction, format_number, format_value
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,14 @@ def test_no_number_is_minus_zero_or_wrong(value):
         assert text != "-0"
     fraction = format_fraction(value)
     assert not fraction.startswith("-0/")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_numbers_keep_three_digits_and_are_short(value):
+    text = format_value(value)
+    assert len(text) <= 10
+    assert float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
+    assert not re.fullmatch(r"-0(\.0*)?", text)
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from cnnviz.core.border import padded_band
-from cnnviz.core.engine.bands import view
 from cnnviz.core.engine.modes import PoolProblem, Values
 from cnnviz.core.engine.plan import Algorithm
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Pair, Tensor
+from cnnviz.core.window import view
 
 BLOCK = 1 << 19  # cells: 2 MiB. Smaller ones make threads wait for each other's GIL
 LARGEST = 4  # times that, where windows overlap so much that small blocks repeat the work

@@ -35,7 +35,7 @@ Mask = NDArray[np.bool_]
 Real = np.dtype[Any]
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
-FFT: Any = np.fft  # its annotations know double precision only
+FFT: Any = np.fft  # its annotations have double precision only
 
 DEEPEST = 8  # channels a filter sees: the spectra of more leave the cache, and lose everywhere
 LENGTHS = sorted(base << shift for base in (4, 5, 6) for shift in range(2, 9))  # 16 … 1536
@@ -45,7 +45,7 @@ CACHE_BYTES = 2 << 20  # spectra beyond this are slower to walk through
 
 
 def _supports(problem: Correlation) -> bool:
-    """Tell whether the layer is no deeper than pictures are, and the kernel fits a tile."""
+    """Return whether the layer is no deeper than pictures are, and the kernel fits a tile."""
     return problem.depth <= DEEPEST and _tiling_of(problem, DOUBLE) is not None
 
 
@@ -241,7 +241,7 @@ def _dark(tile: Tensor, problem: Correlation) -> Mask | None:
 
 
 def _any_of(seen: Mask, taps: int, step: int) -> Mask:
-    """Tell for each row whether it or one of the next taps − 1 rows, `step` apart, is true."""
+    """Return for each row whether it or one of the next taps − 1 rows, `step` apart, is true."""
     reach = 1
     while reach < taps:
         by = min(reach, taps - reach)  # doubling: what reaches r and what reaches r, r further on

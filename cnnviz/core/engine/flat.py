@@ -23,12 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.border import padded_band
-from cnnviz.core.engine.bands import Band, cut
 from cnnviz.core.engine.plan import Algorithm
 from cnnviz.core.engine.planes import Line, Planes, Recipe, mixed
 from cnnviz.core.engine.problem import Correlation
 from cnnviz.core.engine.windows import weigh
-from cnnviz.core.threads import share, that_fit
+from cnnviz.core.threads import Band, cut, share, that_fit
 from cnnviz.core.types import Samples
 
 BAND_BYTES = 1 << 21  # of a line: shorter ones make two threads slower than one
@@ -50,7 +49,7 @@ def _supports(problem: Correlation) -> bool:
 
 
 def _fits_int16(problem: Correlation) -> bool:
-    """Tell whether there are samples to add up, whole weights, and no sum that overflows."""
+    """Return whether there are samples to add up, whole weights, and no sum that overflows."""
     return (
         isinstance(problem.x, Samples)
         and problem.x.unit == 1

@@ -51,7 +51,7 @@ def _norm(norm_type: float) -> PoolMode:
     return PoolMode(np.add, prepare=power, finish=lambda joined: joined ** (1 / norm_type))
 
 
-LARGEST_POWER = 6.0  # of any float32 whose power and its sums are still float64s, not 0 or ∞
+LARGEST_POWER = 6.0  # of any float32: its power and their sums are still float64s, not 0 or ∞
 
 
 def _magnitude(cells: Values) -> None:

@@ -29,8 +29,26 @@ window that is nearly empty beside full ones then has their error, not a share o
 MAC = 0.0125
 """Nanoseconds of a multiply-add in a large matrix product: AVX-512 takes less, AVX2 more."""
 
+SMALL_PRODUCT = 1_000_000
+"""Multiply-adds up to which OpenBLAS (with AVX-512) multiplies without copying the factors."""
+
+SHORT = 16
+"""Terms of a sum up to which a matrix product waits for memory more than it multiplies."""
+
+LANES = 8
+"""How many columns of a matrix product cost as much as one: the width of a vector register."""
+
 SMALL = 4e5
 """Nanoseconds of work below which a second thread costs more than it saves."""
+
+
+def lanes(columns: float) -> float:
+    """Return how much longer a product takes because its columns do not fill the registers.
+
+    >>> lanes(12)
+    1.3333333333333333
+    """
+    return -(-columns // LANES) * LANES / columns
 
 
 class Algorithm(NamedTuple, Generic[P]):

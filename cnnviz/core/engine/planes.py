@@ -360,7 +360,7 @@ def factor(plane: Matrix) -> tuple[Tensor, Tensor] | None:
 
 
 def _is_faithful(plane: Matrix, downs: Tensor, alongs: Tensor) -> bool:
-    """Tell whether factors give a kernel, without sums in which large terms cancel.
+    """Return whether factors give a kernel, without sums in which large terms cancel.
 
     The error of an output is bounded by what each weight's terms add up to in size; zeros must
     come from zeros, for what they meet must not be seen at all.

@@ -58,7 +58,7 @@ class Correlation:
         """(kh, kw)."""
         return (self.weight.shape[2], self.weight.shape[3])
 
-    @property
+    @cached_property
     def taps(self) -> int:
         """Kh · kw."""
         return self.kernel_size[0] * self.kernel_size[1]
@@ -68,7 +68,7 @@ class Correlation:
         """Top, left, bottom, right."""
         return self.window.pads((self.x.shape[1], self.x.shape[2]))
 
-    @property
+    @cached_property
     def fill(self) -> float:
         """The number that stands in constant padding."""
         return self.pad_value if self.padding_mode == "constant" else 0.0
@@ -111,7 +111,7 @@ class Correlation:
         """Columns of the padded input."""
         return self.pads[1] + self.x.shape[2] + self.pads[3]
 
-    @property
+    @cached_property
     def extent(self) -> tuple[int, int]:
         """Rows and columns from a window's first cell to its last, both counted."""
         return self.window.extent

@@ -20,10 +20,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from cnnviz.core.engine.bands import SHORT, SMALL_PRODUCT, Band, cut, lanes
-from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.plan import MAC, SHORT, SMALL_PRODUCT, Algorithm, lanes
 from cnnviz.core.engine.problem import Correlation
-from cnnviz.core.threads import share, that_fit
+from cnnviz.core.threads import Band, cut, share, that_fit
 from cnnviz.core.types import Tensor
 
 BAND_BYTES = 4 << 20  # of B: the calls for smaller ones cost more than leaving the cache does

@@ -24,11 +24,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from cnnviz.core.border import BORDERS
-from cnnviz.core.engine.bands import SMALL_PRODUCT
-from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.plan import MAC, SMALL_PRODUCT, Algorithm
 from cnnviz.core.engine.planes import mixed
 from cnnviz.core.engine.problem import Correlation
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.threads import share, that_fit
 from cnnviz.core.types import Tensor
 
@@ -39,7 +38,7 @@ WORKER_BYTES = 24 << 20  # a thread's padded rows and buffers
 
 
 def _supports(problem: Correlation) -> bool:
-    """Tell whether the weights are few columns times rows, and a band fits in memory."""
+    """Return whether the weights are few columns times rows, and a band fits in memory."""
     if max(problem.kernel_size) == 1 or _worker_bytes(problem) > WORKER_BYTES:
         return False
     return problem.factors is not None

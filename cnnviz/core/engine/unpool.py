@@ -151,7 +151,7 @@ def _largest(packed: _Packed, taps: Indices, axis: int) -> _Packed:
 
 
 def hand_on(gradient: Tensor, x: Tensor, winners: Iterator[Won]) -> Tensor:
-    """Return the gradient (C, H, W) of an input whose winners get all there is, 0 elsewhere."""
+    """Return the gradient (C, H, W) of an input: winners get all there is, the others 0."""
     back = np.zeros((len(x), x[0].size + 1), np.float32)  # the last is for where no pixel wins
     starts = np.arange(len(x))[:, None, None] * back.shape[1]
     for won in winners:
@@ -163,7 +163,7 @@ def hand_on(gradient: Tensor, x: Tensor, winners: Iterator[Won]) -> Tensor:
 def share_out(
     gradient: Tensor, shape: Shape, axes: Sequence[Reach], *, counts_padding: bool
 ) -> Tensor:
-    """Return the gradient of an input of `shape` whose windows' means (C, rows, columns) are."""
+    """Return an input's gradient, of `shape`, from that of windows' means (C, rows, columns)."""
     canvas = _Canvas(axes, shape, gradient.shape)
     down, along = (span.counts(include_pad=counts_padding) for span in canvas.spans)
     gradient = np.divide(gradient, down[:, None] * along, dtype=np.float32)
@@ -175,7 +175,7 @@ def share_out(
 def share_norm(
     gradient: Tensor, output: Tensor, x: Tensor, axes: Sequence[Reach], norm: float, fill: float
 ) -> Tensor:
-    """Return the gradient of an input whose windows' p-norms the output is; `fill` pads it.
+    """Return the gradient of an input of windows with these p-norms; `fill` pads it.
 
     The slope of a p-norm is sign(x) · (|x| / norm)^(p − 1), and 0 where the norm is 0.
     """
@@ -194,7 +194,7 @@ def share_norm(
 
 
 class _Spans:
-    """The windows of one axis on the padded line, whose position 0 is its first padded one."""
+    """The windows of one axis on the padded line: its position 0 is the first padded one."""
 
     def __init__(self, axis: Reach, count: int, length: int) -> None:
         first, last = axis.at(np.arange(count))
@@ -236,7 +236,7 @@ class _Canvas:
         self.back = np.zeros((shape[0], down.length, along.length), np.float32)
 
     def meetings(self) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-        """Yield cells of the padded maps with the values that read them, until all have met.
+        """Yield cells of the padded maps with the values that read them, until none is left.
 
         That is tap by tap, or window by window where those are fewer or not alike.
         """

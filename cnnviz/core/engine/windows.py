@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnviz.core.engine.bands import SHORT, SMALL_PRODUCT, Band, cut, lanes, split
-from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.plan import MAC, SHORT, SMALL_PRODUCT, Algorithm, lanes
 from cnnviz.core.engine.problem import Correlation
-from cnnviz.core.threads import share, that_fit
+from cnnviz.core.threads import Band, cut, share, split, that_fit
 from cnnviz.core.types import Tensor
 
 BAND_BYTES = 4 << 20  # the columns of one band: calls cost more than leaving the cache does

@@ -33,11 +33,11 @@ from math import prod
 
 import numpy as np
 
-from cnnviz.core.engine.bands import SMALL_PRODUCT, Band, split, view
-from cnnviz.core.engine.plan import MAC, Algorithm
+from cnnviz.core.engine.plan import MAC, SMALL_PRODUCT, Algorithm
 from cnnviz.core.engine.problem import Correlation
-from cnnviz.core.threads import share, that_fit
+from cnnviz.core.threads import Band, share, split, that_fit
 from cnnviz.core.types import Pair, Tensor
+from cnnviz.core.window import view
 
 FILTERS = 64  # in one product
 BLOCK = 1 << 16  # filters × channels, at most, in one product

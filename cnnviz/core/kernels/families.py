@@ -329,7 +329,7 @@ def gabor_bank(
 ) -> tuple[Kernel, ...]:
     """Gabor kernels with theta = 0, 180/count, 2 × 180/count, … degrees.
 
-    The default size is 15, since eight directions cannot be told apart in 3×3 pixels.
+    The default size is 15, since eight directions cannot be distinguished in 3×3 pixels.
 
     Parameters
     ----------

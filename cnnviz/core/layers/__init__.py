@@ -12,7 +12,7 @@ from cnnviz.core.layers import (
     transposed,
 )
 from cnnviz.core.layers.base import ALIASES, LAYERS, Layer, ParamSpec, find_layer, make_layer
-from cnnviz.core.layers.filters import KernelGroup
+from cnnviz.core.layers.kernel_groups import KernelGroup
 
 FAMILIES = (
     *("convolution", "pooling", "activation", "normalization", "classifier", "graph", "size"),

@@ -21,8 +21,8 @@ from cnnviz.core.layers.base import (
     register,
     settings,
 )
-from cnnviz.core.options import choice, number, option, optional, whole
-from cnnviz.core.types import Params, Seed, Shape, Tensor
+from cnnviz.core.settings import choice, number, option, optional, whole
+from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError
 
 Values = NDArray[np.floating[Any]]
@@ -30,7 +30,7 @@ Values = NDArray[np.floating[Any]]
 
 
 Function = Callable[[Tensor, Any], Values]
-"""(values, the layer, whose options it may use) -> the function's values."""
+"""(values, the layer, for its options) -> the function's values."""
 
 Slope = Callable[[Tensor, Tensor, Any], NDArray[Any]]
 """(values, the function's values there, the layer) -> its derivative."""
@@ -202,7 +202,6 @@ class Prelu(Elementwise):
     family: ClassVar[str] = "activation"
     summary: ClassVar[str] = "leaky relu whose slope is learnt"
     formula: ClassVar[str] = "x if x > 0 else weight · x"
-    weights_from: ClassVar[str | None] = "set"
 
     num_parameters: int = option(whole(), "one slope for all, or one a channel", default=1)
 
@@ -224,12 +223,8 @@ class Prelu(Elementwise):
         return {"shape": f"{by(shapes[0])}, unchanged", "slopes": text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
-        """Return the slopes."""
-        return {"weight": ParamSpec((self.num_parameters,))}
-
-    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return slopes of 0.25, as in PyTorch."""
-        return {"weight": np.full(self.num_parameters, 0.25, np.float32)}
+        """Return the slopes, 0.25 at first, as in PyTorch."""
+        return {"weight": ParamSpec((self.num_parameters,), start=0.25)}
 
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Scale what is negative by its channel's slope."""

@@ -17,7 +17,7 @@ from cnnviz.core.layers.base import (
     require_maps,
     settings,
 )
-from cnnviz.core.options import LARGEST, choice, option, read_shape, several, whole
+from cnnviz.core.settings import LARGEST, choice, option, read_shape, several, whole
 from cnnviz.core.types import Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 

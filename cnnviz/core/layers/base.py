@@ -1,4 +1,4 @@
-"""What every layer is: frozen settings that know shapes, parameters, costs and values."""
+"""What every layer is: frozen settings, and shapes, parameters, costs and values by them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.arithmetic import Arithmetic, by, cell_text, single, summed
 from cnnviz.core.field import SAME, Indices, Reads
-from cnnviz.core.options import Option, option
+from cnnviz.core.settings import Option, option
 from cnnviz.core.threads import share, thread_count
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
 from cnnviz.core.window import Window
@@ -28,10 +28,11 @@ FEW = 4  # blocks of so many values that a second thread would not pay
 
 
 class ParamSpec(NamedTuple):
-    """One parameter a layer needs: its shape, and whether training changes it."""
+    """One parameter a layer needs: its shape, whether training changes it, its value at first."""
 
     shape: Shape
     trained: bool = True
+    start: float = 0.0  # of all its numbers, where the layer draws none
 
 
 Settings = TypeVar("Settings", bound=type[Any])
@@ -39,7 +40,7 @@ Settings = TypeVar("Settings", bound=type[Any])
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))
 def settings(layer: Settings) -> Settings:
-    """Make a class of settings a frozen dataclass whose fields are given by keyword.
+    """Make a class of settings a frozen dataclass of fields that are given by keyword.
 
     What `Layer` says once for all is not generated for each, and nothing at all for a layer without
     settings of its own: generating takes Python longer than everything else in these files.
@@ -51,7 +52,7 @@ def settings(layer: Settings) -> Settings:
 
 
 class _Frozen:
-    """Whose attributes nobody sets: a frozen dataclass guards its own, but not its subclasses'."""
+    """Without attributes to set: a frozen dataclass guards its own, not its subclasses'."""
 
     def __setattr__(self, name: str, value: object) -> None:
         raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -61,7 +62,7 @@ class _Frozen:
 class Layer(_Frozen, ABC):
     """A layer's settings; its weights come as a mapping when it is applied.
 
-    Subclasses are frozen dataclasses whose fields are made with ``option``, decorated with
+    Subclasses are frozen dataclasses of fields made with ``option``, decorated with
     ``@settings`` and registered with ``@register``. Everything else (text, tables, help, contract
     tests) reads the registry. Layers of one kind with equal settings are equal.
     """
@@ -77,7 +78,7 @@ class Layer(_Frozen, ABC):
     keeps_maps: ClassVar[bool] = False  # map c comes from map c alone, and may bear its name
     reads_samples: ClassVar[bool] = False  # apply takes 8-bit Samples for an input, too
     unread: ClassVar[str | None] = None  # "listed" or "counted" where rows may stay unread
-    weights_from: ClassVar[str | None] = None  # "drawn" or "set" where params have a start value
+    weights_from: ClassVar[str] = "set"  # where those not given come from: drawn, kernels
 
     def __post_init__(self) -> None:
         for field, how in options_of(type(self)):
@@ -113,7 +114,7 @@ class Layer(_Frozen, ABC):
         """Return how the output's sides come about, with the numbers of `shapes` put in.
 
         What each formula is about is its key: every side's name (channels, rows, columns, values),
-        and what else only this layer knows. Number and padding of windows, groups, parameters and
+        and what else only this layer has. Number and padding of windows, groups, parameters and
         unread pixels are no matter of the layer's: `derive` says them. Where numbers do not go
         together the text is a `Misfit`; CnnvizError if the layer has no rule for such inputs.
         """
@@ -128,8 +129,12 @@ class Layer(_Frozen, ABC):
         return {}
 
     def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return the parameters used when none are given, those that are drawn from `seed`."""
-        return {}
+        """Return the parameters used when none are given, those that are drawn from `seed`.
+
+        Here: each as its spec starts.
+        """
+        specs = self.param_shapes(*shapes)
+        return {name: np.full(one.shape, one.start, np.float32) for name, one in specs.items()}
 
     def macs(self, *shapes: Shape) -> int:
         """Return how many multiply-adds the weights take part in, bias not counted."""
@@ -307,7 +312,7 @@ def require_axes(axes: tuple[int, ...], shape: Shape, layer: str) -> None:
 
 
 class Elementwise(Layer):
-    """A layer each of whose values comes from the one in its place: it may be computed there."""
+    """A layer of values that each come from the one in its place: it may be computed there."""
 
     keeps_maps: ClassVar[bool] = True
 

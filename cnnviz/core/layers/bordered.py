@@ -1,4 +1,4 @@
-"""What layers whose windows reach beyond the edge share: the border's options, and single windows.
+"""What layers with windows beyond the edge share: the border's options, and single windows.
 
 A layer computes all windows at once through the engine. Here is which pixels they read, and the
 terms of one of them.
@@ -14,7 +14,7 @@ from cnnviz.core.arithmetic import Doubles, Terms
 from cnnviz.core.border import BEYOND, BORDERS, NUMBER, check_border, sources
 from cnnviz.core.field import Reach
 from cnnviz.core.layers.base import Layer, plane, settings
-from cnnviz.core.options import choice, number, option
+from cnnviz.core.settings import choice, number, option
 from cnnviz.core.types import Pair, Shape, Tensor
 from cnnviz.core.window import Window
 
@@ -70,8 +70,8 @@ class Bordered(Layer):
     ) -> Terms:
         """Return a term for each cell of one window over some channels, row by row.
 
-        Cells past the padding are none. `weight` is (channels, kh, kw); without one a term's part
-        is its value, or what `part` makes of it.
+        Cells past the padding are none. `weight` is (channels, kh, kw). A term's part is its value,
+        times its weight if it has one; or what `part` makes of the value.
         """
         size = plane(x.shape)
         taps = [window.taps(size, axis, np.array([at[1 + axis]]))[0] for axis in (0, 1)]
@@ -98,13 +98,11 @@ class Bordered(Layer):
         if weight is not None:
             weights = weight[:, kept[0]][:, :, kept[1]].astype(np.float64).reshape(-1)
         with np.errstate(all="ignore"):
-            parts = value if weights is None else value * weights
-            if part is not None:
-                parts = part(parts)
+            parts = None if part is None else part(value)
         return Terms(
             value,
-            parts,
             cell,
+            part=parts,
             padding=padding.reshape(-1),
             weight=weights,
             place=np.stack([one.reshape(-1) for one in places[1:]], axis=1),

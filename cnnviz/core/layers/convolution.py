@@ -16,7 +16,7 @@ from cnnviz.core.field import ALL, Reach, Reads
 from cnnviz.core.kernels import Kernel
 from cnnviz.core.layers.base import Layer, ParamSpec, plane, register, require_maps, settings
 from cnnviz.core.layers.bordered import Bordered
-from cnnviz.core.layers.filters import (
+from cnnviz.core.layers.kernel_groups import (
     Filters,
     are_kernels,
     check_depth,
@@ -26,7 +26,7 @@ from cnnviz.core.layers.filters import (
     kernels_of,
     read_filters,
 )
-from cnnviz.core.options import Padding, flag, option, optional, pair, whole
+from cnnviz.core.settings import Padding, flag, option, optional, pair, whole
 from cnnviz.core.types import Pair, Params, Seed, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError
@@ -34,7 +34,7 @@ from cnnviz.errors import CnnvizError, RequestError
 
 @settings
 class Grouped:
-    """The option of layers whose filters may keep to a group of channels."""
+    """The option of layers with filters that may keep to a group of channels."""
 
     groups: int = option(whole(), "filters of a group see only its channels", default=1)
 
@@ -93,7 +93,7 @@ class Convolution(Layer):
                 )
             common_size(self.kernels, self.padding)
 
-    @property
+    @cached_property
     def size(self) -> Pair:
         """(rows, columns) of every filter."""
         if self.kernels:

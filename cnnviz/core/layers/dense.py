@@ -22,7 +22,6 @@ from cnnviz.core.arithmetic import (
     summed,
     written,
 )
-from cnnviz.core.engine.bands import Band, cut
 from cnnviz.core.field import ALL, SAME, Reads
 from cnnviz.core.layers.base import (
     Layer,
@@ -32,9 +31,9 @@ from cnnviz.core.layers.base import (
     require_axes,
     settings,
 )
-from cnnviz.core.layers.filters import he_normal
-from cnnviz.core.options import flag, option, optional, read_axes, whole
-from cnnviz.core.threads import share, thread_count
+from cnnviz.core.layers.kernel_groups import he_normal
+from cnnviz.core.settings import flag, option, optional, read_axes, whole
+from cnnviz.core.threads import Band, cut, share, thread_count
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError
 
@@ -75,7 +74,7 @@ class Dense(Layer):
     family: ClassVar[str] = "classifier"
     summary: ClassVar[str] = "every output is a weighted sum of every input (fully connected)"
     formula: ClassVar[str] = "S(k) = b(k) + Σ W(k,n) · I(n)"
-    weights_from: ClassVar[str | None] = "drawn"
+    weights_from: ClassVar[str] = "drawn"
 
     units: int = option(whole(), "how many outputs")
     bias: bool = option(flag, "add a bias", default=True)

@@ -26,7 +26,7 @@ from cnnviz.core.arithmetic import (
 )
 from cnnviz.core.field import ALL, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import Identity, Layer, define, register, require_axes, settings
-from cnnviz.core.options import option, stage_name, whole
+from cnnviz.core.settings import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
@@ -161,7 +161,9 @@ class Combine(Merge):
         if self.rule.inverse is not None:
             with np.errstate(all="ignore"):
                 part[1:] = self.rule.inverse(part[1:])
-        return self.rule.explain(Terms(value, part, np.array(cells), source=np.arange(len(cells))))
+        return self.rule.explain(
+            Terms(value, np.array(cells), part=part, source=np.arange(len(cells)))
+        )
 
 
 def _product(terms: Terms) -> Arithmetic:
@@ -275,12 +277,12 @@ class Concat(Merge):
         """Return the side that is added up; the others must be alike."""
         require_axes((self.axis,), shapes[0], self.name)
 
-        def told(axis: int, lengths: Sequence[int]) -> str:
+        def side(axis: int, lengths: Sequence[int]) -> str:
             if axis == self.axis:
                 return f"{' + '.join(map(str, lengths))} = {sum(lengths)}"
             return _stretched(set(lengths), lengths)
 
-        return _sides(shapes, told)
+        return _sides(shapes, side)
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the inputs' names one behind the other, if all have some."""

@@ -31,8 +31,8 @@ from cnnviz.core.layers.base import (
     require_maps,
     settings,
 )
-from cnnviz.core.options import number, option, optional, read_shape, whole
-from cnnviz.core.types import Params, Seed, Shape, Tensor
+from cnnviz.core.settings import number, option, optional, read_shape, whole
+from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
 
@@ -45,24 +45,21 @@ class BatchNorm(Elementwise):
     family: ClassVar[str] = "normalization"
     summary: ClassVar[str] = "shift and scale each channel by what training measured"
     formula: ClassVar[str] = "(x − running_mean) / √(running_var + eps) · weight + bias"
-    weights_from: ClassVar[str | None] = "set"
 
     eps: float = option(number(least=0), "added to the variance", default=1e-5)
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
-        """Return scale and shift, and the running statistics, which are not trained."""
+        """Return scale and shift, and the running statistics, which are not trained.
+
+        They start as what changes nothing.
+        """
         shape = (shapes[0][0],)
         return {
-            "weight": ParamSpec(shape),
+            "weight": ParamSpec(shape, start=1),
             "bias": ParamSpec(shape),
             "running_mean": ParamSpec(shape, trained=False),
-            "running_var": ParamSpec(shape, trained=False),
+            "running_var": ParamSpec(shape, trained=False, start=1),
         }
-
-    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return what changes nothing: mean 0, variance 1, scale 1, shift 0."""
-        zeros, ones = np.zeros(shapes[0][0], np.float32), np.ones(shapes[0][0], np.float32)
-        return {"weight": ones, "bias": zeros, "running_mean": zeros, "running_var": ones}
 
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Normalise each channel."""
@@ -106,7 +103,6 @@ class InstanceNorm(Layer):
     keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "give each map mean 0 and variance 1, then shift and scale it"
     formula: ClassVar[str] = "(x − mean) / √(variance + eps) · weight + bias, of each map"
-    weights_from: ClassVar[str | None] = "set"
 
     eps: float = option(number(least=0), "added to the variance", default=1e-5)
 
@@ -115,17 +111,13 @@ class InstanceNorm(Layer):
         return require_maps(shapes[0], self.name)
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
-        """Return the whole map, whose mean and variance every value depends on."""
+        """Return the whole map: every value depends on its mean and variance."""
         return ((SAME, ALL, ALL),)
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
         """Return scale and shift."""
-        return dict.fromkeys(("weight", "bias"), ParamSpec((shapes[0][0],)))
-
-    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return scale 1 and shift 0."""
-        channels = shapes[0][0]
-        return {"weight": np.ones(channels, np.float32), "bias": np.zeros(channels, np.float32)}
+        shape = (shapes[0][0],)
+        return {"weight": ParamSpec(shape, start=1), "bias": ParamSpec(shape)}
 
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Normalise each map on its own; statistics are summed in float64."""
@@ -171,7 +163,6 @@ class Constant(Elementwise):
     """Layers that change every value by one number, or by a parameter of some shape."""
 
     family: ClassVar[str] = "normalization"
-    weights_from: ClassVar[str | None] = "set"
     ufunc: ClassVar[np.ufunc]
     param: ClassVar[str]
 
@@ -209,30 +200,25 @@ class Constant(Elementwise):
         unchanged = {"shape": f"{by(given)}, unchanged"}
         if own is None:
             return unchanged
-        met = f"{by(own)} meets {by(given)}"
+        meeting = f"{by(own)} meets {by(given)}"
         if len(own) != len(given):
-            return {**unchanged, self.param: Misfit(f"{met}: {len(own)} ≠ {len(given)} sides")}
+            return {**unchanged, self.param: Misfit(f"{meeting}: {len(own)} ≠ {len(given)} sides")}
         bad = [
             f"{one} of {name} is neither 1 nor {other}"
             for one, other, name in zip(own, given, SIDES if own[1:] else ("values",), strict=True)
             if one not in (1, other)
         ]
-        text = Misfit(f"{met}: {', '.join(bad)}") if bad else f"{met}: a side of 1 stretches"
+        text = (
+            Misfit(f"{meeting}: {', '.join(bad)}") if bad else f"{meeting}: a side of 1 stretches"
+        )
         return {**unchanged, self.param: text}
 
     def param_shapes(self, *shapes: Shape) -> dict[str, ParamSpec]:
-        """Return the parameter, unless one number says all."""
-        return {} if self.value is not None else {self.param: ParamSpec(self._shape(shapes[0]))}
-
-    def _shape(self, shape: Shape) -> Shape:
-        return self.shape or (shape[0],)
-
-    def initial_params(self, seed: Seed, *shapes: Shape) -> Params:
-        """Return what changes nothing."""
+        """Return the parameter, at first what changes nothing, unless one number says all."""
         if self.value is not None:
             return {}
-        neutral = np.float32(self.ufunc.identity or 0)
-        return {self.param: np.full(self._shape(shapes[0]), neutral, np.float32)}
+        neutral = float(self.ufunc.identity or 0)
+        return {self.param: ParamSpec(self.shape or (shapes[0][0],), start=neutral)}
 
     def apply(self, *inputs: Tensor, params: Params, out: Tensor | None = None) -> Tensor:
         """Combine every value with the number, or the parameter's that it meets."""
@@ -251,8 +237,8 @@ class Constant(Elementwise):
         if self.value is not None:
             return float(np.float32(self.value))
         own = params[self.param]
-        met = at if self.shape is not None else at[:1]
-        place = tuple(index if side > 1 else 0 for index, side in zip(met, own.shape, strict=True))
+        cell = at if self.shape is not None else at[:1]
+        place = tuple(index if side > 1 else 0 for index, side in zip(cell, own.shape, strict=True))
         return float(own[place])
 
 
@@ -327,23 +313,25 @@ class Lrn(Layer):
     def apply(self, *inputs: Tensor, params: Params) -> Tensor:
         """Divide each channel by its neighbourhood, size//2 before to (size−1)//2 after it."""
         x = inputs[0]
-        channels = x.shape[0]
         output = np.empty_like(x)
-        for channel in range(channels):
-            low = max(channel - self.size // 2, 0)
-            high = min(channel + (self.size - 1) // 2, channels - 1) + 1
+        for channel in range(len(x)):
             total = np.zeros(x.shape[1:], np.float64)
-            for neighbour in x[low:high]:
-                total += np.square(neighbour, dtype=np.float64)
+            for neighbour in self._neighbours(channel, len(x)):
+                total += np.square(x[neighbour], dtype=np.float64)
             output[channel] = x[channel] / (self.k + self.alpha / self.size * total) ** self.beta
         return output
+
+    def _neighbours(self, channel: int, channels: int) -> range:
+        return range(
+            max(channel - self.size // 2, 0), min(channel + (self.size - 1) // 2 + 1, channels)
+        )
 
     def backward(
         self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
     ) -> tuple[Tensor, ...]:
         """Return g·D^−β − 2αβ/size · x · Σ g·x·D^(−β−1), D being what each value is divided by.
 
-        The sum is over the channels whose neighbour a channel is.
+        The sum is over the channels that have a channel for a neighbour.
         """
         x, channels = inputs[0].astype(np.float64), len(inputs[0])
         before, after = self.size // 2, (self.size - 1) // 2
@@ -362,10 +350,9 @@ class Lrn(Layer):
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the neighbours' squares, and the value divided by what their sum makes."""
         (x,), (channel, *place) = inputs, at
-        low = max(channel - self.size // 2, 0)
-        high = min(channel + (self.size - 1) // 2, x.shape[0] - 1)
-        neighbours = (range(low, high + 1), *(range(index, index + 1) for index in place))
-        terms, own = block(x, neighbours, part=np.square), float(x[at])
+        near = self._neighbours(channel, len(x))
+        terms = block(x, (near, *(range(n, n + 1) for n in place)), part=np.square)
+        own = float(x[at])
         total = joined_sum(terms)
         with np.errstate(all="ignore"):
             base = np.float64(self.k + self.alpha / self.size * total)
@@ -375,7 +362,7 @@ class Lrn(Layer):
             f"^{self.beta:g} = {written(result)}"
         )
         return Arithmetic(
-            terms, "sum", total, result, (step,), chosen=channel - low, noun="squares"
+            terms, "sum", total, result, (step,), chosen=channel - near.start, noun="squares"
         )
 
 

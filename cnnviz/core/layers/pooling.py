@@ -39,7 +39,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.layers.bordered import Bordered
-from cnnviz.core.options import Padding, choice, flag, number, option, optional, pair, read_axes
+from cnnviz.core.settings import Padding, choice, flag, number, option, optional, pair, read_axes
 from cnnviz.core.types import Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 
@@ -198,7 +198,7 @@ class LocalPool(Bordered, Pool):
 
 @settings
 class GlobalPool(Pool):
-    """Pooling whose window is the whole map."""
+    """Pooling with the whole map as its window."""
 
     def window(self, shape: Shape) -> Window:
         """Return the one window, as large as the map."""

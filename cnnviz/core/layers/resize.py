@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnviz.core.arithmetic import Arithmetic, Misfit, by_side, signed, summed, weighed
+from cnnviz.core.arithmetic import Arithmetic, Misfit, Terms, by_side, signed, summed
 from cnnviz.core.border import fold, padded_band
 from cnnviz.core.field import CLIPPED, SAME, Indices, Reach, Reads
 from cnnviz.core.layers.base import (
@@ -24,7 +24,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.layers.bordered import Bordered
-from cnnviz.core.options import LARGEST, Padding, choice, factors, option, optional, pair
+from cnnviz.core.settings import LARGEST, Padding, choice, factors, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError
@@ -53,7 +53,7 @@ class Pad(Bordered):
             )
 
     def window(self, shape: Shape) -> Window:
-        """Return a window of one cell, whose padding this is."""
+        """Return a window of one cell with this padding."""
         return Window((1, 1), padding=self.padding)
 
     @property
@@ -144,7 +144,7 @@ class Resampling(Layer):
         cells = [(at[0], row, column) for row, _ in lines[0] for column, _ in lines[1]]
         weight = np.array([down * along for _, down in lines[0] for _, along in lines[1]])
         value = np.array([x[cell] for cell in cells], np.float64)
-        return summed(weighed(value, np.array(cells), weight))
+        return summed(Terms(value, np.array(cells), weight=weight))
 
 
 @register
@@ -326,7 +326,7 @@ Sources = tuple[NDArray[np.intp], NDArray[np.intp], Places]
 
 
 def _whole(places: Places) -> Places:
-    """Return places, 3 for 2.9999999: float32 could not tell the share from 1."""
+    """Return places, 3 for 2.9999999: float32 could not keep the share apart from 1."""
     whole = np.rint(places)
     return np.where(np.abs(places - whole) < 2**-25, whole, places)
 

@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnviz.core.arithmetic import Arithmetic, Misfit, bias_of, signed, summed, weighed
+from cnnviz.core.arithmetic import Arithmetic, Misfit, Terms, bias_of, signed, summed
 from cnnviz.core.engine import correlate, note_algorithm
 from cnnviz.core.field import Indices, Reach, Reads
 from cnnviz.core.layers.base import plane, register, settings
 from cnnviz.core.layers.convolution import Convolution, Grouped, grouped, paint
-from cnnviz.core.options import option, pair
+from cnnviz.core.settings import option, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError
@@ -129,7 +129,7 @@ class ConvTranspose(Grouped, Convolution):
         return (np.ascontiguousarray(back[:, : x.shape[1], : x.shape[2]]),)
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
-        """Return the inputs whose painted windows cover each output, in the filters' groups.
+        """Return the inputs with painted windows over each output, in the filters' groups.
 
         Output o meets input (o + pad − j·dilation) / stride at cell j, where that is whole.
         """
@@ -139,13 +139,13 @@ class ConvTranspose(Grouped, Convolution):
             Reach(
                 step=self.dilation[axis] // gcd(self.dilation[axis], self.stride[axis]),
                 period=self.stride[axis],
-                ends=partial(self._met, axis, pads[axis]),
+                ends=partial(self._ends, axis, pads[axis]),
             )
             for axis in (0, 1)
         ]
         return ((grouped(shape[0], self.groups, self.count), *axes),)
 
-    def _met(self, axis: int, before: int, at: Indices) -> tuple[Indices, Indices]:
+    def _ends(self, axis: int, before: int, at: Indices) -> tuple[Indices, Indices]:
         """Return the first and last input that meets each output; (0, −1) where none does."""
         count, stride, step = self.size[axis], self.stride[axis], self.dilation[axis]
         repeat = stride // gcd(stride, step)  # cells of the kernel until one stands as this one
@@ -158,16 +158,16 @@ class ConvTranspose(Grouped, Convolution):
         return np.where(low < 0, 0, first), np.where(low < 0, -1, last)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
-        """Return the products of the inputs whose windows cover one output."""
+        """Return the products of the inputs with windows over one output."""
         (x,), (k, *place) = inputs, at
         each, depth = self.count // self.groups, x.shape[0] // self.groups
         channels = np.arange(k // each * depth, (k // each + 1) * depth)
-        pads, met = self.crop(plane(x.shape))[1], []
+        pads, lines = self.crop(plane(x.shape))[1], []
         for axis, side in enumerate(plane(x.shape)):
             cells = np.arange(self.size[axis]) * self.dilation[axis]
             found, rest = np.divmod(place[axis] + pads[axis] - cells, self.stride[axis])
-            met.append(np.where((rest == 0) & (found >= 0) & (found < side), found, -1))
-        rows, columns = met
+            lines.append(np.where((rest == 0) & (found >= 0) & (found < side), found, -1))
+        rows, columns = lines
         c, i, j = (
             one.reshape(-1)
             for one in np.meshgrid(
@@ -177,5 +177,5 @@ class ConvTranspose(Grouped, Convolution):
         value = x[c, rows[i], columns[j]].astype(np.float64)
         weight = params["weight"][c, k % each, i, j].astype(np.float64)
         at_cells, place_in = (np.stack(one, axis=1) for one in ((c, rows[i], columns[j]), (i, j)))
-        terms = weighed(value, at_cells, weight, place=place_in)
+        terms = Terms(value, at_cells, weight=weight, place=place_in)
         return summed(terms, bias=bias_of(params, k), kernel_size=self.size)

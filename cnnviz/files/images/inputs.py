@@ -19,7 +19,9 @@ from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.matrices import SUFFIXES
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
 
-_UNLOADABLE = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "WMF"})  # Pillow knows only their names
+_UNLOADABLE = frozenset(
+    {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+)  # of these Pillow has only the names
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def _expand(argument: str) -> list[str]:
     try:
         if not argument or not Path(argument).is_dir():
             return [argument]
-    except OSError:  # no way to tell: loading it will say why
+    except OSError:  # loading it will say why
         return [argument]
     try:
         names = sorted(entry.name for entry in Path(argument).iterdir() if entry.is_file())
@@ -232,7 +234,7 @@ def _folder_character(character: str) -> str:
 
 
 def unique_stems(stems: Sequence[str]) -> list[str]:
-    """Tell equal stems apart with -2, -3, …; the first keeps its name.
+    """Make equal stems different by -2, -3, …; the first keeps its name.
 
     Stems that differ only in case or in Unicode composition count as equal, for file systems
     may hold them so. A number that another image already carries is passed over.

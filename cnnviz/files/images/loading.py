@@ -22,7 +22,7 @@ F                  float: the values are kept                      nothing
 =================  ==============================================  ========================
 
 The depth comes from the file's format and tags, never from its pixels. A signed 8-bit TIFF is
-divided by 127, and a gray TIFF of 12 or 16 bits whose tag says that white is zero is inverted.
+divided by 127, and a gray TIFF of 12 or 16 bits with the tag that white is zero is inverted.
 Pillow reads 16-bit *colour*, and 16-bit gray with an alpha channel, as 8 bits: so do we.
 
 ``color="gray"`` is ITU-R 601 luma, rounded to 8 bits: Pillow's ``L``, and of a JPEG the luma it
@@ -139,7 +139,7 @@ def _load_picture(
     name = display_name(source)
     with _open(source, data, limit) as stream, guarded(name, limit):
         image = decode(stream, name, limit, gray=options.color == "gray")
-        depth = depth_of(image)  # which a turned image no longer tells
+        depth = depth_of(image)  # which a turned image no longer has
         return to_pixels(upright(image), depth, options)
 
 
@@ -199,7 +199,7 @@ def _read_bounded(stream: BinaryIO, source: str, limit: int | None) -> bytes:
 
 
 class Depth(NamedTuple):
-    """How to read the samples of an image whose mode alone does not make them 0..255."""
+    """How to read the samples of an image that its mode alone does not make 0..255."""
 
     largest: int | None  # None: floats, kept as they are
     dtype: type[np.generic] | None = None  # the samples' own, if Pillow gives another
@@ -207,7 +207,7 @@ class Depth(NamedTuple):
 
 
 def depth_of(image: Image.Image) -> Depth | None:
-    """Tell from format and tags what samples are; None for 8-bit pictures."""
+    """Return what samples are by format and tags; None for 8-bit pictures."""
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})  # only TIFF has them
     bits, signed = tags.get(_BITS, (8,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] == 2
     if image.mode == "F":

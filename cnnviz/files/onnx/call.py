@@ -138,7 +138,7 @@ class Stages:
         return Value(name, output, (1, *output))
 
     def shaped(self, value: Value) -> Value:
-        """Return a value whose stage has the shape ONNX gives it, adding a stage if need be."""
+        """Return a value in the shape ONNX gives it, adding a stage if need be."""
         wanted = layout(value.shape)
         if wanted == value.tensor:
             return value
@@ -222,7 +222,7 @@ class Call:
         return int(self._attribute(name, default, int))
 
     def number(self, name: str, default: float) -> float:
-        """Return a number of an attribute, as near to how it was written as float32 tells."""
+        """Return a number of an attribute, as near to how it was written as float32 allows."""
         return shortest(self._attribute(name, float(default), float))
 
     def text(self, name: str, default: str) -> str:
@@ -261,7 +261,7 @@ class Call:
         return made if rank == made.rank else replace(made, shape=(1,) * (rank - 1) + made.tensor)
 
     def view(self, value: Value, shape: Shape, part: str = "") -> Value:
-        """Return the same values in another shape: no stage before somebody reads it."""
+        """Return the same values in another shape: no stage before one reads it."""
         if prod(shape) != prod(value.shape):
             raise CnnvizError(f"{by(value.shape)} cannot become {by(shape)}")
         return replace(value, shape=shape, viewed_by=self.label + part)

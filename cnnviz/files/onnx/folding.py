@@ -204,4 +204,4 @@ FOLDS: dict[str, Fold] = {
 }
 
 OF_SHAPES = ("Shape", "Size")
-"""Folds that know their answer without their input's values."""
+"""Folds with an answer that does not depend on their input's values."""

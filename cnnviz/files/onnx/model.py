@@ -30,7 +30,7 @@ STAND_INS = (224, 288)
 
 LARGEST_INPUT = 1 << 31  # values
 FOLDED = 1 << 25  # values that constants may come to, all in all, beside the model's own
-MOST_TOLD = 12  # stages or reasons an error lists of one kind
+MOST_NAMED = 12  # stages or reasons an error lists of one kind
 OLDEST = 6  # opset
 
 
@@ -44,7 +44,7 @@ class Model(NamedTuple):
 
 
 def load_onnx(path: str) -> Model:
-    """Read a model as a pipeline whose stages bear its nodes' names.
+    """Read a model as a pipeline of stages with its nodes' names.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Built(NamedTuple):
 
 
 class _Failed:
-    """What a node gives whose operator is unsupported: those that read it are passed over."""
+    """What a node of an unsupported operator gives: those that read it are passed over."""
 
 
 FAILED = _Failed()
@@ -266,15 +266,15 @@ class _Builder:
             if isinstance(self.known[name], _Failed) and not self.faults and not self.wrong:
                 raise CnnvizError(f"its output {shown(name)!r} is one no layer gives")
         if self.wrong:
-            told = "; ".join(self.wrong[:MOST_TOLD])
-            raise CnnvizError(told + _more(self.wrong), hint="the model is damaged or unusual")
+            listed = "; ".join(self.wrong[:MOST_NAMED])
+            raise CnnvizError(listed + _more(self.wrong), hint="the model is damaged or unusual")
         if self.faults:
-            told = "; ".join(
-                f"{what} ({', '.join(stages[:MOST_TOLD])}{_more(stages)})"
-                for what, stages in list(self.faults.items())[:MOST_TOLD]
+            listed = "; ".join(
+                f"{what} ({', '.join(stages[:MOST_NAMED])}{_more(stages)})"
+                for what, stages in list(self.faults.items())[:MOST_NAMED]
             )
             raise CnnvizError(
-                f"no layer computes {told}{_more(self.faults)}",
+                f"no layer computes {listed}{_more(self.faults)}",
                 hint="cnnviz/docs/weights.md lists the operators that can be read",
             )
 
@@ -289,8 +289,8 @@ def _label(node: OnnxNode) -> str:
     return node.name or (node.outputs[0] if node.outputs else node.operator)
 
 
-def _more(told: list[str] | Mapping[str, object]) -> str:
-    return f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+def _more(faults: list[str] | Mapping[str, object]) -> str:
+    return f" and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
 
 
 def _needed(graph: Graph) -> list[OnnxNode]:

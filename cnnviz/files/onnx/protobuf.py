@@ -124,8 +124,8 @@ def _graph(model: Any, folder: Path) -> Graph:
         raise CnnvizError("its weights are sparse", hint="export it with dense weights")
     images = [value for value in graph.input if value.name not in constants]
     if len(images) != 1:
-        told = ", ".join(shown(value.name) for value in images[:6]) or "none"
-        raise CnnvizError(f"it has {len(images)} inputs: {told}", hint="cnnviz feeds one image")
+        listed = ", ".join(shown(value.name) for value in images[:6]) or "none"
+        raise CnnvizError(f"it has {len(images)} inputs: {listed}", hint="cnnviz feeds one image")
     return Graph(
         opset=opsets[0] if opsets else 1,
         input=_input(images[0]),

@@ -108,7 +108,7 @@ def _to_reach(
 
 
 def _pool(layer: str, **own: Callable[[Call], Any]) -> Callable[[Call], Value]:
-    """Return the builder of a sliding pool, whose `own` settings are read from the node."""
+    """Return the builder of a sliding pool; `own` settings are read from the node."""
 
     def build(call: Call) -> Value:
         x = call.maps()

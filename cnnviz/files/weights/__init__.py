@@ -99,9 +99,11 @@ def check_weights(
         if name not in specs
     ]
     if faults:
-        told = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
+        listed = "; ".join(faults[:6]) + (
+            f"; and {len(faults) - 6} more" if len(faults) > 6 else ""
+        )
         raise CnnvizError(
-            f"{path} does not fit the pipeline: {told}",
+            f"{path} does not fit the pipeline: {listed}",
             hint="names are STAGE.weight, STAGE.bias; name stages with 'as'"
             if found.keys() ^ (specs.keys() - optional)
             else "they were made for pictures of another size or number of channels",

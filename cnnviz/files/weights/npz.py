@@ -51,7 +51,7 @@ class NpzWeights(Weights):
         }
 
     def read(self, name: str) -> NDArray[Any]:
-        """Return an array; its checksum tells whether the file is still what it was."""
+        """Return an array; its checksum shows whether the file is still what it was."""
         header = self._headers[name]
         try:
             with self._zip.open(self._members[name]) as member, warnings.catch_warnings():

@@ -135,8 +135,8 @@ class SafetensorsWeights(Weights):
         except ValueError as error:  # no UTF-8, no JSON, or a number of thousands of digits
             raise self.broken(f"its header is not JSON: {error}") from None
         entries = {
-            name: self._entry(shown(name), told, room)
-            for name, told in document.items()
+            name: self._entry(shown(name), entry, room)
+            for name, entry in document.items()
             if name != RESERVED
         }
         self._check_layout(entries, room)
@@ -150,11 +150,11 @@ class SafetensorsWeights(Weights):
             raise self.broken(f"its header names {shown(twice)!r} twice")
         return found
 
-    def _entry(self, where: str, told: Any, room: int) -> Entry:
+    def _entry(self, where: str, entry: Any, room: int) -> Entry:
         """Check what the header says of one tensor, by itself."""
-        if not isinstance(told, Mapping) or not {"dtype", "shape", "data_offsets"} <= told.keys():
+        if not isinstance(entry, Mapping) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
             raise self.broken(f"{where!r} lacks dtype, shape or data_offsets")
-        name, sizes, offsets = told["dtype"], told["shape"], told["data_offsets"]
+        name, sizes, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         kind = KINDS.get(name) if isinstance(name, str) else None
         if kind is None:
             raise self._unknown_kind(where, name)

@@ -17,7 +17,7 @@ from cnnviz.core.engine import (
     as_whole,
     correlate,
 )
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.types import Samples
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError

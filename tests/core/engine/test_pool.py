@@ -16,7 +16,7 @@ from cnnviz.core.engine import (
     global_pool,
     pool,
 )
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.threads import set_threads
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError

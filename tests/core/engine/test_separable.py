@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cnnviz.core.engine import ALGORITHMS, Correlation
 from cnnviz.core.engine.planes import factor
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.window import Window
 from tests.core.drawn import compute, oracle, problems
 from tests.oracles import covered_by, noise

@@ -12,7 +12,7 @@ from scipy.ndimage import maximum_filter
 from cnnviz.core.border import BORDERS
 from cnnviz.core.engine import ALGORITHMS, Correlation
 from cnnviz.core.engine.winograd import F2, F4
-from cnnviz.core.options import Padding
+from cnnviz.core.settings import Padding
 from cnnviz.core.types import Samples
 from cnnviz.core.window import Window
 from tests.oracles import correlate_oracle, noise

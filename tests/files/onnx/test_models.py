@@ -10,8 +10,8 @@ pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper
 
-from cnnviz.core.options import STAGE_NAME
 from cnnviz.core.pipeline import Pipeline
+from cnnviz.core.settings import STAGE_NAME
 from cnnviz.errors import CnnvizError
 from cnnviz.files.onnx import load_onnx
 from cnnviz.files.spec import load_spec, parse

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,6 @@ import pytest
 from PIL import Image
 
 import cnnviz
-from cnnviz.cli import filters
 from tests.cli.conftest import Run, files_below, refused
 from tests.oracles import noise
 
@@ -101,20 +102,25 @@ def test_the_picture_goes_where_it_is_told(run: Run, path: str) -> None:
         (["--stage", "zzz"], 2, ["zzz", "conv1", "features.3"]),
         (["--stage", "fc"], 1, ["fc.weight is 10×8", "four axes"]),
         (["--stage", "none"], 1, ["0×3×3×3"]),
-        (["--stage", "features.3"], 1, ["4,320 numbers", "up to 1,000"]),
         (["-o", "x.png"], 2, ["--out", "--stage"]),
         (["--stage", "conv1", "-o", "x.jpg"], 2, ["x.jpg", ".png"]),
         (["sobel_x"], 2, ["sobel_x", "--weights"]),
         (["sobel_x", "--stage", "conv1"], 2, ["sobel_x", "--stage"]),
     ],
 )
-def test_errors(
-    run: Run, path: str, arguments: list[str], code: int, words: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(filters, "MOST_WEIGHTS", 1000)
+def test_errors(run: Run, path: str, arguments: list[str], code: int, words: list[str]) -> None:
     refused(run("kernels", "--weights", path, *arguments), code, *words)
     assert list(files_below(".")) == [path]
+
+
+def test_filters_of_more_weights_than_are_drawn(run: Run) -> None:
+    entry = {"dtype": "F32", "shape": [8193, 8192, 1, 1], "data_offsets": [0, 4 * 8193 * 8192]}
+    header = json.dumps({"conv1.weight": entry}).encode()
+    with Path("large.safetensors").open("wb") as file:  # sparse: it takes no room
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + 4 * 8193 * 8192)
+    words = ["kernels", "--weights", "large.safetensors", "--stage", "conv1"]
+    refused(run(*words), 1, "67,117,056 numbers", "up to 67,108,864")
 
 
 def test_files_without_filters_or_without_anything(run: Run) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cnnviz.core.shift import Movement, rotation_errors, shift_errors
 from cnnviz.files.spec import parse
-from cnnviz.view import shift as view
+from cnnviz.view import movement as view
 from cnnviz.view.chart import MOST_LINES
 from tests.oracles import noise
 

@@ -29,11 +29,11 @@ def list_tensors(path: str, form: str) -> None:
 
     tensors = load_weights(path).stored
     if form == "json":
-        told = [
+        listed = [
             {"name": name, "shape": shape, "type": kind, "numbers": prod(shape)}
             for name, (shape, kind) in tensors.items()
         ]
-        write(json_text({"weights": path, "tensors": told}) + "\n")
+        write(json_text({"weights": path, "tensors": listed}) + "\n")
         return
     records = [
         {

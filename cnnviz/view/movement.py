@@ -37,7 +37,7 @@ MEASURES = (
     Measure("Equivariance error", "the output against the unmoved one moved along", "equivariance"),
 )
 
-Told = Mapping[str, MovementErrors]
+Measured = Mapping[str, MovementErrors]
 """Experiments with the same movement: by "A" and "B", or one by an empty name."""
 
 
@@ -70,14 +70,14 @@ def by_weight(movement: Movement, most: int = FIRST) -> list[int]:
     return list(dict.fromkeys([*doubling[: most - 1], count - 1, *range(count)]))
 
 
-def error_table(told: Told, measure: Measure) -> Table:
+def error_table(measured: Measured, measure: Measure) -> Table:
     """Return one error as a table: what the stages are, then a column for each amount.
 
     On a terminal output and stride give way to the amounts that count most, and the rest of the
     amounts have the room that is left.
     """
-    movement = next(iter(told.values())).movement
-    named = [(name, stage) for name, errors in told.items() for stage in errors.stages]
+    movement = next(iter(measured.values())).movement
+    named = [(name, stage) for name, errors in measured.items() for stage in errors.stages]
     strips = [
         Strip("#", "#", [str(stage.index) for _, stage in named], right=True, style="dim"),
         Strip("pipeline", "", [name for name, _ in named], right=True),
@@ -91,7 +91,7 @@ def error_table(told: Told, measure: Measure) -> Table:
         ),
         Strip("stride", "Stride", [_stride(stage) for _, stage in named], True, FIRST + 2),
     ]
-    if len(told) == 1:
+    if len(measured) == 1:
         del strips[1]
     rank = {place: order for order, place in enumerate(by_weight(movement), 1)}
     for place, amount in enumerate(movement.amounts):
@@ -100,7 +100,7 @@ def error_table(told: Told, measure: Measure) -> Table:
         strips.append(Strip(f"{amount:g}", f"{amount:g}", cells, True, importance))
     return Table(
         strips,
-        sections=set(accumulate(len(errors.stages) for errors in told.values())),
+        sections=set(accumulate(len(errors.stages) for errors in measured.values())),
         wider="a wider terminal, --format csv or json,",
     )
 
@@ -110,15 +110,15 @@ def _stride(stage: StageErrors) -> str:
     return ABSENT if stride is None else COLUMNS["eff_stride"].kind.text(stride)
 
 
-def error_rows(told: Told) -> Iterator[list[str]]:
+def error_rows(measured: Measured) -> Iterator[list[str]]:
     """Yield a line for each stage and amount, as CSV has it; absent numbers are empty."""
-    movement = next(iter(told.values())).movement
+    movement = next(iter(measured.values())).movement
     amount = "degrees" if movement.axis is None else "shift"
     keys = ["index", "name", "layer", "output", "eff_stride", amount, "invariance", "equivariance"]
-    yield [*(["pipeline"] if len(told) > 1 else []), *keys]
-    for name, errors in told.items():
+    yield [*(["pipeline"] if len(measured) > 1 else []), *keys]
+    for name, errors in measured.items():
         for stage in errors.stages:
-            first = [name] if len(told) > 1 else []
+            first = [name] if len(measured) > 1 else []
             first += [str(stage.index), stage.name, stage.layer]
             first.append(COLUMNS["output"].kind.plain(stage.output_shape))
             stride = stage.effective_stride
@@ -129,28 +129,28 @@ def error_rows(told: Told) -> Iterator[list[str]]:
 
 
 def error_report(
-    told: Told, pipelines: Mapping[str, str], title: str, record: Mapping[str, Any]
+    measured: Measured, pipelines: Mapping[str, str], title: str, record: Mapping[str, Any]
 ) -> Report:
     """Return both errors as tables and a chart, under a title and what the pipelines are called."""
     from cnnviz.view.chart import LineChart
 
-    unit = next(iter(told.values())).movement.unit
+    unit = next(iter(measured.values())).movement.unit
     called = [safe(f"{name}: {text}") for name, text in pipelines.items() if name]
     parts: list[Any] = [Lines([safe(title)], "bold"), Lines(called)]
     for measure in MEASURES:
         head = Lines([f"{measure.title}: {measure.meaning}, by {unit}"], "bold")
-        parts += [head, error_table(told, measure), Lines([""])]
-    parts += [LineChart(charts(told)[0], width=100), Lines(not_drawn(told), "dim")]
-    return Report(record, parts, error_rows(told))
+        parts += [head, error_table(measured, measure), Lines([""])]
+    parts += [LineChart(charts(measured)[0], width=100), Lines(not_drawn(measured), "dim")]
+    return Report(record, parts, error_rows(measured))
 
 
 # ---------------------------------------------------------------------------- charts
 
 
-def charts(told: Told) -> list[Panel]:
-    """Return a panel for each error; of more stages than can be told apart, the telling ones."""
-    movement = next(iter(told.values())).movement
-    drawn = _drawn(told)
+def charts(measured: Measured) -> list[Panel]:
+    """Return a panel for each error; of too many stages to distinguish, those that show most."""
+    movement = next(iter(measured.values())).movement
+    drawn = _drawn(measured)
     return [
         Panel(
             f"{measure.title}: {measure.meaning}",
@@ -165,16 +165,16 @@ def charts(told: Told) -> list[Panel]:
     ]
 
 
-def draw_errors(told: Told, pipelines: Mapping[str, str], title: str) -> Image.Image:
+def draw_errors(measured: Measured, pipelines: Mapping[str, str], title: str) -> Image.Image:
     """Draw both errors on one sheet, under a title and what the pipelines are called."""
     notes = [f"{name}: {text}" if name else text for name, text in pipelines.items()]
-    return draw_chart(charts(told), title=title, notes=[*notes, *not_drawn(told)])
+    return draw_chart(charts(measured), title=title, notes=[*notes, *not_drawn(measured)])
 
 
-def not_drawn(told: Told) -> list[str]:
+def not_drawn(measured: Measured) -> list[str]:
     """Return a note on the stages that charts leave out, if they do."""
-    stages = sum(len(errors.stages) for errors in told.values()) - _shared(told)
-    more = stages - len(_drawn(told))
+    stages = sum(len(errors.stages) for errors in measured.values()) - _shared(measured)
+    more = stages - len(_drawn(measured))
     if not more:
         return []
     if more == 1:
@@ -196,10 +196,10 @@ class _Drawn(NamedTuple):
     dashed: bool
 
 
-def _drawn(told: Told) -> list[_Drawn]:
+def _drawn(measured: Measured) -> list[_Drawn]:
     """Choose the lines: stages of both pipelines with equal errors are one."""
-    if len(told) == 1:
-        (errors,) = told.values()
+    if len(measured) == 1:
+        (errors,) = measured.values()
         return [
             _Drawn(
                 f"{stage.index} {stage.name}" if stage.index else stage.name, stage, style, False
@@ -207,8 +207,8 @@ def _drawn(told: Told) -> list[_Drawn]:
             for style, stage in enumerate(_telling(errors.stages, MOST_LINES))
         ]
     lines = list[_Drawn]()
-    (first, one), (second, two) = told.items()
-    common = _shared(told)
+    (first, one), (second, two) = measured.items()
+    common = _shared(measured)
     styles = iter(range(2 * MOST_LINES))
     for stage in _telling(one.stages[:common], MOST_LINES // 2):
         label = stage.name if not stage.index else f"{first}, {second}: {stage.index} {stage.name}"
@@ -221,11 +221,11 @@ def _drawn(told: Told) -> list[_Drawn]:
     return lines
 
 
-def _shared(told: Told) -> int:
+def _shared(measured: Measured) -> int:
     """Count the first stages that two pipelines have in common, by what they do and show."""
-    if len(told) == 1:
+    if len(measured) == 1:
         return 0
-    one, two = (errors.stages for errors in told.values())
+    one, two = (errors.stages for errors in measured.values())
     count = 0
     while count < min(len(one), len(two)) and one[count] == two[count]:
         count += 1

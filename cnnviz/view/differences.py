@@ -137,7 +137,7 @@ def _by_kind(totals: Totals) -> dict[str, tuple[int, Kind]]:
 
 
 def _as_ratio(a: int, b: int) -> str:
-    """Tell a ratio, the smaller as 1.
+    """Write a ratio, the smaller as 1.
 
     >>> _as_ratio(25_089_000, 513_000), _as_ratio(1, 3000), _as_ratio(7, 7), _as_ratio(0, 7)
     (' = 48.9 : 1', ' = 1 : 3,000', ', equal', '')
@@ -152,7 +152,7 @@ def _as_ratio(a: int, b: int) -> str:
 
 
 def shapes_in_words(comparison: Comparison) -> str:
-    """Tell whether and where the shapes part."""
+    """Say whether and where the shapes part."""
     a, b, index = comparison.a, comparison.b, comparison.part_at
     if index is None:
         few = {1: "1 stage", 2: "both stages"}
@@ -173,20 +173,20 @@ def shapes_in_words(comparison: Comparison) -> str:
 
 
 def shifts_in_words(comparison: Comparison) -> list[str]:
-    """Tell where B's windows stand elsewhere than A's, and what that makes in input pixels."""
-    lines, told = [], None
+    """Say where B's windows stand elsewhere than A's, and what that makes in input pixels."""
+    lines, on_input = [], None
     for one in comparison.compared:
         if one.shift is None or one.a.output_shape[1:] == (1, 1):
             continue
         if any(one.shift.window):
             lines.append(f"{_names(one)}: B's windows stand {direction(one.shift.window)}")
         if any(one.shift.input):
-            told = f"{_names(one)}: B's values look {direction(one.shift.input)} in the input"
-    return [*lines, told] if told else lines
+            on_input = f"{_names(one)}: B's values look {direction(one.shift.input)} in the input"
+    return [*lines, on_input] if on_input else lines
 
 
 def direction(offset: Offset) -> str:
-    """Tell an offset (down, right) in words.
+    """Write an offset (down, right) in words.
 
     >>> direction((Fraction(-1), Fraction(-1)))
     '1 pixel further up and left'
@@ -208,7 +208,7 @@ def _pixels(count: Fraction) -> str:
 
 
 def change_in_words(change: Change) -> str:
-    """Tell what a convention changed of a stage.
+    """Say what a convention changed of a stage.
 
     >>> change_in_words(Change("conv1", (2, 2, 3, 3), (3, 3, 3, 3), None))
     'conv1 pads 3,3,3,3 instead of 2,2,3,3'
@@ -225,7 +225,7 @@ def change_in_words(change: Change) -> str:
 
 
 def conclusions(comparison: Comparison) -> list[str]:
-    """Return what follows from the differences, or that there are none to tell, in words."""
+    """Return what follows from the differences, or that there are none, in words."""
     if not comparison.compared:
         return ["no two stages of equal index have outputs of one shape"]
     lines = shifts_in_words(comparison)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from cnnviz.core.derivation import Derivation, Line
-from cnnviz.view.derivation import DerivationView, DerivedStage, markdown
+from cnnviz.view.derived import DerivationView, DerivedStage, markdown
 
 CONV = DerivedStage(
     index=1,

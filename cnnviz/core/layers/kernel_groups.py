@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnviz.core.kernels import Kernel
-from cnnviz.core.options import Padding, whole
+from cnnviz.core.settings import Padding, whole
 from cnnviz.core.types import Pair, Seed, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
@@ -35,7 +35,7 @@ def read_filters(value: Any, name: str) -> Filters:
 
 
 def are_kernels(first: Any) -> bool:
-    """Tell whether a first argument is a kernel, so that all of them are."""
+    """Return whether a first argument is a kernel, so that all of them are."""
     return not isinstance(first, (int, float))
 
 
@@ -64,9 +64,9 @@ def common_size(kernels: Sequence[Kernel], padding: Padding) -> Pair:
     """
     sizes = {kernel.size for kernel in kernels}
     if len(sizes) > 1 and padding.rule not in ("same", "same-lower"):
-        told = ", ".join(f"{k.name} {k.size[0]}×{k.size[1]}" for k in kernels)
+        sizes_text = ", ".join(f"{k.name} {k.size[0]}×{k.size[1]}" for k in kernels)
         raise RequestError(
-            f"kernels of different sizes in one stage: {told}", hint="add padding=same"
+            f"kernels of different sizes in one stage: {sizes_text}", hint="add padding=same"
         )
     return (max(size[0] for size in sizes), max(size[1] for size in sizes))
 

@@ -19,7 +19,7 @@ from cnnviz.core.comparison import (
     part_at,
     shift_between,
 )
-from cnnviz.view.comparison import (
+from cnnviz.view.differences import (
     change_in_words,
     columns_of,
     comparison_record,

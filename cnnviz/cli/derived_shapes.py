@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnviz import __version__
 from cnnviz.cli.options import TableOptions
-from cnnviz.core.attempt import Attempt, attempt
+from cnnviz.core.derivation import Attempt, attempt
 from cnnviz.core.fixes import Fix, fixes
 from cnnviz.core.layers.graph import Merge
 from cnnviz.core.pipeline import INPUT, Pipeline
@@ -22,7 +22,7 @@ LONGEST = 400
 if TYPE_CHECKING:
     from cnnviz.core.layers import Layer
     from cnnviz.files.spec import Spec
-    from cnnviz.view.derivation import DerivedStage
+    from cnnviz.view.derived import DerivedStage
 
 
 class _Answer(NamedTuple):
@@ -54,10 +54,10 @@ class _Answer(NamedTuple):
 
     def remarks(self, *, shortened: bool) -> list[str]:
         """Return what there is to say of all commands; some are not there if `shortened`."""
-        told = ["--format json has the whole pipelines"] if shortened else []
+        remarks = ["--format json has the whole pipelines"] if shortened else []
         if self.weighted and any(fix.pipeline != self.pipeline for fix in self.fixes):
-            told.append(f"the weights that come with {self.spec} are not in a changed pipeline")
-        return told
+            remarks.append(f"the weights that come with {self.spec} are not in a changed pipeline")
+        return remarks
 
 
 def _readable(text: str) -> str:
@@ -108,7 +108,7 @@ def _has_name(text: str) -> bool:
 
 def _stages(answer: _Answer) -> list[DerivedStage]:
     """Return every stage that is derived, the one that does not fit last."""
-    from cnnviz.view.derivation import DerivedStage
+    from cnnviz.view.derived import DerivedStage
 
     tried = answer.attempt
     derivations = [*tried.derivations, *([tried.failed] if tried.failed else [])]
@@ -133,15 +133,15 @@ def _stages(answer: _Answer) -> list[DerivedStage]:
 
 def _print_text(answer: _Answer) -> None:
     from cnnviz.cli.console import PLAIN, printable, stdout
-    from cnnviz.view.derivation import DerivationView
+    from cnnviz.view.derived import DerivationView
 
     console = stdout()
     console.print(DerivationView(_stages(answer)), crop=False)
     if not answer.attempt.error:
         return
-    told = "What would fit" if answer.fixes else "No change was found that would fit"
+    heading = "What would fit" if answer.fixes else "No change was found that would fit"
     console.print()
-    console.print(told, style="bold")
+    console.print(heading, style="bold")
     shortened = False
     for fix in answer.fixes:
         console.print(f"    {printable(fix.text)}", **PLAIN)
@@ -156,7 +156,7 @@ def _print_text(answer: _Answer) -> None:
 
 def _print_markdown(answer: _Answer) -> None:
     from cnnviz.cli.printing import write
-    from cnnviz.view.derivation import markdown
+    from cnnviz.view.derived import markdown
 
     text = markdown(_stages(answer))
     if answer.fixes:

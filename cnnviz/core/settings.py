@@ -1,4 +1,4 @@
-"""Settings of layers: each option knows how to read, check and print its value.
+"""Settings of layers: each option reads, checks and prints its value.
 
 A layer is a frozen dataclass with fields made by :func:`option`. The readers here are the
 only places where a value from outside (pipeline text, TOML, a command's flags, the Python API)
