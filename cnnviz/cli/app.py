@@ -22,6 +22,7 @@ COMMANDS = (
     "animate",
     "kernels",
     "layers",
+    "samples",
     "help",
 )
 """Each is a module of its name in `cnnviz.cli` with a function of its name."""
@@ -56,8 +57,8 @@ def make_app(names: Sequence[str] = COMMANDS) -> App:
         name="cnnviz",
         help="See what a convolutional network does to your own picture.",
         epilog=(
-            "Start with:  cnnviz convolve photo.jpg -k sobel\n\n"
-            "Learn more:  cnnviz COMMAND --help, cnnviz kernels, cnnviz layers"
+            "Start with:  cnnviz convolve sample:chelsea -k sobel\n\n"
+            "Learn more:  cnnviz COMMAND --help, cnnviz kernels|layers|samples"
         ),
         pretty_exceptions_enable=False,
         add_completion=False,
