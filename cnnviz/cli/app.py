@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnviz import __version__
+from cnnviz.cli.completion import ASKED, SHELLS, answer, install
 from cnnviz.cli.door import App, command
+from cnnviz.cli.options import choice
 
 COMMANDS = (
     "convolve",
@@ -44,6 +47,9 @@ def app_for(arguments: Sequence[str]) -> App:
 
     Making a command takes a millisecond or two, and only one of them is ever run.
     """
+    if ASKED in os.environ:
+        typer.echo(answer(arguments))
+        raise SystemExit(0)
     first = arguments[0] if arguments else None
     if first == "version":
         typer.echo(f"cnnviz {__version__}")
@@ -83,6 +89,20 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _install(shell: str | None) -> None:
+    if shell is not None:
+        for path in install(shell):
+            typer.echo(f"wrote {path}")
+        typer.echo(f"from the next start of {shell}, Tab completes cnnviz")
+        raise typer.Exit
+
+
+def _show(shell: str | None) -> None:
+    if shell is not None:
+        typer.echo(SHELLS[shell].script, nl=False)
+        raise typer.Exit
+
+
 def _root(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback prints it
@@ -91,6 +111,24 @@ def _root(
             "--version", "-V", callback=_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    install_completion: Annotated[  # noqa: ARG001
+        str | None,
+        typer.Option(
+            **choice("shell", *SHELLS),
+            callback=_install,
+            is_eager=True,
+            help="Have Tab complete names and options. (default: $SHELL)",
+        ),
+    ] = None,
+    show_completion: Annotated[  # noqa: ARG001
+        str | None,
+        typer.Option(
+            **choice("shell", *SHELLS),
+            callback=_show,
+            is_eager=True,
+            help="Print the script that does it.",
+        ),
+    ] = None,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -12,7 +12,11 @@ def samples(form: FormatOptions) -> None:
 
     Each takes the place of a file: cnnviz convolve sample:chelsea
     """
+    from cnnviz.cli.console import note
     from cnnviz.cli.printing import print_listing
-    from cnnviz.files.samples import sample_records
+    from cnnviz.files.samples import FOLDER, sample_records
 
     print_listing("samples", sample_records(), form.format, least=("source",))
+    if form.format == "table":
+        note("the weights of digits: CC BY-SA 3.0, learnt from MNIST")
+        note(f"more, and the texts of the licences: {FOLDER / 'SOURCES.md'}")
