@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnviz import __version__
-from cnnviz.cli.completion import ASKED, SHELLS, answer, install
 from cnnviz.cli.door import App, command
 from cnnviz.cli.options import choice
+from cnnviz.cli.shells import ASKED, SHELLS, install
 
 COMMANDS = (
     "convolve",
@@ -48,6 +48,8 @@ def app_for(arguments: Sequence[str]) -> App:
     Making a command takes a millisecond or two, and only one of them is ever run.
     """
     if ASKED in os.environ:
+        from cnnviz.cli.completion import answer
+
         typer.echo(answer(arguments))
         raise SystemExit(0)
     first = arguments[0] if arguments else None

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from cnnviz.cli import process
-from cnnviz.cli.completion import with_shell
 from cnnviz.cli.console import note, tell_error
+from cnnviz.cli.shells import with_shell
 from cnnviz.errors import CnnvizError, RequestError
 
 if TYPE_CHECKING:

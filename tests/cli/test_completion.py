@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import cnnviz
-from cnnviz.cli.completion import ASKED, SHELLS, answer, candidates, kernels, layers, specs, stages
+from cnnviz.cli.completion import answer, candidates, kernels, layers, specs, stages
+from cnnviz.cli.shells import ASKED, SHELLS
 from cnnviz.core.layers import ALIASES
 from cnnviz.files.samples import sample_files
 from cnnviz.files.spec import bundled
