@@ -98,11 +98,10 @@ def run(command: str) -> int:
 
 @contextlib.contextmanager
 def working_folder() -> Iterator[Path]:
-    """Stand in a new folder that has the repository's sample_images."""
+    """Stand in a new, empty folder."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "sample_images").symlink_to(ROOT / "sample_images")
         os.chdir(folder)
         try:
             yield folder

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from cnnviz.view.report import Report
 
 EXAMPLES = (
-    "cnnviz animate photo.jpg edges",
-    "cnnviz animate matrix.csv 'conv(sobel_x, padding=1)' --duration 400",
-    "cnnviz animate digit.png lenet5 --stage conv2 --channel 3",
+    "cnnviz animate sample:chelsea edges",
+    "cnnviz animate sample:tutorial 'conv(sobel_x, padding=1)' --duration 400",
+    "cnnviz animate sample:digit_3 lenet5 --stage conv2 --channel 3",
 )
 
 ANIMATION = "Animation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,8 @@ import typer
 
 from cnnviz import __version__
 from cnnviz.cli.door import App, command
+from cnnviz.cli.options import choice
+from cnnviz.cli.shells import ASKED, SHELLS, install
 
 COMMANDS = (
     "convolve",
@@ -22,6 +25,7 @@ COMMANDS = (
     "animate",
     "kernels",
     "layers",
+    "samples",
     "help",
 )
 """Each is a module of its name in `cnnviz.cli` with a function of its name."""
@@ -43,6 +47,11 @@ def app_for(arguments: Sequence[str]) -> App:
 
     Making a command takes a millisecond or two, and only one of them is ever run.
     """
+    if ASKED in os.environ:
+        from cnnviz.cli.completion import answer
+
+        typer.echo(answer(arguments))
+        raise SystemExit(0)
     first = arguments[0] if arguments else None
     if first == "version":
         typer.echo(f"cnnviz {__version__}")
@@ -56,8 +65,8 @@ def make_app(names: Sequence[str] = COMMANDS) -> App:
         name="cnnviz",
         help="See what a convolutional network does to your own picture.",
         epilog=(
-            "Start with:  cnnviz convolve photo.jpg -k sobel\n\n"
-            "Learn more:  cnnviz COMMAND --help, cnnviz kernels, cnnviz layers"
+            "Start with:  cnnviz convolve sample:chelsea -k sobel\n\n"
+            "Learn more:  cnnviz COMMAND --help, cnnviz kernels|layers|samples"
         ),
         pretty_exceptions_enable=False,
         add_completion=False,
@@ -82,6 +91,20 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _install(shell: str | None) -> None:
+    if shell is not None:
+        for path in install(shell):
+            typer.echo(f"wrote {path}")
+        typer.echo(f"from the next start of {shell}, Tab completes cnnviz")
+        raise typer.Exit
+
+
+def _show(shell: str | None) -> None:
+    if shell is not None:
+        typer.echo(SHELLS[shell].script, nl=False)
+        raise typer.Exit
+
+
 def _root(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback prints it
@@ -90,6 +113,24 @@ def _root(
             "--version", "-V", callback=_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    install_completion: Annotated[  # noqa: ARG001
+        str | None,
+        typer.Option(
+            **choice("shell", *SHELLS),
+            callback=_install,
+            is_eager=True,
+            help="Have Tab complete names and options. (default: $SHELL)",
+        ),
+    ] = None,
+    show_completion: Annotated[  # noqa: ARG001
+        str | None,
+        typer.Option(
+            **choice("shell", *SHELLS),
+            callback=_show,
+            is_eager=True,
+            help="Print the script that does it.",
+        ),
+    ] = None,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

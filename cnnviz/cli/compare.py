@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 PICTURE, RECORD = "compare.png", "compare.json"
 
 EXAMPLES = (
-    "cnnviz compare photo.jpg 'maxpool(8)' 'avgpool(8)'",
-    "cnnviz compare photo.jpg 'conv(outline, stride=2, padding=same)' --convention pytorch",
-    "cnnviz compare digit.png lenet5 'flatten -> dense(64) -> relu -> dense(10) -> softmax'",
+    "cnnviz compare sample:chelsea 'maxpool(8)' 'avgpool(8)'",
+    "cnnviz compare sample:chelsea 'conv(outline, stride=2, padding=same)' --convention pytorch",
+    "cnnviz compare sample:digit_3 lenet5 'flatten -> dense(64) -> relu -> dense(10) -> softmax'",
 )
 
 

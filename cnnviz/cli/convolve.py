@@ -18,9 +18,9 @@ from cnnviz.cli.options import (
 from cnnviz.errors import RequestError
 
 EXAMPLES = (
-    "cnnviz convolve photo.jpg -k sobel_x --padding same",
-    "cnnviz convolve photo.jpg -k 'gaussian(9, sigma=2)' -k sharpen --padding same --show",
-    "cnnviz convolve matrix.csv -k '1,0,1; 0,1,0; 1,0,1' --values",
+    "cnnviz convolve sample:chelsea -k sobel_x --padding same",
+    "cnnviz convolve sample:coffee -k 'gaussian(9, sigma=2)' -k sharpen --padding same --show",
+    "cnnviz convolve sample:tutorial -k '1,0,1; 0,1,0; 1,0,1' --values",
 )
 
 

@@ -22,6 +22,7 @@ import typer
 
 from cnnviz.cli import process
 from cnnviz.cli.console import note, tell_error
+from cnnviz.cli.shells import with_shell
 from cnnviz.errors import CnnvizError, RequestError
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class App(typer.Typer):
         """Run the command line and exit."""
         _ready_streams()
         try:
-            code = super().__call__(*args, standalone_mode=False, **options)
+            words = with_shell(args[0] if args else sys.argv[1:])
+            code = super().__call__(words, *args[1:], standalone_mode=False, **options)
         except CnnvizError as error:  # of reading an option
             code = _refuse(error)
         except OSError as error:  # Typer prints help and the version itself
@@ -140,7 +142,7 @@ def _hidden(annotation: Any) -> Any:
 
 
 def _help_all(context: typer.Context, asked: bool) -> None:
-    if not asked:
+    if not asked or context.resilient_parsing:
         return
     hidden = [parameter for parameter in context.command.params if parameter.hidden]  # type: ignore[attr-defined]
     for parameter in hidden:

@@ -37,9 +37,9 @@ NAMES = {"max": "largest", "min": "smallest"}
 STEP_TERMS = 3  # listed at each further step of a trace
 
 EXAMPLES = (
-    "cnnviz explain photo.jpg 'conv(sobel_x) -> relu -> maxpool(2)' --at conv1:0,10,20",
-    "cnnviz explain photo.jpg edges --at maxpool1:max --trace",
-    "cnnviz explain digit.png digits --at softmax1:3 --format json",
+    "cnnviz explain sample:chelsea 'conv(sobel_x) -> relu -> maxpool(2)' --at conv1:0,10,20",
+    "cnnviz explain sample:chelsea edges --at maxpool1:max --trace",
+    "cnnviz explain sample:digit_3 digits --at softmax1:3 --format json",
 )
 
 

@@ -17,7 +17,8 @@ EXAMPLES = (
     "cnnviz kernels",
     "cnnviz kernels sobel_x",
     "cnnviz kernels 'gabor(15, theta=45, wavelength=6, sigma=3)' -o gabor.png",
-    "cnnviz kernels --weights model.safetensors --stage conv1 -o filters.png",
+    "cnnviz pipeline sample:digit_3 digits --save weights",
+    "cnnviz kernels --weights cnnviz-out/digit_3/weights.safetensors --stage conv1 -o filters.png",
 )
 
 

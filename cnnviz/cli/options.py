@@ -60,7 +60,8 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE...",
-        help="Images, number matrices (.csv .txt .npy), folders of images, or - for stdin.",
+        help="Images, number matrices (.csv .txt .npy), folders of images, sample:NAME, "
+        "or - for stdin.",
         show_default=False,
     ),
 ]
@@ -69,7 +70,9 @@ Images = Annotated[
 Image = Annotated[
     str,
     typer.Argument(
-        metavar="IMAGE", help="An image, a number matrix, or - for stdin.", show_default=False
+        metavar="IMAGE",
+        help="An image, a number matrix, sample:NAME, or - for stdin.",
+        show_default=False,
     ),
 ]
 SpecText = Annotated[

@@ -11,10 +11,10 @@ from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Tabl
 from cnnviz.errors import RequestError
 
 EXAMPLES = (
-    "cnnviz pipeline photo.jpg edges",
-    "cnnviz pipeline photo.jpg 'conv(sobel) -> relu -> maxpool(2)' --show",
-    "cnnviz pipeline digit.png digits --top 3",
-    "cnnviz pipeline a.jpg b.jpg 'conv(8) -> relu -> gap -> dense(10) -> softmax' --color rgb",
+    "cnnviz pipeline sample:chelsea edges",
+    "cnnviz pipeline sample:chelsea 'conv(sobel) -> relu -> maxpool(2)' --show",
+    "cnnviz pipeline sample:digit_3 digits --top 3",
+    "cnnviz pipeline sample:chelsea sample:coffee 'conv(8) -> relu -> gap' --color rgb",
 )
 
 
@@ -48,6 +48,6 @@ def pipeline(
         missing = "IMAGE" if is_spec and not Path(text).is_dir() else "SPEC"
         raise RequestError(
             f"{missing} is missing: only {text!r} is given",
-            hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline photo.jpg edges",
+            hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline sample:chelsea edges",
         )
     return run_images(sources, load_spec(text), inputs, output, table, network)

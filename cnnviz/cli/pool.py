@@ -19,9 +19,10 @@ from cnnviz.cli.options import (
 from cnnviz.errors import RequestError
 
 EXAMPLES = (
-    "cnnviz pool photo.jpg --mode max --kernel-size 4",
-    "cnnviz pool photo.jpg --mode avg -k 3,5 --stride 2 --padding same",
-    "cnnviz pool photo.jpg --mode adaptive-avg --output-size 7",
+    "cnnviz pool sample:noise --mode max --kernel-size 4",
+    "cnnviz pool sample:noise --mode avg --kernel-size 4",
+    "cnnviz pool sample:chelsea --mode avg -k 3,5 --stride 2 --padding same",
+    "cnnviz pool sample:chelsea --mode adaptive-avg --output-size 7",
 )
 
 LAYERS = {

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from cnnviz.core.shift import MovementErrors
 
 EXAMPLES = (
-    "cnnviz shift photo.jpg 'conv(sobel, padding=same) -> relu -> maxpool(2)' --by 8",
-    "cnnviz shift photo.jpg 'conv(8) -> relu -> maxpool(2)' --against 'conv(8, stride=2) -> relu'",
-    "cnnviz shift photo.jpg 'conv(8) -> relu -> maxpool(2) -> gap' --axis both --mode crop",
-    "cnnviz shift digit.png digits --rotate 20",
+    "cnnviz shift sample:chelsea 'conv(sobel) -> relu -> maxpool(2)' --by 8",
+    "cnnviz shift sample:coffee 'maxpool(2)' --against 'conv(gaussian, stride=2)'",
+    "cnnviz shift sample:chelsea 'conv(8) -> relu -> gap' --axis both --mode crop",
+    "cnnviz shift sample:digit_3 digits --rotate 20",
 )
 
 BY = 8

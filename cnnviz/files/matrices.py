@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cnnviz.core.types import Tensor
 from cnnviz.errors import CnnvizError
+from cnnviz.files.samples import located
 
 SUFFIXES = frozenset({".csv", ".txt", ".npy"})
 MAX_NUMBERS = 1024**3 // 4 // 3
@@ -72,7 +73,7 @@ def read_matrix(
     """
     name = display_name(source)
     limit = MAX_NUMBERS if max_pixels is None else max_pixels
-    binary = is_npy(data) if data is not None else Path(source).suffix.lower() == ".npy"
+    binary = is_npy(data) if data is not None else Path(located(source)).suffix.lower() == ".npy"
     try:
         with open_file(source) if data is None else io.BytesIO(data) as stream:
             matrix = (_read_npy if binary else _read_text)(stream, name, limit)
@@ -143,7 +144,7 @@ def is_matrix(source: str, data: bytes | None = None) -> bool:
     (True, False, True)
     """
     if data is None:
-        return Path(source).suffix.lower() in SUFFIXES
+        return Path(located(source)).suffix.lower() in SUFFIXES
     if is_npy(data):
         return True
     text = data.removeprefix(b"\xef\xbb\xbf")
@@ -162,7 +163,7 @@ def display_name(source: str) -> str:
 
 
 def open_file(source: str) -> BinaryIO:
-    """Open a file for reading bytes.
+    """Open a file or a sample for reading bytes.
 
     Raises
     ------
@@ -172,7 +173,7 @@ def open_file(source: str) -> BinaryIO:
     try:
         if not source:
             raise FileNotFoundError
-        return Path(source).open("rb")
+        return Path(located(source)).open("rb")
     except ValueError as error:  # a NUL inside the name
         raise CnnvizError(f"{source!r}: not a file name", hint="check the path") from error
 

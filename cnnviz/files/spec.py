@@ -18,6 +18,7 @@ from cnnviz.files.kernel_text import kernels_of_call, parse_kernels
 from cnnviz.files.language import Call, parse_pipeline, parse_size
 from cnnviz.files.matrices import read_bounded
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
+from cnnviz.files.samples import located
 
 LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
 
@@ -142,8 +143,8 @@ def _kernels(values: Sequence[Any], call: Call) -> tuple[KernelGroup, ...]:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Return one label a line, blank lines at the end left out."""
-    lines = _read(path).rstrip().splitlines()
+    """Return one label a line of a file or sample, blank lines at the end left out."""
+    lines = _read(Path(located(str(path)))).rstrip().splitlines()
     if not lines:
         raise CnnvizError(f"{path} holds no labels", hint="write one label a line")
     return tuple(line.strip() for line in lines)

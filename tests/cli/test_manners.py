@@ -34,6 +34,7 @@ COMMANDS = [
     "animate",
     "kernels",
     "layers",
+    "samples",
 ]
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
@@ -648,24 +649,18 @@ def test_the_first_help(run: Run) -> None:
     assert run("kernels", "--version").code == 2
 
 
-EXAMPLES = [
-    example
-    for name in COMMANDS
-    for example in importlib.import_module(f"cnnviz.cli.{name}").EXAMPLES
-]
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_run_in_an_empty_folder(run: Run, name: str) -> None:
+    for example in importlib.import_module(f"cnnviz.cli.{name}").EXAMPLES:
+        program, *words = shlex.split(example)
+        assert program == "cnnviz"
+        result = run(*words)
+        assert result.code == 0, result.err
+        assert "error:" not in result.err
+        assert result.out
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_run(run: Run, example: str) -> None:
-    for source, name in [
-        ("chelsea.jpg", "photo.jpg"), ("tutorial.csv", "matrix.csv"), ("digit_3.png", "digit.png"),
-        ("coffee.jpg", "a.jpg"), ("astronaut.jpg", "b.jpg"),
-    ]:  # fmt: skip
-        shutil.copy(sample(source), name)
-    cnnviz.save_weights("model.safetensors", {"conv1.weight": np.ones((2, 3, 5, 5), np.float32)})
-    program, *words = shlex.split(example)
-    assert program == "cnnviz"
-    result = run(*words)
-    assert result.code == 0, result.err
-    assert "error:" not in result.err
-    assert result.out
+def test_what_the_program_alone_says_to_start_with_runs(run: Run) -> None:
+    (line,) = re.findall("Start with: +cnnviz (.*)", run().out)
+    result = run(*shlex.split(line))
+    assert (result.code, "error:" in result.err) == (0, False)

@@ -18,6 +18,7 @@ from cnnviz.core.types import Pair
 from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.matrices import SUFFIXES
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
+from cnnviz.files.samples import PREFIX, named
 
 _UNLOADABLE = frozenset(
     {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -171,14 +172,16 @@ def expand_inputs(arguments: Sequence[str]) -> list[str]:
     """Replace every folder by the images in it, sorted by name.
 
     Hidden files, number matrices and sub-folders are left out. Files are passed on unread, so
-    a missing one is reported when it is loaded; ``-`` is kept.
+    a missing one is reported when it is loaded; ``-`` and ``sample:NAME`` are kept.
 
     Raises
     ------
+    RequestError
+        If there is no sample of a name.
     CnnvizError
         If a folder holds no image, or cannot be listed.
     """
-    return [path for argument in arguments for path in _expand(argument)]
+    return [path for argument in arguments for path in _expand(named(argument))]
 
 
 def _expand(argument: str) -> list[str]:
@@ -220,12 +223,12 @@ def stem(source: str) -> str:
 
     Examples
     --------
-    >>> stem("photos/cat.jpg"), stem("-"), stem("..")
-    ('cat', 'stdin', 'image')
+    >>> stem("photos/cat.jpg"), stem("-"), stem(".."), stem("sample:chelsea")
+    ('cat', 'stdin', 'image', 'chelsea')
     """
     if source == "-":
         return "stdin"
-    name = Path(source).stem.rstrip(". ")  # Windows drops these
+    name = Path(source.removeprefix(PREFIX)).stem.rstrip(". ")  # Windows drops these
     return "".join(_folder_character(character) for character in name) or "image"
 
 

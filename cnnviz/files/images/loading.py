@@ -74,8 +74,8 @@ def load_image(source: str, options: InputOptions = _DEFAULTS) -> Tensor:
     Parameters
     ----------
     source : str
-        An image file, a ``.csv``, ``.txt`` or ``.npy`` matrix, or ``-`` for either of them on
-        standard input.
+        An image file, a ``.csv``, ``.txt`` or ``.npy`` matrix, ``sample:NAME``, or ``-`` for a
+        picture or matrix on standard input.
     options : InputOptions
         How it becomes a tensor. ``color``, ``raw``, ``background`` and, without ``fit``,
         ``input_range`` do not concern matrices.

@@ -341,7 +341,8 @@ def test_samples():
         assert load_image(str(SAMPLES / name), RGB).shape == shape
         assert name.partition("_")[0] in (SAMPLES / "SOURCES.md").read_text()
     found = expand_inputs([str(SAMPLES)])
-    assert sorted(map(stem, found)) == sorted(Path(name).stem for name in [*shapes, "step.png"])
+    others = ["step", "noise", "texture", "edge"]
+    assert sorted(map(stem, found)) == sorted([*(Path(name).stem for name in shapes), *others])
     assert sum(path.stat().st_size for path in SAMPLES.iterdir()) < 3e6
 
 
