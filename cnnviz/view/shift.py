@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cnnviz.core.findings import ROUNDING
 from cnnviz.core.shift import Errors, Movement, MovementErrors, StageErrors
 from cnnviz.errors import safe
 from cnnviz.view.chart import MOST_LINES, Line, Panel, draw_chart
@@ -140,7 +141,9 @@ def error_report(
     for measure in MEASURES:
         head = Lines([f"{measure.title}: {measure.meaning}, by {unit}"], "bold")
         parts += [head, error_table(told, measure), Lines([""])]
-    parts += [LineChart(charts(told)[0], width=100), Lines(not_drawn(told), "dim")]
+    invariance = [panel for panel in charts(told) if panel.title.startswith(MEASURES[0].title)]
+    parts += [LineChart(panel, width=100) for panel in invariance]
+    parts.append(Lines([*flat(told, MEASURES[:1]), *not_drawn(told)], "dim"))
     return Report(record, parts, error_rows(told))
 
 
@@ -148,10 +151,14 @@ def error_report(
 
 
 def charts(told: Told) -> list[Panel]:
-    """Return a panel for each error; of more stages than can be told apart, the telling ones."""
+    """Return a panel for each error; of more stages than can be told apart, the telling ones.
+
+    What is 0 at every amount is not drawn (`flat` has it), nor a panel that would then be empty,
+    unless both would.
+    """
     movement = next(iter(told.values())).movement
     drawn = _drawn(told)
-    return [
+    panels = [
         Panel(
             f"{measure.title}: {measure.meaning}",
             _x_label(movement),
@@ -159,16 +166,38 @@ def charts(told: Told) -> list[Panel]:
             tuple(
                 Line(label, measure.of(stage), style, dashed)
                 for label, stage, style, dashed in drawn
+                if _rises(measure.of(stage))
             ),
         )
         for measure in MEASURES
     ]
+    return [panel for panel in panels if panel.lines] or panels
+
+
+def _rises(errors: Errors) -> bool:
+    """Whether some error is there, and more than what rounding makes of 0."""
+    return any(error is not None and error > ROUNDING for error in errors)
+
+
+def flat(told: Told, measures: Sequence[Measure] = MEASURES) -> list[str]:
+    """Return in words which lines charts leave out, because their errors are 0 everywhere."""
+    sentences = []
+    for measure in measures:
+        names = [
+            label
+            for label, stage, *_ in _drawn(told)
+            if any(error is not None for error in measure.of(stage))
+            and not _rises(measure.of(stage))
+        ]
+        if names:
+            sentences.append(f"{measure.title} 0 throughout, so not drawn: {'; '.join(names)}")
+    return sentences
 
 
 def draw_errors(told: Told, pipelines: Mapping[str, str], title: str) -> Image.Image:
     """Draw both errors on one sheet, under a title and what the pipelines are called."""
     notes = [f"{name}: {text}" if name else text for name, text in pipelines.items()]
-    return draw_chart(charts(told), title=title, notes=[*notes, *not_drawn(told)])
+    return draw_chart(charts(told), title=title, notes=[*notes, *flat(told), *not_drawn(told)])
 
 
 def not_drawn(told: Told) -> list[str]:
