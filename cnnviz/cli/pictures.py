@@ -179,8 +179,12 @@ class DrawnStage(NamedTuple):
         shape = "×".join(map(str, self.row.output_shape))
         title = f"{self.row.index} {self.row.name}: {self.row.text}  →  {shape}"
         if self.stage.output.ndim == 1:
-            from cnnviz.view.vector import draw_vector
+            from cnnviz.view.vector import draw_shares, draw_vector
 
+            output = self.stage.output
+            if self.row.layer == "softmax":
+                labels = self.names if len(self.names) == output.size else None
+                return draw_shares(output, title=title, labels=labels)
             return draw_vector(self.stage.output, self.scales[0], title=title, labels=None)
         from cnnviz.view.grid import draw_grid  # here: maps alone wait for no fonts
 

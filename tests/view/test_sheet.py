@@ -124,7 +124,7 @@ def test_equal_neighbours_with_numbers_have_a_line_between_them(value):
     panel = Panel.of(np.full((2, 2), value), Scale(0, 1, "gray"), Zoom((1, 1), (40, 40)))
     drawn = sheet.draw_panels([[panel]], "t")
     x, y = drawn.left + 1, drawn.top
-    cells = np.asarray(drawn.image)[y + 1 : y + 81, x : x + 80, 0].astype(int)
+    cells = np.asarray(drawn.image)[y : y + 80, x : x + 80, 0].astype(int)
     ground = cells[2, 2]
     for line in (cells[2:30, 40], cells[40, 2:30]):
         assert (line == line[0]).all()
