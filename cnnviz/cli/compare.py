@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnnviz.core.comparison import Comparison, Difference
     from cnnviz.core.types import Row, Stage, Tensor
     from cnnviz.files.spec import Spec
+    from cnnviz.view.diptych import Diptych
     from cnnviz.view.triptych import Triptych
 
 PICTURE, RECORD = "compare.png", "compare.json"
@@ -75,7 +76,8 @@ def compare(
 ) -> None:  # fmt: skip
     """Hold two pipelines against each other: shapes, costs, and how their values differ.
 
-    Draws A, B and A - B side by side, A and B on one scale.
+    Draws A, B and A - B side by side, A and B on one scale; where no stages have one shape, A and B
+    alone, each on its own.
     """
     from cnnviz import __version__
     from cnnviz.cli.console import coloured, note
@@ -86,6 +88,7 @@ def compare(
     from cnnviz.core.statistics import finite_range
     from cnnviz.view.columns import asks_for_losses, parse_columns
     from cnnviz.view.differences import comparison_record, comparison_report
+    from cnnviz.view.triptych import Triptych
 
     columns = None if table.columns is None else parse_columns(table.columns)
     check_out(folder)
@@ -98,7 +101,7 @@ def compare(
         )
     with working(compute):
         both = _read(image, (spec_a, spec_b), convention, stage, inputs, network, compute.seed)
-        output = both.a.folder(folder, [PICTURE] if both.drawn else [], RECORD)
+        output = both.a.folder(folder, [PICTURE], RECORD)
         with output:
             outcome = _run(
                 both,
@@ -109,8 +112,10 @@ def compare(
             )
             comparison = _comparison(both, outcome)
             files = []
-            if outcome.triptych is not None:
-                files.append(output.write(PICTURE, _png(both, outcome.triptych, comparison)))
+            if isinstance(outcome.picture, Triptych):
+                files.append(output.write(PICTURE, _png(both, outcome.picture, comparison)))
+            elif outcome.picture is not None:
+                files.append(output.write(PICTURE, _apart_png(both, outcome.picture)))
             ends = (finite_range(both.a.x), finite_range(both.b.x))
             record = comparison_record(
                 __version__, both.a.source, comparison, ends, both.notes, files
@@ -120,9 +125,9 @@ def compare(
             output.finish(repeatable(record, compute.seed, network.weights) | how)
         report = comparison_report(comparison, columns, record)
         print_report(report, table.format, quiet=folder.quiet)
-        if show and outcome.triptych is not None:
+        if show and outcome.picture is not None:
             console = beside(table.format)
-            console.print(outcome.triptych.in_terminal(console.width, colours=coloured(console)))
+            console.print(outcome.picture.in_terminal(console.width, colours=coloured(console)))
         if not folder.quiet:
             for text in both.notes:
                 note(text)
@@ -137,7 +142,7 @@ class Both(NamedTuple):
     convention: str | None
     notes: list[str]
     pairs: list[tuple[Row, Row]]  # stages with values to compare
-    drawn: tuple[Row, Row] | None  # one of them, or none where there is none
+    drawn: tuple[Row, Row]  # one of them; of other shapes where there is none, or it was asked for
 
 
 class Outcome(NamedTuple):
@@ -145,7 +150,7 @@ class Outcome(NamedTuple):
 
     stages: tuple[tuple[Stage, ...], tuple[Stage, ...]]  # without their tensors
     differences: dict[tuple[str, str], Difference]
-    triptych: Triptych | None
+    picture: Triptych | Diptych | None
 
 
 # --- before anything is computed ---------------------------------------------------------------
@@ -163,6 +168,7 @@ def _read(
     """Load both pipelines and the image; choose the stages to compare and the one to draw."""
     from cnnviz.cli.subject import random_notes, read_another, read_subject
     from cnnviz.core.comparison import pairs_of
+    from cnnviz.core.types import size_text
     from cnnviz.files.spec import load_spec
 
     spec_a = load_spec(specs[0])
@@ -191,7 +197,13 @@ def _read(
                 f"{_name(drawn)}"
             )
     elif drawn is None:
-        notes.append("nothing is drawn, for nothing can be subtracted")
+        drawn = (rows_a[-1], rows_b[-1])
+    if drawn[0].output_shape != drawn[1].output_shape:
+        shapes = [size_text(row.output_shape) for row in drawn]
+        notes.append(
+            f"drawn are A's {drawn[0].name}, {shapes[0]}, and B's {drawn[1].name}, {shapes[1]}, "
+            "each on its own scale, without A − B: only equal shapes can be subtracted"
+        )
     elif drawn not in pairs:
         pairs.append(drawn)
     return Both(a, b, convention, notes, pairs, drawn)
@@ -227,35 +239,9 @@ def _check_stage(stage: str, a: Spec, b: Spec) -> None:
 
 def _chosen(stage: str, a: Sequence[Row], b: Sequence[Row]) -> tuple[Row, Row]:
     """Return the stages of both that --stage names, by a name or an index they share."""
-    from cnnviz.core.comparison import pairs_of
-    from cnnviz.core.types import size_text
-
     keys = [[str(row.index) if stage.isdecimal() else row.name for row in rows] for rows in (a, b)]
     found = [rows[own.index(stage)] for rows, own in zip((a, b), keys, strict=True)]
-    one, two = found
-    if one.output_shape != two.output_shape:
-        shapes = [size_text(row.output_shape) for row in found]
-        raise CnnvizError(
-            f"stage {stage}: A's is {shapes[0]}, B's {shapes[1]}: only equal shapes can be "
-            f"subtracted",
-            hint=_way_out(pairs_of(a, b)),
-        )
-    return one, two
-
-
-def _way_out(pairs: Sequence[tuple[Row, Row]]) -> str:
-    """Say which stages --stage could name, so that two of equal shape are drawn."""
-    from cnnviz.view.numbers import joined
-
-    if not pairs:
-        return "no two stages pair: leave --stage out, and the tables alone are made"
-    names = [
-        one.name if one.name == two.name else str(one.index)
-        for one, two in pairs
-        if one.name == two.name or one.index == two.index
-    ]
-    left_out = f"without --stage {_name(pairs[-1])} would be drawn"
-    return f"--stage can be {joined(names)}; {left_out}" if names else left_out
+    return found[0], found[1]
 
 
 def _name(pair: tuple[Row, Row]) -> str:
@@ -270,6 +256,7 @@ def _run(both: Both, seed: int, colormap: str, *, losses: bool, quiet: bool) -> 
     """Run both pipelines, a stage of each at a time, and compare while the tensors live."""
     from cnnviz.cli.console import progress
     from cnnviz.core.comparison import difference
+    from cnnviz.view.diptych import Diptych
     from cnnviz.view.triptych import Triptych
 
     runs = [
@@ -278,10 +265,12 @@ def _run(both: Both, seed: int, colormap: str, *, losses: bool, quiet: bool) -> 
     ]
     stages: tuple[list[Stage], list[Stage]] = ([], [])
     wanted = {(one.name, two.name) for one, two in both.pairs}
-    kept = {row.name for pair in both.pairs for row in pair if pair[0].index != pair[1].index}
+    looked_at = [*both.pairs, both.drawn]
+    kept = {row.name for pair in looked_at for row in pair if pair[0].index != pair[1].index}
     tensors: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     differences: dict[tuple[str, str], Difference] = {}
-    triptych = None
+    picture: Triptych | Diptych | None = None
+    drawn = (both.drawn[0].name, both.drawn[1].name)
     steps = max(len(one.pipeline.nodes) for one in (both.a, both.b))
     with progress(both.a.source, steps, silent=quiet) as advance:
         for computed in zip_longest(*runs):
@@ -295,14 +284,16 @@ def _run(both: Both, seed: int, colormap: str, *, losses: bool, quiet: bool) -> 
                     continue
                 a, b = tensors[0][names[0]], tensors[1][names[1]]
                 differences[names] = difference(a, b)
-                if both.drawn and names == (both.drawn[0].name, both.drawn[1].name):
-                    triptych = Triptych.of(a, b, differences[names], colormap)
+                if names == drawn:
+                    picture = Triptych.of(a, b, differences[names], colormap)
+            if picture is None and drawn[0] in tensors[0] and drawn[1] in tensors[1]:
+                picture = Diptych.of(tensors[0][drawn[0]], tensors[1][drawn[1]], colormap)
             del computed
             for alive in tensors:
                 for name in alive.keys() - kept:
                     del alive[name]
             advance()
-    return Outcome((tuple(stages[0]), tuple(stages[1])), differences, triptych)
+    return Outcome((tuple(stages[0]), tuple(stages[1])), differences, picture)
 
 
 def _comparison(both: Both, outcome: Outcome) -> Comparison:
@@ -350,7 +341,6 @@ def _png(both: Both, triptych: Triptych, comparison: Comparison) -> bytes:
     from cnnviz.core.types import size_text
     from cnnviz.files.images import png_bytes
 
-    assert both.drawn is not None  # noqa: S101 - there is a picture of it
     a, b = both.drawn
     names = _name(both.drawn)
     texts = dict.fromkeys((a.text, b.text))
@@ -370,6 +360,22 @@ def _png(both: Both, triptych: Triptych, comparison: Comparison) -> bytes:
     )
 
 
+def _apart_png(both: Both, picture: Diptych) -> bytes:
+    from cnnviz.core.types import size_text
+    from cnnviz.files.images import png_bytes
+
+    titles = [
+        f"{name}: {row.index} {row.name}: {row.text}  →  {size_text(row.output_shape)}"
+        for name, row in zip("AB", both.drawn, strict=True)
+    ]
+    about = {
+        "cnnviz:stage": _name(both.drawn),
+        "cnnviz:pipeline": str(both.a.pipeline),
+        "cnnviz:against": str(both.b.pipeline),
+    }
+    return png_bytes(picture.draw(titles), about)
+
+
 def _remark(both: Both, comparison: Comparison) -> str:
     """Say how far the drawn stages are shifted against each other, if they are."""
     from cnnviz.view.differences import direction
@@ -382,7 +388,6 @@ def _remark(both: Both, comparison: Comparison) -> str:
 
 def _labels(both: Both) -> Sequence[str]:
     """Return the drawn maps' names, where both pipelines call them the same."""
-    assert both.drawn is not None  # noqa: S101 - there is a picture of it
     a, b = (
         one.pipeline.map_names()[row.name]
         for one, row in zip((both.a, both.b), both.drawn, strict=True)

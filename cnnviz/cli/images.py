@@ -268,6 +268,8 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
     rows, text = subject.rows, str(subject.pipeline)
     names = subject.pipeline.map_names(subject.channels)
     classifies = class_count(rows[-1]) is not None
+    if classifies and job.labels:
+        names[rows[-1].name] = job.labels
     silent = job.output.quiet or job.draws  # a bar would run into what is printed meanwhile
     bar = progress(subject.source, len(rows), silent=silent)
     with Writer(folder, thread_count()) as writer, bar as advance:

@@ -45,7 +45,9 @@ def kernels(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", metavar="PATH", help="Also draw it: a .png file, or a folder."),
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="Also draw it: one .png file, or a folder."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")] = False,
 ) -> None:
@@ -116,7 +118,7 @@ def _show_kernels(name: str, out: Path | None, form: str, *, force: bool) -> Non
 
     group = parse_kernels(name)
     if out is not None:
-        _draw(group.kernels, out, force=force)
+        _draw(group.text, group.kernels, out, force=force)
     entry = KERNELS.get(group.text.partition("(")[0])
     about = {"summary": entry.summary, "source": entry.source} if entry else {}
     if form == "json":
@@ -202,19 +204,20 @@ def _print_cards(text: str, about: dict[str, str], kernels: tuple[Kernel, ...]) 
         console.print(half_blocks(draw_map(plane, scale), width=min(console.width, 32)))
 
 
-def _draw(kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
-    """Write each kernel's picture: to the .png named, or into the folder under its own name."""
+def _draw(text: str, kernels: tuple[Kernel, ...], path: Path, *, force: bool) -> None:
+    """Write one sheet to the .png named, or each kernel's picture into the folder."""
     from cnnviz.cli.console import note
     from cnnviz.cli.printing import MARK
     from cnnviz.files.images import png_bytes, unique_stems
     from cnnviz.files.outputs import write_file
-    from cnnviz.view.filters import draw_kernel
+    from cnnviz.view.filters import draw_kernels
 
     names = unique_stems([kernel.name for kernel in kernels])
-    for kernel, name in zip(kernels, names, strict=True):
-        target = path / f"{name}.png"
-        if path.suffix:
-            target = path if len(kernels) == 1 else path.with_stem(f"{path.stem}_{name}")
-        image = draw_kernel(kernel.weights, kernel.name)
-        png = png_bytes(image, {MARK: kernel.name})
+    weights = {name: kernel.weights for kernel, name in zip(kernels, names, strict=True)}
+    sheets = {path: weights}
+    if not path.suffix:
+        sheets = {path / f"{name}.png": {name: one} for name, one in weights.items()}
+    for target, drawn in sheets.items():
+        title = kernels[names.index(next(iter(drawn)))].name if len(drawn) == 1 else text
+        png = png_bytes(draw_kernels(drawn, title), {MARK: title})
         note(f"wrote {write_file(target, png, mark=MARK.encode(), force=force)}")

@@ -244,10 +244,13 @@ class DrawnStage(NamedTuple):
         shape = "×".join(map(str, self.row.output_shape))
         title = f"{self.row.index} {self.row.name}: {self.row.text}  →  {shape}"
         if self.stage.output.ndim == 1:
-            from cnnviz.view.vector import draw_vector
+            from cnnviz.view.vector import draw_shares, draw_vector
 
-            scale = self.scales[0]
-            return draw_vector(self.stage.output, scale, title=title, labels=None), scale
+            output, scale = self.stage.output, self.scales[0]
+            if self.row.layer == "softmax":
+                labels = self.names if len(self.names) == output.size else None
+                return draw_shares(output, title=title, labels=labels), scale
+            return draw_vector(output, scale, title=title, labels=None), scale
         from cnnviz.view.grid import lay_out  # here: maps alone wait for no fonts
 
         grid = lay_out(

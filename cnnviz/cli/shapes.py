@@ -104,7 +104,7 @@ def _beside(a: Side, b: Side, columns: Sequence[str] | None) -> Report:
     from cnnviz import __version__
     from cnnviz.core.comparison import Comparison, part_at
     from cnnviz.view.columns import row_of
-    from cnnviz.view.comparison import comparison_record, comparison_report
+    from cnnviz.view.differences import comparison_record, comparison_report
 
     rows = [[row_of(entry) for entry in side.entries] for side in (a, b)]
     comparison = Comparison(a, b, part_at(a.shape, rows[0], b.shape, rows[1]), ())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "cnnviz shift sample:chelsea 'conv(sobel) -> relu -> maxpool(2)' --by 8",
     "cnnviz shift sample:coffee 'maxpool(2)' --against 'conv(gaussian, stride=2)'",
-    "cnnviz shift sample:chelsea 'conv(8) -> relu -> gap' --axis both --mode crop",
+    "cnnviz shift sample:chelsea 'conv(8) -> relu -> gap' --axis both",
     "cnnviz shift sample:digit_3 digits --rotate 20",
 )
 
@@ -55,9 +55,9 @@ def shift(
     mode: Annotated[
         str | None,
         typer.Option(
-            **choice("mode", "circular", "crop", also={"wrap": "circular"}),
-            help="circular: what leaves at one edge comes back at the other; crop: two crops, so "
-            "that real pixels move in. (default: circular)"
+            **choice("mode", "crop", "circular", also={"wrap": "circular"}),
+            help="crop: two crops, so that real pixels move in; circular: what leaves at one edge "
+            "comes back at the other. (default: crop, if the network can read the crops)"
         ),
     ] = None,
     rotate: Annotated[
@@ -92,7 +92,7 @@ class _Move(NamedTuple):
 
     by: int | None  # None: BY, or as far as the pictures allow
     axis: Literal["x", "y", "both"]
-    mode: Literal["circular", "crop"]
+    mode: Literal["circular", "crop"] | None  # None: crop, or circular where crops do not fit
     rotate: float | None
 
     @classmethod
@@ -119,14 +119,20 @@ class _Move(NamedTuple):
             raise RequestError(
                 f"--by is {by}", hint="give a whole number of pixels, from 1: --by 8 shifts by 1…8"
             )
-        return cls(by, axis or "x", mode or "circular", rotate)
+        return cls(by, axis or "x", mode, rotate)
 
     def settled(self, subjects: Mapping[str, Subject]) -> _Move:
         """Return it with a length; CnnvizError if a picture is too small to be shifted so far."""
-        from cnnviz.core.shift import check_shift, largest_shift
+        from cnnviz.core.shift import check_shift, largest_shift, same_network
 
         if self.rotate is not None:
             return self
+        if self.mode is None:
+            fits = all(
+                same_network(one.pipeline, one.x.shape, self.pixels, self.axis)
+                for one in subjects.values()
+            )
+            return self._replace(mode="crop" if fits else "circular").settled(subjects)
         by = self.by
         if by is None:
             longest = (
@@ -149,8 +155,8 @@ class _Move(NamedTuple):
                 pipeline, x, self.rotate, params=params, seed=seed, advance=advance
             )
         return shift_errors(
-            pipeline, x, self.pixels, axis=self.axis, mode=self.mode, params=params, seed=seed,
-            advance=advance,
+            pipeline, x, self.pixels, axis=self.axis, mode=self.mode or "crop",
+            params=params, seed=seed, advance=advance,
         )  # fmt: skip
 
     @property
@@ -236,10 +242,18 @@ def _run(
 
 
 def _shortened(asked: _Move, move: _Move) -> list[str]:
-    """Say that the default is too far for the picture, if it is."""
-    if asked.rotate is not None or asked.by is not None or move.by == BY:
-        return []
-    return [f"moved by up to {move.pixels}, not by {BY}, the default: no more fits this picture"]
+    """Say where the picture did not allow the defaults."""
+    notes = []
+    if asked.rotate is None and asked.by is None and move.by != BY:
+        notes = [
+            f"moved by up to {move.pixels}, not by {BY}, the default: no more fits this picture"
+        ]
+    if asked.mode is None and move.mode == "circular":
+        notes.append(
+            "what leaves at one edge comes back at the other (circular), and the seam between them "
+            f"counts in the errors: the network is not made for crops {asked.pixels} pixels smaller"
+        )
+    return notes
 
 
 def _findings(subjects: Mapping[str, Subject], errors: Mapping[str, MovementErrors]) -> list[str]:

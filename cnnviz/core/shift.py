@@ -29,7 +29,7 @@ Axis = Literal["x", "y", "both"]
 Mode = Literal["circular", "crop"]
 
 AXES: tuple[Axis, ...] = ("x", "y", "both")
-MODES: tuple[Mode, ...] = ("circular", "crop")
+MODES: tuple[Mode, ...] = ("crop", "circular")
 STEPS = 8
 """How many angles are tried, evenly from a first one to the largest."""
 
@@ -173,18 +173,18 @@ def shift_errors(
     by: int,
     *,
     axis: Axis = "x",
-    mode: Mode = "circular",
+    mode: Mode = "crop",
     params: Params | None = None,
     seed: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> MovementErrors:
     """Measure how each stage's output changes when the picture moves by 1 … `by` pixels.
 
-    The content moves right (axis x), down (y) or both. ``circular``: what leaves at one edge
-    comes back at the other, and the expected output is rolled likewise. ``crop``: two crops of
-    one size are compared, the second of which begins so many pixels earlier, so that real pixels
-    move in at the edge; the reference begins at pixel `by`. Outputs are then compared where both
-    grids see the same content.
+    The content moves right (axis x), down (y) or both. ``crop``: two crops of one size are
+    compared, the second of which begins so many pixels earlier, so that real pixels move in at the
+    edge; the reference begins at pixel `by`. Outputs are then compared where both grids see the
+    same content. ``circular``: what leaves at one edge comes back at the other, and the expected
+    output is rolled likewise.
 
     The equivariance error is None where the movement is no whole number of steps of the stage's
     grid (shift / effective stride), or the stage has no grid. One position along the axis counts
@@ -198,7 +198,7 @@ def shift_errors(
     by : int
         From 1; the largest shift.
     axis : {"x", "y", "both"}
-    mode : {"circular", "crop"}
+    mode : {"crop", "circular"}
     params, seed
         As for `Pipeline.run`.
     advance : callable
@@ -287,6 +287,16 @@ def check_shift(
     every = all(_problem(pipeline, shape, one, axis, mode, params) is None for one in smaller)
     hint = f"--by can be 1 to {fits} here" if every else f"--by {fits} fits here"
     raise CnnvizError(problem, hint=hint if fits else "--mode circular keeps the picture's size")
+
+
+def same_network(pipeline: Pipeline, shape: Shape, by: int, axis: Axis) -> bool:
+    """Tell whether a pipeline fits the crops for a shift, with its parameters' shapes as before."""
+    down, right = _DIRECTIONS[axis]
+    crops = (shape[0], shape[1] - by * down, shape[2] - by * right)
+    try:
+        return min(crops) > 0 and pipeline.param_specs(crops) == pipeline.param_specs(shape)
+    except CnnvizError:
+        return False
 
 
 TRIED = 64

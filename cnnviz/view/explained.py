@@ -186,6 +186,9 @@ def _window_lines(
                 ("kernel", _block(blocks.weight[place])),
                 ("products", _block(blocks.part[place])),
             ]
+        if blocks.weight is not None and blocks.part[place].size > 1:
+            above = (len(blocks.part[place]) - 1) // 2  # beside the middle row
+            parts.append(("sum", [""] * above + [written(sums[place])]))
         yield from _side_by_side(parts, width)
     rest = order[most:]
     if rest.size:
@@ -223,11 +226,11 @@ def _block(
 def _side_by_side(blocks: Sequence[tuple[str, list[str]]], width: int | None) -> Iterator[Text]:
     """Write blocks of lines beside one another, or below where they do not fit."""
     wide = [max(len(name), *map(len, lines)) for name, lines in blocks]
-    signs = ["", " × ", " = "]
-    if width is not None and sum(wide) + 2 + 6 > width and len(blocks) > 1:
+    signs = ["", " × ", " = ", " = "]
+    if width is not None and sum(wide) + 4 + 3 * (len(blocks) - 1) > width and len(blocks) > 1:
         for name, lines in blocks:
             yield _line(f"    {name}", "dim")
-            yield from (_line(f"    {line}") for line in lines)
+            yield from (_line(f"    {line}") for line in lines if line)
         return
     if len(blocks) > 1:
         heads = (name.ljust(space + 3) for (name, _), space in zip(blocks, wide, strict=True))
@@ -237,7 +240,7 @@ def _side_by_side(blocks: Sequence[tuple[str, list[str]]], width: int | None) ->
         cells = []
         for (_, lines), space, sign in zip(blocks, wide, signs, strict=False):
             cells.append(sign if row == (count - 1) // 2 else " " * len(sign))
-            cells.append(lines[row].ljust(space))
+            cells.append((lines[row] if row < len(lines) else "").ljust(space))
         yield _line(f"    {''.join(cells).rstrip()}")
 
 
@@ -271,7 +274,9 @@ def _listed(explanation: Explanation, shown: Sequence[int]) -> Iterator[Text]:
     terms, chosen = explanation.arithmetic.terms, explanation.arithmetic.chosen
     weighted, made = terms.weight is not None, bool((terms.part != terms.value).any())
     sign = "=" if weighted else "→"
-    head = ["cell, value", *["× weight"] * weighted, *[f"{sign} what it brings"] * made]
+    noun = explanation.arithmetic.noun.replace("products", "product").replace("nentials", "nential")
+    brings = noun if noun != "values" else "what it brings"
+    head = ["cell, value", *["× weight"] * weighted, *[f"{sign} {brings}"] * made]
     cells, numbers = list[str](), list[list[str]]()
     for index in shown:
         cell = cell_text(terms.at[index]) if terms.real[index] else "padding"

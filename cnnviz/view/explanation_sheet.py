@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cnnviz.core.arithmetic import written
+from cnnviz.core.arithmetic import cell_text, written
 from cnnviz.core.explanation import Box, Explanation
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Pair, Samples, Tensor
 from cnnviz.view.explained import LARGEST_WINDOW, WindowBlocks, field_text, title
 from cnnviz.view.maps import Numbers, block_means, draw_colour, rgb
+from cnnviz.view.numbers import format_cell
 from cnnviz.view.scale import Scale, choose_scale, signed_scale
-from cnnviz.view.sheet import ACCENT, BLACK, EMPTY, FRAME, Panel, draw_panels, drawable
+from cnnviz.view.sheet import ACCENT, BLACK, EMPTY, FRAME, PAPER, Panel, draw_panels, drawable
 from cnnviz.view.zoom import Box as Edges
 from cnnviz.view.zoom import Zoom, choose_zoom
 
@@ -26,6 +27,8 @@ _LEAST = 160
 _LINES = 24  # of a terminal
 _CELL = 52  # pixels of a window's cell
 _CHANNELS = 2  # of a window that are drawn
+_TERMS = 10  # of a dense layer or a softmax
+_ROW, _WIDE = 26, 96  # pixels of a term's row and of its cells
 
 LARGEST_MAP = 64  # rows and columns of a map that can be drawn with its winners
 _WINNERS_SIDE = 640  # pixels such a map is high and wide, about
@@ -63,16 +66,19 @@ def draw_explanation(
         panels.append(_map_panel(explanation, part, colormap))
     notes = [explanation.row.text, field_text(explanation.field, x.shape), *_steps(explanation)]
     heading = f"{title(explanation)} = {written(explanation.result)}"
-    rows = [panels, *_window_panels(explanation)]
+    rows = [panels, *_window_panels(explanation), *_term_panels(explanation)]
     return draw_panels(rows, heading, [drawable(note) for note in notes]).image
 
 
 def _steps(explanation: Explanation) -> list[str]:
     bias = explanation.arithmetic.bias
     steps = list(explanation.arithmetic.steps[-1:])
+    terms, total = explanation.arithmetic.terms, explanation.arithmetic.total
+    count = len(terms) + terms.omitted
     if bias is not None and not steps:
-        total = explanation.arithmetic.total
         steps = [f"sum {written(total - bias)} + bias {written(bias)} = {written(total)}"]
+    elif not steps and explanation.arithmetic.join == "sum" and count > 1:
+        steps = [f"sum of {count:,} {explanation.arithmetic.noun} = {written(total)}"]
     return steps
 
 
@@ -233,7 +239,66 @@ def _window_panels(explanation: Explanation) -> Iterator[list[Panel]]:
             top, left, bottom, right = zoom.box((row, column, row + 1, column + 1))
             inside = (top + 3, left + 3, bottom - 4, right - 4)
             panels[0] = replace(window, rings=[inside])
+        if blocks.weight is not None and cells > 1:
+            panels.append(_sum_panel(blocks.sums[place], len(window.colours) * _CELL))
         yield panels
+
+
+def _term_panels(explanation: Explanation) -> Iterator[list[Panel]]:
+    """Yield the terms of a dense layer or a softmax that count most, a row each, and their sum.
+
+    Their cells, values, weights and products, or exponentials; none where a window slides, or where
+    terms are only added.
+    """
+    arithmetic, terms = explanation.arithmetic, explanation.arithmetic.terms
+    made = terms.weight is not None or bool((terms.part != terms.value).any())
+    if terms.place is not None or arithmetic.join != "sum" or len(terms) < 2 or not made:
+        return
+    order = np.argsort(-np.nan_to_num(np.abs(terms.part), nan=np.inf), kind="stable")[:_TERMS]
+    chosen = arithmetic.chosen
+    if chosen is not None and chosen not in order:
+        order[-1] = chosen
+    product = terms.weight is not None
+    columns: list[tuple[str, str, Numbers]] = [("value", "", terms.value)]
+    head = arithmetic.noun.removeprefix("exponentials ")
+    columns.append((head, "=" if product else "->", terms.part))
+    if terms.weight is not None:
+        columns.insert(1, ("weight", "x", terms.weight))
+    up = (_ROW, _WIDE)
+    names = [[cell_text(terms.at[index]) if terms.real[index] else "padding"] for index in order]
+    blank = np.full((len(order), 1, 3), PAPER, np.uint8)
+    panels = [Panel(blank, up, "cell", names, rule=FRAME)]
+    for head, sign, numbers in columns:
+        column = numbers[order].astype(np.float32).reshape(-1, 1)
+        choose = signed_scale if product and head != "value" else choose_scale
+        scale = choose(*finite_range(column))
+        panels.append(
+            Panel.of(
+                column,
+                scale,
+                Zoom((1, 1), up),
+                title=drawable(head),
+                texts=[[format_cell(value)] for value in column[:, 0].tolist()],
+                sign=sign,
+                rule=FRAME,
+                least=_WIDE + 24 if chosen is not None else 0,
+            )
+        )
+    if chosen is not None:
+        place = int(np.flatnonzero(order == chosen)[0])
+        ring = (place * _ROW + 3, 3, (place + 1) * _ROW - 4, _WIDE - 4)
+        panels[-1] = replace(panels[-1], rings=[ring])
+    left = len(terms) + terms.omitted - len(order)
+    total = arithmetic.total - (arithmetic.bias or 0.0)
+    head = "sum" if not left else f"sum, with {left:,} more"
+    panels.append(_sum_panel(total, len(order) * _ROW, head))
+    yield panels
+
+
+def _sum_panel(total: float, height: int, head: str = "sum") -> Panel:
+    """Return what the products, or exponentials, before it add up to."""
+    paper = np.full((1, 1, 3), PAPER, np.uint8)
+    return Panel(paper, (height, _WIDE), head, [[drawable(written(total))]], sign="=", least=_LEAST)
 
 
 # --- winners -----------------------------------------------------------------------------------

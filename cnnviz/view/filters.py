@@ -6,6 +6,7 @@ Filters are drawn in colour where they read three channels, else plane by plane.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from cnnviz.view.zoom import Zoom
 
 MOST_PLANES = 4096  # in one picture: more could not be distinguished
 MOST_ABREAST = 32  # channels of a filter that stand in a row of their own
+
+_PRIMARIES = ("red", "green", "blue")
 
 
 class Filters(NamedTuple):
@@ -91,21 +94,40 @@ class Filters(NamedTuple):
         return [draw_map(plane, scale) for plane in self.planes[:count]]
 
 
-def draw_kernel(weights: NDArray[np.float64], title: str) -> Image.Image:
-    """Draw a kernel's weights as large cells: blue is negative, red is positive.
+def draw_kernels(kernels: Mapping[str, NDArray[np.float64]], title: str) -> Image.Image:
+    """Draw the weights of kernels, by their names, as large cells: blue is negative, red positive.
 
-    Numbers are written into the cells if they fit, as fractions where those are exact.
+    All are on one scale. Numbers are written into the cells if they fit, as fractions where those
+    are exact. A kernel (C, rows, columns) has a panel for each plane: red, green, blue if three.
     """
-    rows, columns = weights.shape
-    census = Census.of(weights)
+    planes: list[tuple[str, NDArray[np.float64]]] = []
+    for name, weights in kernels.items():
+        channels: Sequence[str] = [""]
+        if weights.ndim == 3:
+            numbered = [f"plane {channel}" for channel in range(len(weights))]
+            channels = _PRIMARIES if len(weights) == 3 else numbered
+        own = "" if len(kernels) == 1 else name
+        heads = (", ".join(filter(None, (own, channel))) for channel in channels)
+        planes += zip(heads, weights.reshape(-1, *weights.shape[-2:]), strict=True)
+    census = Census.of(np.concatenate([plane.ravel() for _, plane in planes]))
     scale = signed_scale(census.low, census.high)
-    side = max(4, min(72, 720 // max(rows, columns)))
-    texts = [[format_fraction(value, format_cell) for value in row] for row in weights.tolist()]
-    rule = FRAME if side >= 24 else None
-    panel = Panel.of(weights, scale, Zoom((1, 1), (side, side)), texts=texts, rule=rule)
-    total, span = format_fraction(_tidy_sum(weights)), census.span(format_fraction)
-    note = f"{rows} x {columns}, sum {total}; weights {span}"
-    return draw_panels([[panel]], title, [note], [Bar.of(scale)], census.legend).image
+    room = 720 if len(planes) == 1 else 336 if len(planes) <= 4 else 216
+    side = max(4, min(72, room // max(side for _, plane in planes for side in plane.shape)))
+    zoom, rule = Zoom((1, 1), (side, side)), FRAME if side >= 24 else None
+    panels = []
+    for head, plane in planes:
+        texts = [[format_fraction(value, format_cell) for value in row] for row in plane.tolist()]
+        about = {"title": head, "least": 132} if len(planes) > 1 else {}
+        panels.append(Panel.of(plane, scale, zoom, texts=texts, rule=rule, **about))
+    abreast = next((count for count in (3, 4, 5) if len(panels) % count == 0), 4)
+    rows = [panels[start : start + abreast] for start in range(0, len(panels), abreast)]
+    span = census.span(format_fraction)
+    note = f"{len(kernels)} kernels, all on one scale; weights {span}"
+    if len(kernels) == 1:
+        (weights,) = kernels.values()
+        size = " x ".join(map(str, weights.shape))
+        note = f"{size}, sum {format_fraction(_tidy_sum(weights))}; weights {span}"
+    return draw_panels(rows, title, [note], [Bar.of(scale)], census.legend).image
 
 
 def _tidy_sum(weights: NDArray[np.float64]) -> float:

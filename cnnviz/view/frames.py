@@ -39,6 +39,7 @@ from cnnviz.view.sheet import (
     font,
     readable_on,
     shorten,
+    spaced,
     text_width,
 )
 from cnnviz.view.zoom import Box, Zoom
@@ -219,7 +220,9 @@ class Film:
                 sheet.paste(enlarge(colours, place.zoom.up), place.x, place.y, frame=False)
                 if size := self.plan.numbers:
                     texts = [[format_cell(value) for value in line] for line in weight.tolist()]
-                    sheet.numbers(texts, colours, place.zoom.up, size, place.x, place.y)
+                    sheet.numbers(
+                        texts, colours, place.zoom.up, size, place.x, place.y, ruled=False
+                    )
 
     def _cell_texts(self) -> set[str]:
         """Return all numbers that stand in the patches of all frames; none for large windows."""
@@ -312,7 +315,7 @@ class Film:
         pens = [ImageDraw.Draw(layer) for layer in layers]
         for (x, y), text, size, anchor, dark in words:
             place = (x, y - self.plan.telling)
-            pens[not dark].text(place, text, fill=255, font=font(size), anchor=anchor)
+            pens[not dark].text(place, spaced(text, size), fill=255, font=font(size), anchor=anchor)
         shades = np.rint(np.arange(256) * ((INKS - 1) / 255)).astype(np.uint8)
         for layer, blend in zip(layers, self.palette.blends, strict=True):
             if box := layer.getbbox():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cnnviz.core.findings import ROUNDING
 from cnnviz.core.shift import Errors, Movement, MovementErrors, StageErrors
 from cnnviz.errors import safe
 from cnnviz.view.chart import MOST_LINES, Line, Panel, draw_chart
@@ -140,7 +141,9 @@ def error_report(
     for measure in MEASURES:
         head = Lines([f"{measure.title}: {measure.meaning}, by {unit}"], "bold")
         parts += [head, error_table(measured, measure), Lines([""])]
-    parts += [LineChart(charts(measured)[0], width=100), Lines(not_drawn(measured), "dim")]
+    invariance = [panel for panel in charts(measured) if panel.title.startswith(MEASURES[0].title)]
+    parts += [LineChart(panel, width=100) for panel in invariance]
+    parts.append(Lines([*flat(measured, MEASURES[:1]), *not_drawn(measured)], "dim"))
     return Report(record, parts, error_rows(measured))
 
 
@@ -148,10 +151,14 @@ def error_report(
 
 
 def charts(measured: Measured) -> list[Panel]:
-    """Return a panel for each error; of too many stages to distinguish, those that show most."""
+    """Return a panel for each error; of more stages than can be told apart, the telling ones.
+
+    What is 0 at every amount is not drawn (`flat` has it), nor a panel that would then be empty,
+    unless both would.
+    """
     movement = next(iter(measured.values())).movement
     drawn = _drawn(measured)
-    return [
+    panels = [
         Panel(
             f"{measure.title}: {measure.meaning}",
             _x_label(movement),
@@ -159,16 +166,40 @@ def charts(measured: Measured) -> list[Panel]:
             tuple(
                 Line(label, measure.of(stage), style, dashed)
                 for label, stage, style, dashed in drawn
+                if _rises(measure.of(stage))
             ),
         )
         for measure in MEASURES
     ]
+    return [panel for panel in panels if panel.lines] or panels
+
+
+def _rises(errors: Errors) -> bool:
+    """Whether some error is there, and more than what rounding makes of 0."""
+    return any(error is not None and error > ROUNDING for error in errors)
+
+
+def flat(measured: Measured, measures: Sequence[Measure] = MEASURES) -> list[str]:
+    """Return in words which lines charts leave out, because their errors are 0 everywhere."""
+    sentences = []
+    for measure in measures:
+        names = [
+            label
+            for label, stage, *_ in _drawn(measured)
+            if any(error is not None for error in measure.of(stage))
+            and not _rises(measure.of(stage))
+        ]
+        if names:
+            sentences.append(f"{measure.title} 0 throughout, so not drawn: {'; '.join(names)}")
+    return sentences
 
 
 def draw_errors(measured: Measured, pipelines: Mapping[str, str], title: str) -> Image.Image:
     """Draw both errors on one sheet, under a title and what the pipelines are called."""
     notes = [f"{name}: {text}" if name else text for name, text in pipelines.items()]
-    return draw_chart(charts(measured), title=title, notes=[*notes, *not_drawn(measured)])
+    return draw_chart(
+        charts(measured), title=title, notes=[*notes, *flat(measured), *not_drawn(measured)]
+    )
 
 
 def not_drawn(measured: Measured) -> list[str]:

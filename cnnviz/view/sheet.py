@@ -84,6 +84,11 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return loaded
 
 
+def spaced(text: str, size: int) -> str:
+    """Return text as it is drawn: small letters with wider spaces, which would be 2 pixels."""
+    return text.replace(" ", "  ") if size < 12 else text
+
+
 @lru_cache(maxsize=1 << 12)
 def _stamp(
     text: str, size: int, anchor: str, part: tuple[float, float]
@@ -92,6 +97,7 @@ def _stamp(
 
     Grids write the same indices again and again: drawing a kept mask takes a tenth of the time.
     """
+    text = spaced(text, size)
     box = font(size).getbbox(text, anchor=anchor)
     left, top = math.floor(box[0]) - 1, math.floor(box[1]) - 1
     mask = Image.new("L", (math.ceil(box[2]) - left + 2, math.ceil(box[3]) - top + 2))
@@ -103,7 +109,7 @@ def _stamp(
 @lru_cache(maxsize=1 << 14)
 def text_width(text: str, size: int) -> int:
     """Return how many pixels wide a text is."""
-    return math.ceil(font(size).getlength(text))
+    return math.ceil(font(size).getlength(spaced(text, size)))
 
 
 def shorten(text: str, width: int, size: int) -> str:
@@ -356,14 +362,7 @@ class Sheet:
             self.text(x, MARGIN + inset.height + 13, "the input", SMALL_SIZE, fill=SOFT)
 
     def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        size: int,
-        *,
-        fill: Colour = INK,
-        anchor: str = "ls",
+        self, x: float, y: float, text: str, size: int, *, fill: Colour = INK, anchor: str = "ls"
     ) -> None:
         """Write at (x, y): by default the left end of the baseline."""
         part = (x % 1, y % 1)
@@ -389,7 +388,8 @@ class Sheet:
         height, width = pixels.shape[:2]
         self.paste(pixels, x, y)
         if text_size:
-            self.numbers(panel.texts, panel.colours, panel.up, text_size, x, y)
+            ruled = panel.rule is None
+            self.numbers(panel.texts, panel.colours, panel.up, text_size, x, y, ruled=ruled)
         for top, left, bottom, right in panel.rings:
             self.ring(x + left, y + top, x + right, y + bottom)
         if panel.sign:
@@ -409,14 +409,23 @@ class Sheet:
             self.draw.rectangle(box, outline=colour)
 
     def numbers(
-        self, texts: Sequence[Sequence[str]], colours: Bytes, cell: Pair, size: int, x: int, y: int
-    ) -> None:
-        """Write a text into every cell, black or white, whichever can be read."""
+        self, texts: Sequence[Sequence[str]], colours: Bytes, cell: Pair, size: int,
+        x: int, y: int, *, ruled: bool = True,
+    ) -> None:  # fmt: skip
+        """Write a text into every cell, black or white, whichever can be read.
+
+        Where they are `ruled` fine lines part the cells: equal ones would be one patch.
+        """
         height, width = cell
         for i, row in enumerate(texts):
             for j, text in enumerate(row):
-                centre = (x + (j + 0.5) * width, y + (i + 0.5) * height)
-                self.text(*centre, text, size, fill=readable_on(colours[i, j]), anchor="mm")
+                ink, left, top = readable_on(colours[i, j]), x + j * width, y + i * height
+                if ruled:  # a fifth of the way from the cell's colour to its ink
+                    line = (0.8 * colours[i, j] + 0.2 * np.array(ink)).astype(np.uint8).tolist()
+                    corner = [(left, top + height - 1)] * (j > 0) + [(left, top)]
+                    corner += [(left + width - 1, top)] * (i > 0)
+                    self.draw.line(corner, fill=tuple(line))
+                self.text(left + width / 2, top + height / 2, text, size, fill=ink, anchor="mm")
 
     def number_cells(self, x: int, y: int, counts: Pair, pitch: Pair, times: int = 1) -> None:
         """Write the first index of rows of cells beside them, and what to add over the columns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from cnnviz.view.sheet import (
 )
 
 LISTED = 40  # up to so many values are drawn as bars
+TOP = 10  # shares of more are
 _STEP, _THICKNESS = 24, 16  # pixels from bar to bar, and of a bar
 _GAP = 32  # between vectors
 POSITIVE: Colour = (178, 24, 43)  # the strong colours of rdbu
@@ -64,6 +65,42 @@ def draw_vector(
     return draw_vectors([Vector("", values, scale)], title, notes, bars, census.legend, labels)
 
 
+def draw_shares(values: Numbers, *, title: str, labels: Sequence[str] | None) -> Image.Image:
+    """Draw probabilities (N,), such as a softmax's, as bars on 0 to 100 %, with labels.
+
+    Of more than 40 the ten largest are drawn, the largest first, and what the others add up to is
+    said. Labels are by default the indices.
+    """
+    values = np.asarray(values).reshape(-1)
+    census, count = Census.of(values), values.size
+    order, note = (
+        np.arange(count),
+        f"{count} probabilities, that add up to {_percent(values.sum())}",
+    )
+    if count > LISTED:
+        order = np.argsort(-values.astype(np.float64), kind="stable")[:TOP]
+        rest = _percent(values.sum() - values[order].sum())
+        note = f"the {TOP} largest of {count:,} probabilities; "
+        note += f"the other {count - TOP:,} add up to {rest}"
+    names = [labels[place] if labels else str(place) for place in order.tolist()]
+    vector = Vector("", values[order], Scale(0, 1, "gray"))
+    return _draw_bars([vector], title, [note], census.legend, names, _percent)
+
+
+def _percent(value: float) -> str:
+    """Write a share.
+
+    >>> [_percent(share) for share in (0.5, 0.00012, 0.0, 1.0)]
+    ['50.0 %', '0.01 %', '0 %', '100 %']
+    """
+    if value in (0, 1) or not math.isfinite(value):
+        return f"{100 * value:g} %"
+    part = f"{100 * value:.1f}"
+    if float(part) in (0, 100):
+        part = f"{100 * value:.1g}" if value < 0.5 else f"{100 * value:.6g}"
+    return f"{part} %"
+
+
 def draw_vectors(
     vectors: Sequence[Vector],
     title: str,
@@ -80,7 +117,9 @@ def draw_vectors(
     of these it is and how many values there are; then come the `notes`, the first on that line.
     """
     if vectors[0].values.size <= LISTED:
-        return _draw_bars(vectors, title, notes, legend, labels)
+        count = vectors[0].values.size
+        first = f"{count} {'value' if count == 1 else 'values'}, {notes[0]}"
+        return _draw_bars(vectors, title, [first, *notes[1:]], legend, labels)
     count, abreast = vectors[0].values.size, len(vectors)
     fold = math.ceil(count / (300_000 // abreast))
     columns = _columns(math.ceil(count / fold), 2 / abreast)
@@ -96,18 +135,18 @@ def _draw_bars(
     notes: Sequence[str],
     legend: Sequence[tuple[Colour, str]],
     labels: Sequence[str] | None,
+    write: Callable[[float], str] = format_number,
 ) -> Image.Image:
     count, length = vectors[0].values.size, 480 if len(vectors) == 1 else 200
     names = [drawable(name) for name in labels or map(str, range(count))]
     names = [shorten(name, 220, TEXT_SIZE) for name in names]
-    numbers = [[format_number(value) for value in vector.values.tolist()] for vector in vectors]
+    numbers = [[write(value) for value in vector.values.tolist()] for vector in vectors]
     name_width = max(text_width(name, TEXT_SIZE) for name in names) + 10
     widest = max(text_width(text, TEXT_SIZE) for texts in numbers for text in texts)
     step = length + 10 + widest + _GAP
     head = 20 if len(vectors) > 1 else 0
     body = (name_width + len(vectors) * step - _GAP, head + _STEP * count + 22)
-    noun = "value" if count == 1 else "values"
-    sheet = Sheet(body, title, [f"{count} {noun}, {notes[0]}", *notes[1:]], legend=legend)
+    sheet = Sheet(body, title, notes, legend=legend)
     top = sheet.top + head
     for row, name in enumerate(names):
         baseline = top + row * _STEP + 17
@@ -115,14 +154,16 @@ def _draw_bars(
     for column, (vector, texts) in enumerate(zip(vectors, numbers, strict=True)):
         left = sheet.left + name_width + column * step
         sheet.text(left, sheet.top + 12, drawable(vector.title), TEXT_SIZE)
-        _bars_of(sheet, vector, left, top, length)
+        _bars_of(sheet, vector, left, top, length, write)
         for row, text in enumerate(texts):
             end = left + length + 10 + widest
             sheet.text(end, top + row * _STEP + 17, text, TEXT_SIZE, anchor="rs")
     return sheet.image
 
 
-def _bars_of(sheet: Sheet, vector: Vector, left: int, top: int, length: int) -> None:
+def _bars_of(
+    sheet: Sheet, vector: Vector, left: int, top: int, length: int, write: Callable[[float], str]
+) -> None:
     """Draw a vector's bars from 0, and the ends of its scale below."""
     scale, values = vector.scale, vector.values.astype(float).tolist()
     low, high = min(scale.low, 0.0), max(scale.high, 0.0)
@@ -149,7 +190,7 @@ def _bars_of(sheet: Sheet, vector: Vector, left: int, top: int, length: int) -> 
     sheet.draw.line((zero, top, zero, bottom), fill=SOFT)
     for end in {low, 0.0, high}:
         if end == 0 or abs(place(end) - zero) >= 40:
-            text = format_number(end)
+            text = write(end)
             sheet.text(place(end), bottom + 15, text, SMALL_SIZE, fill=SOFT, anchor="ms")
 
 

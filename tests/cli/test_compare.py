@@ -116,11 +116,38 @@ def test_nothing_can_be_compared(run: Run) -> None:
     assert "shapes part at stage 1 (maxpool1): 1×4×4 and 1×2×2" in result.out
     assert result.out.count("no two stages of equal index have outputs of one shape") == 1
     assert "no two stages" not in result.err
-    assert "nothing is drawn" in result.err
-    assert "wrote 1 file to" in result.err
+    assert "each on its own scale, without A − B" in result.err
+    assert "wrote 2 files to" in result.err
+    with Image.open("cnnviz-out/step/compare.png") as picture:
+        assert picture.info["cnnviz:stage"] == "maxpool1"
+        assert picture.width > 600
     md = run("compare", sample("step.png"), "maxpool(2)", "maxpool(3)", "--format", "md").out
     assert "no two stages of equal index have outputs of one shape" in md
-    assert list(files_below("cnnviz-out")) == ["step/compare.json"]
+    assert list(files_below("cnnviz-out")) == ["step/compare.json", "step/compare.png"]
+
+
+@pytest.mark.parametrize(
+    ("specs", "stage", "said"),
+    [
+        (
+            ("relu -> maxpool(2)", "relu -> maxpool(4)"),
+            "2",
+            "A's maxpool1, 1×4×4, and B's maxpool1",
+        ),
+        (("maxpool(2)", "gap"), None, "A's maxpool1, 1×4×4, and B's global_avgpool1, 1×1×1"),
+        (("flatten", "conv(6)"), None, "A's flatten1, 64, and B's conv1, 6×6×6"),
+        (("relu -> maxpool(2) as p", "maxpool(4) as p"), "p", "A's p, 1×4×4, and B's p, 1×2×2"),
+    ],
+)
+def test_stages_of_different_shape_are_drawn_each_on_its_own(
+    run: Run, specs: tuple[str, str], stage: str | None, said: str
+) -> None:
+    words = () if stage is None else ("--stage", stage)
+    result = run("compare", sample("step.png"), *specs, *words, "--show")
+    assert result.code == 0
+    assert said in result.err
+    with Image.open("cnnviz-out/step/compare.png") as picture:
+        assert "cnnviz:difference" not in picture.info
 
 
 def test_inputs_of_different_shape(run: Run) -> None:
@@ -337,14 +364,6 @@ def test_stdin_is_read_once_for_both(run: Run) -> None:
         (["STEP", "relu", "relu", "--algorithm", "magic"], 2, ["magic"]),
         (["STEP", "relu", "relu", "--out", ""], 2, ["--out"]),
         (["STEP", "relu", "maxpool(9)"], 1, ["SPEC_B", "9×9", "8×8"]),
-        (["STEP", "relu -> maxpool(2)", "relu -> maxpool(4)", "--stage", "2"], 1,
-         ["stage 2: A's is 1×4×4, B's 1×2×2: only equal shapes can be subtracted",
-          "--stage can be relu1", "without --stage relu1 would be drawn"]),
-        (["STEP", "relu -> maxpool(2)", "tanh -> maxpool(4)", "--stage", "2"], 1,
-         ["--stage can be 1;", "relu1 and tanh1"]),
-        (["STEP", "maxpool(2)", "maxpool(4)", "--stage", "1"], 1, ["leave --stage out"]),
-        (["STEP", "maxpool(2) -> gap -> relu", "maxpool(4) -> gap", "--stage", "1"], 1,
-         ["--stage can be global_avgpool1; without --stage relu1 and global_avgpool1"]),
         (["missing.png", "relu", "tanh"], 1, ["missing.png"]),
         (["STEP", "dense(3)", "relu"], 1, ["dense", "flatten"]),
     ],

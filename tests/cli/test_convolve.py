@@ -151,6 +151,17 @@ def test_a_kernel_may_begin_with_a_minus(run: Run) -> None:
     assert result.out.splitlines()[0].split() == ["2", "0", "-2"]
 
 
+def test_colour_opponents_read_the_three_planes_of_a_colour_picture(run: Run) -> None:
+    halves = np.full((9, 18, 3), 128, np.uint8)
+    halves[:, 9:] = (160, 100, 128)  # redder, and about as bright
+    Image.fromarray(halves).save("halves.png")
+    result = run("convolve", "halves.png", "--color", "rgb", "-k", "red_green", "--json", "-q")
+    (stage,) = result.record["stages"]
+    assert stage["output_shape"] == [1, 3, 12]
+    assert stage["min"] < -0.05 < 0.05 < stage["max"]
+    refused(run("convolve", "halves.png", "-k", "red_green"), 1, "red_green", "--color rgb")
+
+
 def test_colour_a_2d_kernel_is_the_mean_over_channels(run: Run) -> None:
     run("convolve", sample("chelsea.jpg"), "-k", "sobel_x", "--color", "rgb", "--save", "npy",
         "--only", "grid")  # fmt: skip

@@ -21,9 +21,9 @@ def test_the_textbook_s_sum_is_told(run: Run) -> None:
     assert done.out.splitlines() == [
         "conv1 at 0,0,0 = 4",
         '  conv("1,0,1;0,1,0;1,0,1")',
-        "    window   kernel   products",
+        "    window   kernel   products   sum",
         "    1 1 1    1 0 1    1 0 1",
-        "    0 1 1  × 0 1 0  = 0 1 0",
+        "    0 1 1  × 0 1 0  = 0 1 0    = 4",
         "    0 0 1    1 0 1    0 0 1",
         "  sum of 9 products = 4",
         "  sees rows 0 to 2, columns 0 to 2 of the input: 3×3 pixels",

@@ -67,7 +67,7 @@ def test_the_picture_goes_where_it_is_told(run: Run) -> None:
     run("kernels", "sobel", "-o", "folder")
     run("kernels", "sobel", "-o", "both.png")
     assert list(files_below(".")) == [
-        "both_sobel_x.png", "both_sobel_y.png", "folder/sobel_x.png", "folder/sobel_y.png",
+        "both.png", "folder/sobel_x.png", "folder/sobel_y.png",
         "new/gabor.png",
     ]  # fmt: skip
 

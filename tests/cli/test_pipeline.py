@@ -501,3 +501,14 @@ def test_a_dead_map_is_counted(run: Run) -> None:
     )
     assert ["conv1", "1"] in [line.split() for line in result.out.splitlines()]
     assert ["relu1", "1"] in [line.split() for line in result.out.splitlines()]
+
+
+def test_the_vector_picture_of_a_classifier_has_its_labels(run: Run) -> None:
+    Path("names.txt").write_text("cat\ndog\n")
+    np.save("x.npy", np.float32([[[1, 2]]]))
+    words = ("pipeline", "x.npy", "flatten -> softmax", "-q")
+    assert run(*words, "-o", "plain").code == 0
+    assert run(*words, "-o", "named", "--labels", "names.txt").code == 0
+    picture = "x/02_softmax_softmax1_grid.png"
+    with Image.open(f"plain/{picture}") as plain, Image.open(f"named/{picture}") as named:
+        assert named.tobytes() != plain.tobytes()

@@ -20,7 +20,8 @@ SPEC = "conv(sobel, padding=same, padding_mode=circular) -> relu -> maxpool(2) -
 
 
 def test_json(run: Run) -> None:
-    record = run("shift", PHOTO, SPEC, *SMALL, "--by", 3, "--format", "json").record
+    circular = ("--mode", "circular")
+    record = run("shift", PHOTO, SPEC, *SMALL, "--by", 3, *circular, "--format", "json").record
     assert list(record) == [
         "cnnviz", "input", "pipeline", "by", "axis", "mode", "rotate", "stages", "against",
         "notes", "files",
@@ -71,7 +72,8 @@ def test_files_can_be_made_again(run: Run) -> None:
 
 
 def test_table_chart_and_notes(run: Run) -> None:
-    result = run("shift", PHOTO, SPEC, *SMALL, "--by", 5, "--axis", "both")
+    circular = ("--mode", "circular")
+    result = run("shift", PHOTO, SPEC, *SMALL, "--by", 5, "--axis", "both", *circular)
     assert "content moved right and down by 1 … 5 pixels, circular" in result.out
     for word in ("Invariance error", "Equivariance error", "maxpool1", "1×40×60", "a input"):
         assert word in result.out
@@ -139,6 +141,22 @@ def test_a_network_built_for_the_crops(run: Run) -> None:
     words = ("shift", sample("digit_3.png"), "lenet5", "--mode", "crop", "--by", 8)
     assert "fc1 reads 240 values, not 400" in run(*words).err
     assert "fc1 reads" not in run(*words[:3]).err
+
+
+def test_crops_are_the_default_where_the_network_can_read_them(run: Run) -> None:
+    record = run("shift", PHOTO, "conv(sobel) -> relu", *SMALL, "--format", "json").record
+    assert (record["mode"], record["input"]["moved_shape"]) == ("crop", [1, 40, 52])
+    assert record["stages"][1]["equivariance"] == [0] * 8  # no seam, no padding
+    digit = ("shift", sample("digit_3.png"), "digits", "--format", "json")
+    for words, mode, seam in (
+        (digit, "circular", 1),
+        ((*digit, "--mode", "circular"), "circular", 0),
+    ):
+        record = run(*words).record
+        assert record["mode"] == mode
+        assert len([note for note in record["notes"] if "the seam" in note]) == seam
+    both = run(*digit[:2], "relu", "--against", "digits", "--format", "json").record
+    assert both["mode"] == both["against"]["mode"] == "circular"
 
 
 @posix

@@ -23,7 +23,7 @@ def photo():
 def told(x, text, by=4, **options):
     """Return the sentences, and the stages by name."""
     pipeline = parse(text)
-    errors = shift_errors(pipeline, x, by, **options)
+    errors = shift_errors(pipeline, x, by, **{"mode": "circular", **options})
     return findings(pipeline, errors), {stage.name: stage for stage in errors.stages}
 
 
@@ -129,7 +129,7 @@ def test_vectors_and_missing_numbers():
 @settings(deadline=None)
 def test_what_is_called_equivariant_is(problem):
     pipeline, x = problem
-    errors = shift_errors(pipeline, x, min(4, x.shape[2]))
+    errors = shift_errors(pipeline, x, min(4, x.shape[2]), mode="circular")
     for note in findings(pipeline, errors):
         if note.startswith("equivariant:"):
             for stage in errors.stages[1:]:
@@ -168,7 +168,7 @@ def test_pipelines_are_compared_where_they_differ_by_a_percent(photo):
 @pytest.mark.parametrize(("factor", "words"), [(0.995, ""), (0.9, "softens"), (1.1, "tell more")])
 def test_softening_is_told_from_a_percent_on(photo, factor, words):
     pipeline = parse("maxpool(1)")
-    told = changed(shift_errors(pipeline, photo, 2), 0, factor)
+    told = changed(shift_errors(pipeline, photo, 2, mode="circular"), 0, factor)
     notes = [note for note in findings(pipeline, told) if "small shifts" in note]
     assert len(notes) == bool(words)
     assert all(words in note and " at 2" not in note for note in notes)  # which is as before
@@ -207,6 +207,6 @@ def test_a_dense_layer_of_crops_reads_less():
     pipeline = parse("conv(2) -> flatten -> dense(4) -> relu -> dense(3)")
     (note,) = rebuilt(pipeline, x.shape, shift_errors(pipeline, x, 2, mode="crop"))
     assert "the crops, 9×10: dense1 reads 112 values, not 140" in note
-    assert rebuilt(pipeline, x.shape, shift_errors(pipeline, x, 2)) == []
+    assert rebuilt(pipeline, x.shape, shift_errors(pipeline, x, 2, mode="circular")) == []
     pooled = parse("conv(2) -> gap -> dense(3)")
     assert rebuilt(pooled, x.shape, shift_errors(pooled, x, 2, mode="crop")) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cnnviz.core.shift import AXES, MODES, rotation_errors, shift_errors
+from cnnviz.core.shift import AXES, MODES, rotation_errors, same_network, shift_errors
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import InputOptions, load_pixels
@@ -32,7 +32,7 @@ def test_circular_shifts_by_multiples_of_the_total_stride_move_the_maps_along(pr
     pipeline, x = problem
     by = min(12, *x.shape[1:])
     moved = [a for a in (0, 1) if DIRECTIONS[axis][a]]
-    told = shift_errors(pipeline, x, by, axis=axis)
+    told = shift_errors(pipeline, x, by, axis=axis, mode="circular")
     assert told.stages[0].equivariance == (0.0,) * by
     passed = [Fraction(1)]  # strides on the way: where one is not met, later ones need not help
     for stage in told.stages[1:]:
@@ -51,7 +51,7 @@ def test_circular_shifts_by_multiples_of_the_total_stride_move_the_maps_along(pr
 def test_a_whole_circle_changes_nothing(problem):
     pipeline, x = problem
     assume(x.shape[2] <= 40)
-    told = shift_errors(pipeline, x, x.shape[2])
+    told = shift_errors(pipeline, x, x.shape[2], mode="circular")
     for stage in told.stages:
         assert stage.invariance[-1] == 0 or stage.norm == 0
 
@@ -147,7 +147,7 @@ def test_the_direction_is_right_and_down():
 def test_global_pooling_after_circular_convolutions_is_invariant():
     x = load_pixels(str(sample("chelsea.jpg")), InputOptions(resize=(60, 90)))
     text = f"conv(4, 5, {CIRCULAR}) -> relu -> conv(6, 3, {CIRCULAR}) -> relu -> gap"
-    told = shift_errors(parse(text), x, 9, axis="both")
+    told = shift_errors(parse(text), x, 9, axis="both", mode="circular")
     assert max(told.stages[-1].invariance) < 1e-6
     assert told.stages[-1].equivariance == told.stages[-1].invariance
     assert min(told.stages[-2].invariance) > 0.01
@@ -211,14 +211,29 @@ def test_the_input_is_left_as_it_is():
 
 
 @pytest.mark.parametrize(
+    ("text", "by", "axis", "same"),
+    [
+        ("conv(2) -> gap -> dense(3)", 5, "both", True),
+        ("conv(2) -> flatten -> dense(3)", 1, "x", False),  # it reads fewer values
+        ("conv(2, 7)", 3, "x", True),
+        ("conv(2, 7)", 4, "x", False),
+        ("conv(2, 7)", 1, "y", False),
+        ("relu", 10, "x", False),
+    ],
+)
+def test_crops_that_the_same_network_reads(text, by, axis, same):
+    assert same_network(parse(text), (1, 7 + 5 * (axis == "both"), 10), by, axis) is same
+
+
+@pytest.mark.parametrize(
     ("by", "options", "kind", "words"),
     [
         (0, {}, RequestError, ["0 pixels", "from 1"]),
         (-2, {"mode": "crop"}, RequestError, ["-2 pixels"]),
-        (11, {}, CnnvizError, ["11", "10 columns", "1 to 10"]),
-        (8, {"axis": "y"}, CnnvizError, ["8", "7 rows", "1 to 7"]),
-        (8, {"axis": "both"}, CnnvizError, ["7 rows or columns", "1 to 7"]),
-        (10, {"mode": "crop"}, CnnvizError, ["nothing", "7×10", "1 to 6"]),
+        (11, {"mode": "circular"}, CnnvizError, ["11", "10 columns", "1 to 10"]),
+        (8, {"axis": "y", "mode": "circular"}, CnnvizError, ["8", "7 rows", "1 to 7"]),
+        (8, {"axis": "both", "mode": "circular"}, CnnvizError, ["7 rows or columns", "1 to 7"]),
+        (10, {}, CnnvizError, ["nothing", "7×10", "1 to 6"]),
         (7, {"mode": "crop"}, CnnvizError, ["7×3", "stage 2", "1 to 6"]),
         (99, {"mode": "crop", "axis": "y"}, CnnvizError, ["nothing", "1 to 3"]),
     ],

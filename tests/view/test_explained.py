@@ -41,8 +41,8 @@ def told(text, x=STEP, stage=None, at=(0, 0, 0), **options):
             "conv('1,2;3,4', padding=1)",
             (0, 0, 0),
             [
-                "    window    kernel   products",
-                "    [0] [0] × 1 2    = 0 0",
+                "    window    kernel   products   sum",
+                "    [0] [0] × 1 2    = 0 0      = 4",
                 "    [0]  1    3 4      0 4",
                 "  [ ] padding",
                 "  sum of 4 products = 4",
@@ -108,9 +108,23 @@ def test_many_channels_are_cut():
     assert sum(sums) == pytest.approx(float(total.split()[4].replace("−", "-")), abs=1e-4)
 
 
+def test_dense_and_softmax_show_weights_and_exponentials():
+    x = np.log(np.float32([1, 2, 5])).reshape(3, 1, 1)
+    lines = told("softmax", x, at=(1, 0, 0), most=3)
+    assert lines[2] == "    cell, value → exponential e^(x − 1.60944)"
+    assert [line.split() for line in lines[3:6]] == [
+        ["1,0,0*", "0.693147", "→", "0.4"],
+        ["2,0,0", "1.60944", "→", "1"],
+        ["0,0,0", "0", "→", "0.2"],
+    ]
+    assert any("0.4 / 1.6 = 0.25" in line for line in lines)
+    lines = told("dense(2)", x, at=(1,), most=2)
+    assert lines[2] == "    cell, value × weight = product"
+
+
 def test_a_large_window_is_listed():
     lines = told("conv(gaussian(9), padding=4)", noise(1, 1, 12, 12), at=(0, 6, 6), most=3)
-    assert lines[2] == "    cell, value × weight = what it brings"
+    assert lines[2] == "    cell, value × weight = product"
     assert sum("×" in line for line in lines[3:6]) == 3
     assert lines[6].startswith("    … and 78 more: ")
 

@@ -74,7 +74,20 @@ def test_windows_show_padding_kernel_and_products(said):
     assert [word for word in said[at:] if word != "x"][:5] == ["kernel", "1", "2", "3", "4"]
     at = said.index("products")
     assert [word for word in said[at:] if word != "="][:5] == ["products", "0", "0", "3", "8"]
+    assert said[-2:] == ["11", "="]
     assert (np.asarray(image) == EMPTY).all(axis=2).sum() > 2000
+
+
+def test_dense_layers_show_products_and_softmax_exponentials(said):
+    x = np.log(np.float32([1, 2, 5])).reshape(3, 1, 1)
+    drawn("softmax", x, (1, 0, 0))
+    texts = [text for _, _, text in said]
+    assert {"0.4", "0.2", "1", "->", "sum", "1.6", "e^(x - 1.60944)"} <= set(texts)
+    said.clear()
+    drawn("dense(2)", noise(0, 30, 1, 1), (1,))
+    texts = [text for _, _, text in said]
+    assert texts.count("x") == 1
+    assert {"value", "weight", "products", "sum, with 20 more"} <= set(texts)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from cnnviz.view.filters import MOST_PLANES, Filters, draw_kernel
+from cnnviz.view.filters import MOST_PLANES, Filters, draw_kernels
+from cnnviz.view.maps import draw_map
+from cnnviz.view.scale import signed_scale
 from tests.oracles import noise
 from tests.view.pictures import NEUTRAL, rgb
 
@@ -62,20 +64,20 @@ def test_a_picture_of_very_many_planes():
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 7), (5, 2), (15, 15), (101, 101)])
 def test_kernels_of_any_size(size):
-    image = draw_kernel(np.random.default_rng(0).normal(size=size), "random")
+    image = draw_kernels({"random": np.random.default_rng(0).normal(size=size)}, "random")
     assert 300 <= image.width <= 900
     assert image.height <= 1000
 
 
 def test_kernel_colours():
-    picture = rgb(draw_kernel(np.float64([[-2, 0, 2]]), "k"))
+    picture = rgb(draw_kernels({"k": np.float64([[-2, 0, 2]])}, "k"))
     cells = {tuple(pixel) for pixel in picture[-60:-20].reshape(-1, 3).tolist()}
     assert {(5, 48, 97), NEUTRAL, (103, 0, 31)} <= cells
 
 
 def test_odd_kernels():
     for values in ([[0.0]], [[math.nan, 1]], [[math.inf, -math.inf]], [[1e308, 1e308]], [[5e-324]]):
-        draw_kernel(np.float64(values), "k")
+        draw_kernels({"k": np.float64(values)}, "k")
 
 
 @pytest.mark.parametrize(
@@ -84,5 +86,22 @@ def test_odd_kernels():
      (np.float64([[1e-12]]), "1e-12")],
 )  # fmt: skip
 def test_a_sum_of_ninths_is_one(weights, total, said):
-    draw_kernel(weights, "k")
+    draw_kernels({"k": weights}, "k")
     assert any(f"sum {total}; weights" in text for _, _, text in said)
+
+
+def test_kernels_of_a_bank_are_one_sheet_on_one_scale():
+    bank = {"weak": np.float64([[1, 0, -1]]), "strong": np.float64([[2, 0, -2]])}
+    picture = rgb(draw_kernels(bank, "bank"))
+    cells = {tuple(pixel) for pixel in picture[-60:-20].reshape(-1, 3).tolist()}
+    full, half = (103, 0, 31), rgb(draw_map(np.float32([[1]]), signed_scale(-2, 2)))[0, 0]
+    assert {full, NEUTRAL, tuple(half.tolist())} <= cells
+
+
+def test_planes_of_a_kernel_stand_side_by_side(said):
+    flat = draw_kernels({"k": np.ones((1, 5, 5))}, "k")
+    deep = draw_kernels({"k": np.ones((3, 5, 5))}, "k")
+    assert deep.width > 1.5 * flat.width
+    texts = [text for _, _, text in said]
+    assert {"red", "green", "blue"} <= set(texts)
+    assert any(text.startswith("3 x 5 x 5, sum 75") for text in texts)

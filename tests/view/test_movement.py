@@ -130,7 +130,33 @@ def test_what_two_pipelines_have_in_common_is_drawn_once():
     assert [line.dashed for line in invariance.lines] == [False] * 5 + [True]
     assert len({line.style for line in invariance.lines}) == 6
     assert invariance.lines[3].values == A.stages[3].invariance
-    assert equivariance.lines[3].values == A.stages[3].equivariance
+    moved = {line.label: line.values for line in equivariance.lines}
+    assert moved["A: 3 maxpool1"] == A.stages[3].equivariance
+    assert {line.style for line in equivariance.lines} <= {line.style for line in invariance.lines}
+
+
+def test_what_is_zero_throughout_is_said_in_words_and_not_drawn():
+    moves_along = {"": shift_errors(parse("conv(2) -> relu -> maxpool(2)"), X, 4)}
+    (panel,) = view.charts(moves_along)
+    assert panel.title.startswith("Invariance")
+    (sentence,) = view.flat(moves_along)
+    names = "input; 1 conv1; 2 relu1; 3 maxpool1"
+    assert sentence == f"Equivariance error 0 throughout, so not drawn: {names}"
+    padded = {"": shift_errors(parse("conv(2, padding=same) -> flatten"), X, 4)}
+    assert [line.label for line in view.charts(padded)[1].lines] == ["1 conv1"]
+    assert view.flat(padded) == ["Equivariance error 0 throughout, so not drawn: input"]
+    still = {"": shift_errors(parse("relu"), np.ones((1, 8, 8), np.float32), 2)}
+    assert len(view.charts(still)) == 2  # something is drawn in any case
+    assert np.asarray(view.draw_errors(still, {"": "relu"}, "x")).shape[2] == 3
+    assert "Invariance error 0 throughout" in printed_whole(still)
+    assert "Equivariance error 0" not in printed_whole(moves_along)  # its chart is not there
+
+
+def printed_whole(told):
+    console = Console(file=io.StringIO(), width=120)
+    for part in view.error_report(told, {}, "title", {}).parts:
+        console.print(part)
+    return console.file.getvalue()
 
 
 def test_of_many_stages_the_telling_ones_are_drawn():

@@ -66,6 +66,7 @@ print(fitting_size(texts, (30, 60)))
 
 def lettering(text, size, fill):
     """Return the pixels of a text on paper, as Pillow draws it."""
+    text = sheet.spaced(text, size)
     image = Image.new("RGB", (sheet.text_width(text, size) + 8, size + 12), sheet.PAPER)
     ImageDraw.Draw(image).text((4, size + 2), text, fill, sheet.font(size), anchor="ls")
     pixels = np.asarray(image)
@@ -116,6 +117,27 @@ def test_numbers_stand_in_cells_only_where_all_fit(said):
         said.clear()
         draw_panels([[Panel.of(short, scale, zoom), Panel.of(long, scale, zoom)]], "t")
         assert {text for _, _, text in said if text and text[0] in "12"} == written
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_equal_neighbours_with_numbers_have_a_line_between_them(value):
+    panel = Panel.of(np.full((2, 2), value), Scale(0, 1, "gray"), Zoom((1, 1), (40, 40)))
+    drawn = sheet.draw_panels([[panel]], "t")
+    x, y = drawn.left + 1, drawn.top
+    cells = np.asarray(drawn.image)[y : y + 80, x : x + 80, 0].astype(int)
+    ground = cells[2, 2]
+    for line in (cells[2:30, 40], cells[40, 2:30]):
+        assert (line == line[0]).all()
+        assert 15 < abs(line[0] - ground) < 60
+    for inside in (cells[2:10, :39], cells[-8:, :39]):  # and nowhere else, but numbers
+        assert (inside == ground).all()
+
+
+def test_small_letters_keep_the_spaces_between_words():
+    for size in (9, 10, 11, 12, 13, 18):
+        together, apart = (sheet.text_width(text, size) for text in ("thepicture", "the picture"))
+        assert apart - together >= size / 6
+        assert apart - together >= 3
 
 
 @pytest.mark.parametrize("box", [(0, 0, 2, 3), (1, 1, 2, 2)])

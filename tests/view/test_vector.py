@@ -5,7 +5,7 @@ import pytest
 
 from cnnviz.view.maps import draw_map
 from cnnviz.view.scale import Scale
-from cnnviz.view.vector import NEGATIVE, POSITIVE, draw_vector
+from cnnviz.view.vector import NEGATIVE, POSITIVE, draw_shares, draw_vector
 from tests.view.pictures import BIGGEST, TINIEST, rgb, scale_for
 
 
@@ -48,3 +48,28 @@ def test_labels_of_vectors_are_harmless():
     labels = ["\x1b[31m" * 50, "x" * 500, "[bold]"]
     image = draw_vector(np.float32([1, 2, 3]), Scale(0, 3, "gray"), title="t", labels=labels)
     assert image.width < 900
+
+
+def test_shares_are_bars_on_0_to_100_percent(said):
+    picture = rgb(draw_shares(np.float32([0.25, 0.75, 0]), title="t", labels=["cat", "dog", "cow"]))
+    texts = [text for _, _, text in said]
+    assert {"cat", "dog", "25.0 %", "75.0 %", "0 %", "100 %"} <= set(texts)
+    assert any("add up to 100 %" in text for text in texts)
+    lengths = {int((row == (80, 80, 80)).all(axis=1).sum()) for row in picture}
+    lengths = sorted(length for length in lengths if length > 100)
+    assert lengths[0] == pytest.approx(0.25 * 480, abs=2)
+    assert lengths[-1] == pytest.approx(0.75 * 480, abs=2)
+
+
+def test_of_a_thousand_shares_the_ten_largest_are_drawn(said):
+    values = np.full(1000, 0.0005)
+    values[[7, 400]] = 0.3, 0.201
+    draw_shares(values, title="t", labels=[f"class {index}" for index in range(1000)])
+    drawn = [text for _, _, text in said if text.startswith("class")]
+    assert (len(drawn), drawn[:3]) == (10, ["class 7", "class 400", "class 0"])
+    assert any("the other 990 add up to 49.5 %" in text for _, _, text in said)
+
+
+@pytest.mark.parametrize("values", [[math.nan, 1], [math.nan] * 60, [1.0], [1e-30] * 3])
+def test_odd_shares_are_drawn(values):
+    draw_shares(np.float32(values), title="t", labels=None)

@@ -134,6 +134,13 @@ LAPLACE_DIAGONAL = [
     [-2, 1, -2],
 ]  # fmt: skip
 
+# A spot's mean (1 2 1 both ways) minus that of its surroundings: 0 where nothing changes.
+CENTRE_SURROUND = np.pad(np.outer(BINOMIAL_3, BINOMIAL_3) / 16, 2) - np.ones((7, 7)) / 49
+
+# How red, green and blue count in the colours that exclude each other, yellow being red and green.
+RED_GREEN = np.array([1.0, -1.0, 0.0])
+BLUE_YELLOW = np.array([-0.5, -0.5, 1.0])
+
 # An orthonormal basis of all 3×3 patches. Signs are the published ones, hence freichen_1 and
 # freichen_2 answer to bright at the top and at the left.
 FREI_CHEN: Sequence[tuple[Matrix, str]] = (
@@ -180,6 +187,10 @@ LINES = f"{GONZALEZ_WOODS}, section 10.2.3 (whose axes name the diagonals the ot
 CENTRED = "the central difference; as used by Dalal & Triggs 2005, Histograms of oriented gradients"
 POWELL = "Powell, Image Kernels Explained Visually, setosa.io/ev/image-kernels"
 GIMP_MANUAL = f"GIMP manual, Convolution Matrix; {POWELL}"
+OPPONENT = (
+    "opponent colours, spot against surroundings, as in Itti, Koch & Niebur 1998, IEEE PAMI "
+    "20(11), 1254-1259; after Livingstone & Hubel 1984, J. Neuroscience 4, 309-356"
+)
 LAWS_1980 = "Laws 1980, Rapid texture identification, Proc. SPIE 238, 376-380"
 
 _FALLING = "edges across the falling diagonal: bright towards the bottom right is positive"
@@ -288,6 +299,14 @@ FIXED: Sequence[KernelEntry] = (
         "approximate a corner detector",
     ),
     *_frei_chen(),
+    _kernel(
+        "red_green", np.multiply.outer(RED_GREEN, CENTRE_SURROUND),
+        "changes of colour: redder than its surroundings is positive, greener negative", OPPONENT,
+    ),
+    _kernel(
+        "blue_yellow", np.multiply.outer(BLUE_YELLOW, CENTRE_SURROUND),
+        "changes of colour: bluer than its surroundings is positive, yellower negative", OPPONENT,
+    ),
 )  # fmt: skip
 
 

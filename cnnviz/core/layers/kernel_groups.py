@@ -78,7 +78,9 @@ def check_depth(kernels: Sequence[Kernel], channels: int) -> None:
         if planes != channels:
             raise CnnvizError(
                 f"kernel {kernel.name} has {planes} channels, its input {channels}",
-                hint="give a 2-D kernel, or one plane for each input channel",
+                hint="it reads red, green and blue at once: add --color rgb, and no depthwise"
+                if (planes, channels) == (3, 1)
+                else "give a 2-D kernel, or one plane for each input channel",
             )
 
 

@@ -2,8 +2,8 @@
 
 Pillow writes small pictures and rare kinds. It filters no row of an indexed picture and every row
 of the others, which is wrong for ours either way: maps of photographs would become 1.2 to 1.9
-times as large at its levels 1 to 6, sheets with lettering 1.2 to 1.4 times. Whole commands with Pillow's
-encoder took, at level 1 and at level 6, against this one: `edges` on 12 megapixels 1.6 and 4.2 times
+times as large at its levels 1 to 6, sheets with lettering 1.2 to 1.4 times. With Pillow's encoder
+whole commands took, at levels 1 and 6, against this one: `edges` on 12 megapixels 1.6 and 4.2 times
 as long (files 1.3 and 1.1 times as large), Sobel 1.2 and 2.6 times, the grids of `resnet18` 0.9 and
 1.6 times. So rows are filtered here, and zlib does the rest.
 

@@ -75,7 +75,8 @@ def test_published_weights(name):
 
 
 def test_every_fixed_kernel_has_its_numbers_checked_somewhere():
-    elsewhere = ("farid_", "freichen_", "unsharp", "mexican_hat", "sobel_5_y", "robinson_")
+    elsewhere = ("farid_", "freichen_", "unsharp", "mexican_hat", "sobel_5_y", "robinson_",
+                 "red_green", "blue_yellow")  # fmt: skip
     assert [name for name in FIXED_NAMES
             if name not in PUBLISHED and not name.startswith(elsewhere)] == []  # fmt: skip
 
@@ -182,6 +183,32 @@ def test_corner_ignores_straight_edges_and_answers_to_a_corner():
     assert (weights("corner") * upright).sum() == 0
     assert (weights("corner") * upright.T).sum() == 0
     assert (weights("corner") * quadrant).sum() != 0
+
+
+@pytest.mark.parametrize(
+    ("name", "spot", "opposite"),
+    [
+        ("red_green", (1, 0, 0), (0, 1, 0)),
+        ("blue_yellow", (0, 0, 1), (1, 1, 0)),
+    ],
+)
+def test_colour_opponents_answer_to_changes_of_colour_alone(name, spot, opposite):
+    def answer(picture):  # (7, 7, 3)
+        return (weights(name) * np.moveaxis(picture, 2, 0)).sum()
+
+    def around(middle, ground):
+        picture = np.tile(np.array(ground, float), (7, 7, 1))
+        picture[2:5, 2:5] = middle
+        return picture
+
+    grey = (0.4, 0.4, 0.4)
+    assert weights(name).shape == (3, 7, 7)
+    assert_allclose(weights(name).sum(axis=(1, 2)), 0, atol=1e-15)  # one colour all over
+    assert_allclose(weights(name).sum(axis=0), 0, atol=1e-15)  # any grey picture
+    share = 1 - 9 / 49  # of the spot in its own surroundings
+    assert answer(around(spot, grey)) == pytest.approx(share)
+    assert answer(around(opposite, grey)) == pytest.approx(-share)
+    assert answer(around(spot, opposite)) == pytest.approx(2 * share)
 
 
 def test_laws_kernels_are_all_products():

@@ -24,12 +24,13 @@ PROMISED_KERNELS = [
     "roberts_x", "roberts_y", "farid_x", "farid_y", "kirsch_n", "kirsch_ne", "kirsch_e",
     "kirsch_se", "kirsch_s", "kirsch_sw", "kirsch_w", "kirsch_nw", "laplacian", "laplacian_8",
     "outline", "sharpen", "unsharp", "emboss", "line_h", "line_v", "line_45", "line_135",
-    "corner", *[f"freichen_{number}" for number in range(1, 10)],
+    "corner", "red_green", "blue_yellow", *[f"freichen_{number}" for number in range(1, 10)],
 ]  # fmt: skip
 PROMISED_OTHERS = [
     "sobel", "prewitt", "scharr", "roberts", "farid", "kirsch", "freichen", "lines", "gabor_bank",
     "gaussian", "box", "log", "dog", "gabor", "motion", "random",
 ]  # fmt: skip
+OPPONENTS = ("red_green", "blue_yellow")
 BANK_SIZES = {
     "difference": 2, "sobel": 2, "sobel_5": 2, "scharr": 2, "prewitt": 2, "roberts": 2, "farid": 2,
     "kirsch": 8, "robinson": 8, "lines": 4, "freichen": 9, "laws": 16, "gabor_bank": 8, "dct": 9,
@@ -58,18 +59,19 @@ def test_entry_builds_and_describes_itself(entry):
 def test_weights_are_finite_and_read_only(entry):
     for kernel in entry.build():
         assert kernel.weights.dtype == np.float64
-        assert kernel.weights.ndim == 2
+        assert kernel.weights.ndim == 3 if entry.name in OPPONENTS else 2
         assert np.isfinite(kernel.weights).all()
         assert not np.signbit(kernel.weights[kernel.weights == 0]).any()
         with pytest.raises(ValueError, match="read-only"):
-            kernel.weights[0, 0] = 1
+            kernel.weights[..., 0, 0] = 1
 
 
 @ENTRIES
 def test_factors_reproduce_the_matrix(entry):
     for kernel in entry.build():
-        assert kernel.separable == (np.linalg.matrix_rank(kernel.weights) <= 1)
-        assert kernel.rank == np.linalg.matrix_rank(kernel.weights, rtol=2.0**-23)
+        ranks = np.linalg.matrix_rank(kernel.weights, rtol=2.0**-23)
+        assert kernel.rank == ranks.max()
+        assert kernel.separable == (kernel.weights.ndim == 2 and kernel.rank <= 1)
         factors = kernel.factors()
         assert (factors is not None) == kernel.separable
         if factors:
