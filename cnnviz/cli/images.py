@@ -14,8 +14,24 @@ from cnnviz import __version__
 from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
 from cnnviz.cli.door import working
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
-from cnnviz.cli.pictures import ORDERS, DrawnStage, Pictures, Written
-from cnnviz.cli.printing import beside, print_predictions, print_report, print_values, write
+from cnnviz.cli.pictures import (
+    CROWD,
+    MOST_MAPS,
+    ORDERS,
+    DrawnStage,
+    Pictures,
+    Written,
+    draw_input,
+    write_input,
+)
+from cnnviz.cli.printing import (
+    Prediction,
+    beside,
+    print_predictions,
+    print_report,
+    print_values,
+    write,
+)
 from cnnviz.cli.subject import (
     Subject,
     check_out,
@@ -44,14 +60,9 @@ from cnnviz.view.scale import SCALES, Ends
 if TYPE_CHECKING:
     from cnnviz.files import images as files
 
+PICTURE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+INSET = 96  # pixels of the input at the head of grids, its longer side
 CLASSIFIERS = ("softmax", "log_softmax", "dense")
-
-
-class Prediction(NamedTuple):
-    """A class and its probability."""
-
-    label: str
-    probability: float
 
 
 class Job(NamedTuple):
@@ -84,6 +95,7 @@ class Outcome:
     scores: Tensor | None = None
     stages: list[Stage] = field(default_factory=list)
     written: dict[str, Written] = field(default_factory=dict)
+    crowded: bool = False  # so many maps that grids alone were written
 
 
 def run_images(
@@ -123,6 +135,11 @@ def read_job(
 ) -> Job:
     """Read every option that does not need an image; RequestError for a wrong one."""
     check_out(output)
+    if Path(output.out).suffix.lower() in PICTURE_ENDINGS:
+        raise RequestError(
+            f"--out is {output.out!r}, the name of a picture",
+            hint="it names a folder, in which each image gets one of its own: --out pictures",
+        )
     nodes = spec.pipeline.nodes
     written = [node.name for node in nodes]
     if output.stages is not None:
@@ -146,6 +163,7 @@ def read_job(
             nrow=output.nrow,
             sort=output.sort,
             limit=output.limit,
+            range_=output.range_,
         ),
         columns=None if table.columns is None else parse_columns(table.columns),
         written=frozenset(written),
@@ -206,7 +224,7 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
         about = "softmax of the scores:" if rows[-1].layer == "dense" else None
         print_predictions(predictions, beside(form), note=about)
     _print_notes(subject, job, outcome)
-    written = sum(map(len, files.values())) + 1 + job.saves(Saved.WEIGHTS)  # and shapes.csv
+    written = sum(map(len, files.values())) + 2 + job.saves(Saved.WEIGHTS)  # input, shapes.csv
     pictures = [path for paths in reversed(files.values()) for path in paths]
     grids = [path for path in pictures if path.endswith("_grid.png")]
     wrote(written, folder, next(iter([*grids, *pictures]), None))
@@ -240,6 +258,13 @@ def _stages(subject: Subject, job: Job, *, losses: bool = False) -> Iterator[Sta
 def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
     """Run the stages; draw, write and show each while its tensor lives."""
     ranges, outcome = _shared_ranges(subject, job), Outcome()
+    inset, _ = draw_input(subject.x, subject.channels, INSET)
+    times = max(1, INSET // max(inset.size))
+    inset = inset.resize((inset.width * times, inset.height * times), 0)  # in whole pixels
+    pictures = job.pictures._replace(inset=inset)
+    outcome.crowded = pictures.only is None and _map_files(subject, job) > CROWD
+    if outcome.crowded:
+        pictures = pictures._replace(only="grid")
     rows, text = subject.rows, str(subject.pipeline)
     names = subject.pipeline.map_names(subject.channels)
     classifies = class_count(rows[-1]) is not None
@@ -249,7 +274,9 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
         for stage in _stages(subject, job, losses=asks_for_losses(job.columns)):
             name = stage.row.name
             if name in job.written:
-                picture = job.pictures.draw(stage, names[name], text, ranges)
+                if not outcome.written:  # not sooner: what fails at once leaves nothing
+                    write_input(subject.x, subject.channels, text, writer)
+                picture = pictures.draw(stage, names[name], text, ranges)
                 if job.draws and not outcome.written:
                     _print_title(subject, job)
                 outcome.written[name] = picture.write(writer, array=job.saves(Saved.NPY))
@@ -262,6 +289,12 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
             del stage
             advance()
     return outcome
+
+
+def _map_files(subject: Subject, job: Job) -> int:
+    """Count the pictures of single maps that an image would get."""
+    shapes = [row.output_shape for row in subject.rows if row.name in job.written]
+    return sum(shape[0] for shape in shapes if len(shape) == 3 and shape[0] <= MOST_MAPS)
 
 
 def _show(job: Job, picture: DrawnStage) -> None:
@@ -362,11 +395,14 @@ def _print_notes(subject: Subject, job: Job, outcome: Outcome) -> None:
         note(random_note(random, job.output.seed))
     grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
     if grids:
-        note(f"more than 64 maps, grid only: {joined(grids)} (--only maps writes each)")
+        note(f"more than {MOST_MAPS} maps, grid only: {joined(grids)} (--only maps writes each)")
+    if outcome.crowded:
+        note(f"more than {CROWD} maps in all: grids only (--only maps writes each)")
     cut = {name: one.in_grid for name, one in outcome.written.items() if one.in_grid}
     if cut:
         counts = [f"{name} ({shown:,} of {maps:,} maps)" for name, (shown, maps) in cut.items()]
-        order = ORDERS.get(job.output.sort, "in channel order")
+        sort = "variance" if job.output.sort == "auto" else job.output.sort
+        order = ORDERS.get(sort, "in channel order")
         note(f"in the grids, {order}: {joined(counts)}")
     forced = job.output.algorithm
     if forced and not any(forced in (stage.algorithm or "") for stage in outcome.stages):

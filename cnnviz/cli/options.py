@@ -11,7 +11,7 @@ import typer
 
 from cnnviz.errors import RequestError
 from cnnviz.view.colormaps import COLORMAPS
-from cnnviz.view.scale import SCALES
+from cnnviz.view.scale import RANGES, SCALES
 
 LONGEST = 32  # characters of names that help writes in place of what they are names of
 GRAYS = {"grey": "gray", "grayscale": "gray", "greyscale": "gray", "l": "gray"}
@@ -289,6 +289,15 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
             rich_help_panel=OUTPUT,
         ),
     ] = "layer"
+    range_: Annotated[
+        str,
+        typer.Option(
+            "--range",
+            **choice("range", *RANGES),
+            help="What grids and the terminal show: all but 0.5 % of what is drawn, or all of it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "robust"
     value_range: Annotated[
         str | None,
         typer.Option(metavar="LO,HI", help="Draw this range instead.", rich_help_panel=OUTPUT),
@@ -316,20 +325,20 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
     sort: Annotated[
         str,
         typer.Option(
-            **choice("order", "none", "variance", "max"),
-            help="The order of a grid's maps: none is by channel; else the largest variance or "
-            "maximum first (ties by channel, NaN last).",
+            **choice("order", "auto", "none", "variance", "max"),
+            help="The order of a grid's maps: none is by channel, variance and max have the "
+            "largest first (ties by channel, NaN last); auto: by variance where --limit cuts.",
             rich_help_panel=OUTPUT,
         ),
-    ] = "none"
+    ] = "auto"
     limit: Annotated[
-        int | None,
+        int,
         typer.Option(
             metavar="N", min=1, help="Only the first N maps in a grid, after sorting; the scale "
             "stays that of all.",
             rich_help_panel=OUTPUT,
         ),
-    ] = None  # fmt: skip
+    ] = 64  # fmt: skip
     stages: Annotated[
         str | None,
         typer.Option(

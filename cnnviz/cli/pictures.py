@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnnviz.core.statistics import rank_maps
-from cnnviz.core.types import Row, Stage, Tensor
+import numpy as np
+
+from cnnviz.core.statistics import finite_range, rank_maps
+from cnnviz.core.types import Row, Samples, Stage, Tensor
 from cnnviz.files.images import png_bytes
 from cnnviz.files.outputs import array_name, colour_name, grid_name, map_name
-from cnnviz.view.maps import count_outside, draw_colour, draw_map
+from cnnviz.view.maps import block_means, count_outside, draw_colour, draw_map
 from cnnviz.view.numbers import format_number
-from cnnviz.view.scale import SCALES, Ends, Scale, choose_scale
+from cnnviz.view.scale import SCALES, Ends, Scale, choose_scale, robust_scale
+from cnnviz.view.zoom import Zoom
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked for
 MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be distinguished
 SHOWN = 12  # maps drawn in the terminal
+TERMINAL = 320  # rows and columns of them at most, before they are fitted
+INPUT_PICTURE = "00_input.png"
+LONGEST = 1600  # rows or columns of it
+CROWD = 100  # files of maps from which on an image gets grids only
 
 ORDERS = {"variance": "largest variance first", "max": "largest maximum first"}
 """What --sort does, in words."""
@@ -37,8 +45,10 @@ class Pictures(NamedTuple):
     colormap: str
     only: str | None  # maps | grid
     nrow: int | None
-    sort: str  # none, or one of ORDERS
-    limit: int | None  # maps in a grid, at most
+    sort: str  # auto, none, or one of ORDERS
+    limit: int  # maps in a grid, at most
+    range_: str  # one of RANGES
+    inset: Image | None = None  # the input, small, for the head of grids
 
     def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ends) -> DrawnStage:
         """Choose the scales of a stage; its pictures are drawn when they are written."""
@@ -54,6 +64,8 @@ class Pictures(NamedTuple):
             f"{channel} {names[channel]}" if len(names) == len(maps) else str(channel)
             for channel in range(len(maps))
         ]
+        channels, order = self._channels(maps)
+        robust = self.range_ == "robust" and self.value_range is None
         # What is drawn on the scale of its own values lies within it.
         suits = self.value_range is None and not stage.statistics.nonfinite
         within = suits or all(scale.covers(stage.statistics) for scale in scales)
@@ -70,8 +82,10 @@ class Pictures(NamedTuple):
             names=names,
             pipeline=pipeline,
             nrow=self.nrow,
-            channels=self._channels(maps),
-            order=ORDERS.get(self.sort, "") if len(maps) > 1 else "",
+            channels=channels,
+            order=order,
+            robust=inner(stage.row) if robust else None,
+            inset=self.inset,
             within=within,
             as_maps=as_maps,
             as_grid=self.only != "maps",
@@ -79,11 +93,67 @@ class Pictures(NamedTuple):
             outside=outside,
         )
 
-    def _channels(self, maps: Tensor) -> Sequence[int]:
-        """Return the channels a grid shows, in its order; a vector is one map and stays whole."""
-        keep = self.sort == "none" or len(maps) == 1
-        channels = range(len(maps)) if keep else rank_maps(maps, self.sort)
-        return channels[: min(self.limit or MOST_IN_GRID, MOST_IN_GRID)]
+    def _channels(self, maps: Tensor) -> tuple[Sequence[int], str]:
+        """Return the channels a grid shows, and their order in words; a vector stays whole."""
+        limit = min(self.limit, MOST_IN_GRID)
+        sort = self.sort
+        if sort == "auto":
+            sort = "variance" if len(maps) > limit else "none"
+        if sort == "none" or len(maps) == 1:
+            return range(len(maps))[:limit], ""
+        return rank_maps(maps, sort)[:limit], ORDERS[sort]
+
+
+def inner(row: Row) -> tuple[slice, slice]:
+    """Return the rows and columns of a stage's maps whose windows read no padding."""
+    pads, steps, size = row.effective_padding, row.effective_stride, row.output_shape[1:]
+    if pads is None or steps is None or len(size) != 2 or not all(steps):
+        return slice(0, size[0] if size else 1), slice(0, size[-1] if size else 1)
+    rows, columns = (
+        slice(ceil(max(before, 0) / step), length - ceil(max(after, 0) / step))
+        for before, after, step, length in zip(pads[:2], pads[2:], steps, size, strict=True)
+    )
+    return rows, columns
+
+
+def draw_input(x: Tensor | Samples, channels: Sequence[str], longest: int) -> tuple[Image, Scale]:
+    """Draw the picture as the first stage sees it, no more than `longest` pixels long.
+
+    Three planes of colour are one picture, others stand side by side; larger pictures are shown
+    by means of square blocks. Normalised values are drawn from the smallest to the largest.
+    """
+    values = x.values if isinstance(x, Samples) else x
+    down = ceil(max(values.shape[-2:]) / longest)
+    planes = np.stack([block_means(plane, (down, down)) for plane in values]).astype(np.float32)
+    low, high = finite_range(planes)
+    white = 255.0 if isinstance(x, Samples) else 1.0
+    scale = Scale(min(low or 0.0, 0.0), max(high or 0.0, white), "gray")
+    if low is not None and low < 0:
+        scale = choose_scale(low, high, colormap="gray")
+    if set(channels) == {"red", "green", "blue"}:
+        order = [list(channels).index(name) for name in ("red", "green", "blue")]
+        return draw_colour(planes[order], scale), scale
+    return draw_map(np.concatenate(list(planes), axis=1), scale), scale
+
+
+def write_input(
+    x: Tensor | Samples, channels: Sequence[str], pipeline: str, writer: Writer
+) -> None:
+    """Write the picture as the first stage sees it."""
+    image, scale = draw_input(x, channels, LONGEST)
+    size = image.width * image.height * len(image.getbands())
+    encode = partial(png_bytes, image, _text(scale, "input", pipeline))
+    writer.add(INPUT_PICTURE, size, encode, lambda _: None)
+
+
+def _text(scale: Scale, stage: str, pipeline: str) -> dict[str, str]:
+    """Return what a PNG says of itself."""
+    return {
+        "cnnviz:min": repr(float(scale.low)),
+        "cnnviz:max": repr(float(scale.high)),
+        "cnnviz:stage": stage,
+        "cnnviz:pipeline": pipeline,
+    }
 
 
 class Written(NamedTuple):
@@ -113,6 +183,8 @@ class DrawnStage(NamedTuple):
     as_grid: bool
     only_grid_for_size: bool
     outside: int
+    robust: tuple[slice, slice] | None  # where the range of what is drawn is measured
+    inset: Image | None
 
     @property
     def row(self) -> Row:
@@ -133,8 +205,10 @@ class DrawnStage(NamedTuple):
         names = self._names()
         writer.folder.plan(names)
         for name, (image, scale) in zip(names, self._images(), strict=True):
+            if name == grid_name(self.row) and scale != self.scales[0]:
+                pictures["grid_range"] = [scale.low, scale.high]
             size = image.width * image.height * len(image.getbands())
-            encode = partial(png_bytes, image, self._text(scale))
+            encode = partial(png_bytes, image, _text(scale, self.row.name, self.pipeline))
             writer.add(name, size, encode, written.files.append)
         if array:
             writer.add_array(array_name(self.row), self.stage.output, written.files.append)
@@ -161,30 +235,22 @@ class DrawnStage(NamedTuple):
                 planes = planes[::-1]
             yield draw_colour(planes, scale, within=self.within), scale
         if self.as_grid:
-            yield self._grid(), self.scales[0]
+            yield self._grid()
 
     def _scale(self, channel: int) -> Scale:
         return self.scales[channel] if len(self.scales) > 1 else self.scales[0]
 
-    def _text(self, scale: Scale) -> dict[str, str]:
-        """Return what a PNG says of itself."""
-        return {
-            "cnnviz:min": repr(float(scale.low)),
-            "cnnviz:max": repr(float(scale.high)),
-            "cnnviz:stage": self.row.name,
-            "cnnviz:pipeline": self.pipeline,
-        }
-
-    def _grid(self) -> Image:
+    def _grid(self) -> tuple[Image, Scale]:
         shape = "×".join(map(str, self.row.output_shape))
         title = f"{self.row.index} {self.row.name}: {self.row.text}  →  {shape}"
         if self.stage.output.ndim == 1:
             from cnnviz.view.vector import draw_vector
 
-            return draw_vector(self.stage.output, self.scales[0], title=title, labels=None)
-        from cnnviz.view.grid import draw_grid  # here: maps alone wait for no fonts
+            scale = self.scales[0]
+            return draw_vector(self.stage.output, scale, title=title, labels=None), scale
+        from cnnviz.view.grid import lay_out  # here: maps alone wait for no fonts
 
-        return draw_grid(
+        grid = lay_out(
             self.maps,
             self.scales,
             title=title,
@@ -193,7 +259,10 @@ class DrawnStage(NamedTuple):
             facts=self.stage.statistics if self.within else None,
             channels=self.channels,
             order=self.order,
+            robust=self.robust,
+            inset=self.inset,
         )
+        return grid.image, grid.scales[0]
 
     def _recombined(self) -> int:
         """Count the pictures that recombine three maps: a kernel's, of each colour.
@@ -217,14 +286,21 @@ class DrawnStage(NamedTuple):
 
         shown = self.channels[:SHOWN]
         scales = [self._scale(channel) for channel in shown]
+        down = ceil(max(self.maps.shape[-2:]) / TERMINAL)
+        signed = (self.stage.statistics.min or 0) < 0
+        zoom = Zoom((1, down) if len(self.maps[0]) == 1 else (down, down), (1, 1), signed)
+        planes = [zoom.reduced(self.maps[channel]) for channel in shown]
+        if self.robust is not None and self.stage.output.ndim == 3:
+            parts = [np.stack(planes)] * len(planes) if len(set(scales)) == 1 else planes
+            scales = [robust_scale(*pair) for pair in zip(scales, parts, strict=True)]
+        legend = _legend(scales, colours=colours)
         if not colours:
             scales = [replace(scale, colormap="gray") for scale in scales]
-        images = [draw_map(self.maps[c], s) for c, s in zip(shown, scales, strict=True)]
+        images = [draw_map(plane, scale) for plane, scale in zip(planes, scales, strict=True)]
         if self.stage.output.ndim == 1:
             labels = [self.row.name]
         else:
             labels = [f"{self.row.name} {self.labels[c]}" for c in shown]
-        legend = _legend(self.scales, colours=colours)
         return Group(
             Text(f"{self.order}: {legend}" if self.order else legend),
             terminal.tile(images, labels, width=width, of=len(self.maps)),
@@ -233,7 +309,7 @@ class DrawnStage(NamedTuple):
 
 def _legend(scales: Sequence[Scale], *, colours: bool) -> str:
     """Say what the terminal's colours, or its shades, stand for."""
-    if len(scales) > 1:
+    if len(set(scales)) > 1:
         return "each map on its own scale, from the darkest to the brightest"
     low, high = (format_number(end) for end in (scales[0].low, scales[0].high))
     if colours and scales[0].diverging:

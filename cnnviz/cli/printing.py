@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -17,8 +17,14 @@ MARK = "cnnviz:kernel"
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cnnviz.cli.images import Prediction
     from cnnviz.view.report import Report
+
+
+class Prediction(NamedTuple):
+    """A class and its probability."""
+
+    label: str
+    probability: float
 
 
 def print_report(report: Report, form: str, *, quiet: bool = False) -> None:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnviz.cli.options import TABLE, TableOptions
 from cnnviz.errors import CnnvizError, RequestError
 
+if TYPE_CHECKING:
+    from cnnviz.core.comparison import Side
+    from cnnviz.core.types import Shape
+    from cnnviz.files.spec import Spec
+    from cnnviz.view.report import Report
+
 EXAMPLES = (
     "cnnviz shapes vgg16 --input 3x224x224",
     "cnnviz shapes 'conv(64, 7, stride=2, padding=same) -> maxpool(3, 2)' --input 3x224x224",
     "cnnviz shapes 'conv(64, 7, stride=2, padding=same)' --input 3x224x224 --explain",
+    "cnnviz shapes vgg16 resnet18",
     "cnnviz shapes lenet5 --format md",
 )
 
 
 def shapes(
-    spec: Annotated[
-        str,
+    specs: Annotated[
+        list[str],
         typer.Argument(
-            metavar="SPEC", help="A pipeline: text, a .toml or .onnx file, or a bundled name.",
+            metavar="SPEC...",
+            help="A pipeline: text, a .toml or .onnx file, or a bundled name; or two of them.",
             show_default=False,
         ),
     ],
@@ -50,23 +59,54 @@ def shapes(
     from cnnviz.view.columns import parse_columns, stage_report
     from cnnviz.view.records import document, stage_record
 
-    loaded = load_spec(spec)
-    shape = loaded.input.shape if size is None else parse_shape(size)
+    if len(specs) > 2 or (explain and len(specs) > 1):
+        most = "--explain takes one pipeline" if explain else "two pipelines stand side by side"
+        raise RequestError(f"{len(specs)} are given: {most}", hint="quote each: 'conv(8) -> relu'")
+    columns = None if table.columns is None else parse_columns(table.columns)
+    loaded = [load_spec(spec) for spec in specs]
+    shapes = [one.input.shape if size is None else parse_shape(size) for one in loaded]
+    shape = shapes[0] or shapes[-1]  # the one that has none takes the other's
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
     if explain:
         from cnnviz.cli.derived_shapes import explain_shapes
 
-        explain_shapes(spec, loaded, shape, table)
+        explain_shapes(specs[0], loaded[0], shape, table)
         return
+    sides = [_side(one, own or shape) for one, own in zip(loaded, shapes, strict=True)]
+    if len(sides) == 1:
+        (side,) = sides
+        stages = [stage_record(row) for row in side.entries]
+        record = document(__version__, None, shape, None, side.text, stages, side.totals)
+        report = stage_report(side.entries, side.totals, record, columns)
+    else:
+        report = _beside(sides[0], sides[1], columns)
+    print_report(report, table.format)
+
+
+def _side(spec: Spec, shape: Shape) -> Side:
+    """Return what a pipeline promises for an input of `shape`."""
+    from cnnviz.core.comparison import Side
+
+    pipeline = spec.pipeline
     try:
-        rows = list(loaded.pipeline.rows(shape, loaded.params))
+        rows = tuple(pipeline.rows(shape, spec.params))
     except CnnvizError as error:
         more = "--explain shows the arithmetic, and changes that would fit"
         hint = f"{error.hint}\n  {more}" if error.hint else more
         raise type(error)(error.message, hint=hint) from None
-    pipeline, totals = loaded.pipeline, loaded.pipeline.totals(shape)
-    stages = [stage_record(row) for row in rows]
-    record = document(__version__, None, shape, None, str(pipeline), stages, totals)
-    columns = None if table.columns is None else parse_columns(table.columns)
-    print_report(stage_report(rows, totals, record, columns), table.format)
+    name = str(pipeline) if spec.name == "pipeline" else spec.name
+    return Side(name, str(pipeline), shape, rows, pipeline.totals(shape))
+
+
+def _beside(a: Side, b: Side, columns: Sequence[str] | None) -> Report:
+    """Return the tables of two pipelines side by side, and the ratios of their totals."""
+    from cnnviz import __version__
+    from cnnviz.core.comparison import Comparison, part_at
+    from cnnviz.view.columns import row_of
+    from cnnviz.view.differences import comparison_record, comparison_report
+
+    rows = [[row_of(entry) for entry in side.entries] for side in (a, b)]
+    comparison = Comparison(a, b, part_at(a.shape, rows[0], b.shape, rows[1]), ())
+    record = comparison_record(__version__, None, comparison, (None, None), (), ())
+    return comparison_report(comparison, columns, record)

@@ -255,4 +255,6 @@ def random_notes(subjects: Mapping[str, Subject], seed: int) -> list[str]:
 def wrote(count: int, folder: OutputFolder, first: str | None) -> None:
     """Say how many files there are, the record among them, and which picture to open first."""
     text = f"wrote {counted(count + 1, 'file')} to {folder.path}"
+    if folder.replaced:
+        text += f" (in place of {counted(folder.replaced, 'file')} of an earlier run)"
     note(f"{text}; open {first}" if first else text)

@@ -135,6 +135,11 @@ class OutputFolder:
 
     path: Path
 
+    @property
+    def replaced(self) -> int:
+        """How many files of an earlier run this one overwrote, or removed at its end."""
+        return len(self._earlier & self._written.keys() if self._collects else self._earlier)
+
     def __init__(
         self,
         out: str | Path,
@@ -153,6 +158,7 @@ class OutputFolder:
         self._fresh = not os.path.lexists(self.path / record)
         self._foreign_record = not self._fresh and before is None
         self._listed = dict.fromkeys(before or ())  # what run.json on disk lists as ours
+        self._earlier = frozenset(self._listed)
         self._planned: dict[str, None] = {}
         self._written: dict[str, None] = {}
         self._created: list[Path] = []

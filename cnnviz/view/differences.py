@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from cnnviz.core.comparison import Change, Compared, Comparison, Offset
-from cnnviz.core.types import Totals, size_text
+from cnnviz.core.types import Stage, Totals, size_text
 from cnnviz.errors import safe
 from cnnviz.view.columns import (
     ABSENT,
@@ -239,7 +239,7 @@ def conclusions(comparison: Comparison) -> list[str]:
 
 def comparison_record(
     version: str,
-    source: str,
+    source: str | None,
     comparison: Comparison,
     ends: tuple[Any, Any],
     notes: Sequence[str],
@@ -339,5 +339,6 @@ def comparison_report(
     ]
     if comparison.compared:
         parts.append(differences(comparison))
-    parts.append(Lines(conclusions(comparison)))
+    if any(isinstance(entry, Stage) for entry in comparison.a.entries):
+        parts.append(Lines(conclusions(comparison)))
     return Report(record, parts, comparison_rows(comparison, columns))

@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.types import Pair, Statistics
-from cnnviz.view.maps import Numbers, block_means, indexed, packed, rgb_of, unpacked
+from cnnviz.view.maps import (
+    Numbers,
+    count_outside,
+    draw_colour,
+    indexed,
+    packed,
+    rgb_of,
+    unpacked,
+)
 from cnnviz.view.numbers import format_cell, format_range
-from cnnviz.view.scale import Scale
+from cnnviz.view.scale import Scale, robust_scale
 from cnnviz.view.sheet import (
     FRAME,
     MARGIN,
@@ -26,7 +34,6 @@ from cnnviz.view.sheet import (
     Sheet,
     drawable,
     fitting_size,
-    map_colours,
     outside_note,
     shorten,
     text_width,
@@ -38,7 +45,23 @@ _MOST_CELL_TEXTS = 20_000  # numbers written into one picture, at most
 _ROUND = (4, 5, 6, 8, 10, 12, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64)  # to count along rows
 
 
-def draw_grid(
+def draw_grid(maps: Numbers, scales: Sequence[Scale], **options: Any) -> Image.Image:
+    """Draw the maps of a stage on one sheet; the options are those of `lay_out`."""
+    return lay_out(maps, scales, **options).image
+
+
+class DrawnGrid(NamedTuple):
+    """A sheet, and the scales its maps are drawn on: one or as many as are drawn."""
+
+    image: Image.Image
+    scales: Sequence[Scale]
+
+
+Inner = tuple[slice, slice]
+"""Rows and columns of a map."""
+
+
+def lay_out(
     maps: Numbers,
     scales: Sequence[Scale],
     *,
@@ -50,15 +73,17 @@ def draw_grid(
     order: str = "",
     noun: str = "map",
     remark: str | None = None,
-) -> Image.Image:
+    robust: Inner | None = None,
+    inset: Image.Image | None = None,
+) -> DrawnGrid:
     """Draw the maps of a stage on one sheet, with labels and a colour bar.
 
     Parameters
     ----------
     maps : (C, H, W), or (N, 3, H, W) in colour (see `draw_colour`)
-        Large maps are shown smaller (means of square blocks), small ones larger by a whole
-        number; the sheet says which. Of maps up to 12 by 12 the numbers are written into the
-        cells, if they fit.
+        Large maps are shown smaller (means of square blocks; of signed maps the value of largest
+        magnitude), small ones larger by a whole number; the sheet says which. Of maps up to 12 by
+        12 the numbers are written into the cells, if they fit.
     scales : one or C
         With one for each map, a map's range stands under its label.
     title : str
@@ -80,6 +105,11 @@ def draw_grid(
         What one of the maps is called.
     remark : str, optional
         What else there is to say, in a line under the title.
+    robust : (slice, slice), optional
+        Narrow the scales to all but 0.5 % of what is drawn (`robust_scale`), measured in these
+        rows and columns, if they are at least half of a map: where no window reads padding.
+    inset : Image, optional
+        A small picture of the input, for the header.
     """
     shown = list(range(len(maps)) if channels is None else channels)
     size = (maps.shape[-2], maps.shape[-1])
@@ -87,24 +117,32 @@ def draw_grid(
     scale_of = [scales[0]] * len(maps) if len(scales) == 1 else list(scales)
     words = [drawable(labels[channel]) for channel in shown]
     drawn = [scale_of[channel] for channel in shown]
-    ranges = [] if shared else [format_range(scale.low, scale.high) for scale in drawn]
-    countable = shown == list(range(len(shown)))
-    plan = plan_grid(size, words, ranges, nrow, countable=countable)
-
+    plan = plan_grid(
+        size, words, [_range(scale) for scale in drawn] if not shared else [], nrow,
+        countable=shown == list(range(len(shown))),
+    )  # fmt: skip
     census = Census.of(maps) if facts is None else Census(facts.min, facts.max)
+    signed = maps.ndim == 3 and census.low is not None and census.low < 0
+    zoom = replace(plan.zoom, signed=signed)
+    values = _reduced(maps, shown, zoom)
+    beyond = 0.0
+    if robust is not None and maps.ndim == 3:
+        drawn, beyond = _narrowed(values, drawn, robust, zoom, shared=shared)
+    ranges = [] if shared else [_range(scale) for scale in drawn]
     outside = [] if facts is not None else outside_note(maps, [scales[0]] if shared else scale_of)
-    form = f"{size[0]} x {size[1]}, {plan.zoom.text}"
+    form = f"{size[0]} x {size[1]}, {zoom.text}"
     many = f"{len(maps):,} {noun}s" if len(maps) > 1 else f"1 {noun}"
     notes = [
         *_contents(
             len(shown), len(maps), many, order, form, f"values {census.span()}", shared=shared
         ),
         *([] if shared else ["each map has its own scale: its ends are written over it"]),
+        *([_beyond_note(beyond)] if beyond else []),
         *outside,
         *([remark] if remark else []),
     ]
-    sheet = Sheet(plan.body, title, notes, _grid_bars(drawn), census.legend)
-    cells = _cells(maps, shown, plan.zoom.down, scale_of)
+    sheet = Sheet(plan.body, title, notes, _grid_bars(drawn, beyond), census.legend, inset=inset)
+    cells = _cells(values, drawn, shared=shared)
     x, y = plan.corner(0)
     sheet.image.paste(_maps_image(plan, cells), (sheet.left + x - 1, sheet.top + y - 1))
     if not plan.label_size:
@@ -123,18 +161,64 @@ def draw_grid(
                 text = shorten(ranges[index], plan.cell[1], 10)
                 sheet.text(x - 1, baseline + 12, text, 10, fill=SOFT)
     # What is grey all over is a third as large, and sooner written.
-    return sheet.image.convert("L") if cells.dtype == np.uint8 else sheet.image
+    grey = cells.dtype == np.uint8 and (inset is None or inset.mode == "L")
+    image = sheet.image.convert("L") if grey else sheet.image
+    return DrawnGrid(image, drawn[:1] if shared else drawn)
 
 
-def _cells(maps: Numbers, shown: list[int], down: Pair, scales: list[Scale]) -> NDArray[Any]:
-    """Return the colours of the maps' blocks (N, rows, columns): a number each, or a grey level."""
-    if down == (1, 1) and maps.ndim == 3 and len(set(scales)) == 1:
+def _range(scale: Scale) -> str:
+    return format_range(scale.low, scale.high)
+
+
+def _reduced(maps: Numbers, shown: list[int], zoom: Zoom) -> Numbers:
+    """Return the numbers that are drawn: those of the maps' blocks, (N, [3,] rows, columns)."""
+    if zoom.down == (1, 1):
         ordered = shown == list(range(len(shown)))
-        levels, palette = indexed(maps[: len(shown)] if ordered else maps[shown], scales[0])
-        return levels if palette is None else packed(palette)[levels]
+        return maps[: len(shown)] if ordered else maps[shown]
     if maps.ndim == 4:
-        return packed(np.stack([map_colours(maps[c], down, scales[c]) for c in shown]))
-    planes = [indexed(block_means(maps[c], down), scales[c]) for c in shown]
+        return np.stack([[zoom.reduced(plane) for plane in maps[c]] for c in shown])
+    return np.stack([zoom.reduced(maps[c]) for c in shown])
+
+
+def _narrowed(
+    values: Numbers, scales: list[Scale], inner: Inner, zoom: Zoom, *, shared: bool
+) -> tuple[list[Scale], float]:
+    """Return robust scales of what is drawn, and which share of it lies beyond them."""
+    spans = (
+        slice(-(-span.start // down), span.stop // down)
+        for span, down in zip(inner, zoom.down, strict=True)
+    )
+    part = values[(slice(None), *spans)]
+    if 2 * part.size < values.size:
+        part = values
+    if shared:
+        narrow = [robust_scale(scales[0], part)] * len(scales)
+    else:
+        narrow = [robust_scale(scale, of) for scale, of in zip(scales, part, strict=True)]
+    planes = [values] if shared else list(values)
+    beyond = sum(
+        count_outside(plane, scale)
+        for plane, scale, full in zip(planes, narrow, scales, strict=False)
+        if scale != full
+    )
+    return narrow, beyond / values.size
+
+
+def _beyond_note(share: float) -> str:
+    """Say how much of what is drawn lies past the ends of the bar."""
+    text = f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
+    return f"{text} of what is drawn lies beyond the ends of the bar (--range full: nothing does)"
+
+
+def _cells(values: Numbers, scales: list[Scale], *, shared: bool) -> NDArray[Any]:
+    """Return the colours of numbers (N, rows, columns): a number each, or a grey level."""
+    if values.ndim == 4:
+        pairs = zip(values, scales, strict=True)
+        return packed(np.stack([np.asarray(draw_colour(planes, on)) for planes, on in pairs]))
+    if shared:
+        levels, palette = indexed(values, scales[0])
+        return levels if palette is None else packed(palette)[levels]
+    planes = [indexed(plane, on) for plane, on in zip(values, scales, strict=True)]
     if all(palette is None for _, palette in planes):
         return np.stack([levels for levels, _ in planes])
     return packed(np.stack([rgb_of(*plane) for plane in planes]))
@@ -192,16 +276,17 @@ def _shorten_label(text: str, width: int, size: int) -> str:
     return shorten(text, width, size)
 
 
-def _grid_bars(scales: Sequence[Scale]) -> list[Bar]:
+def _grid_bars(scales: Sequence[Scale], beyond: float) -> list[Bar]:
     """One bar with numbers for a shared scale; else one for each kind, with words."""
+    arrows = (beyond > 0 and any(scale.low < 0 for scale in scales), beyond > 0)
     if len(set(scales)) == 1:
-        return [Bar.of(scales[0])]
+        return [Bar.of(scales[0], arrows)]
     bars: dict[tuple[str, tuple[str, str]], Bar] = {}
     for scale in scales:
         ends = ("-max", "max") if scale.low == -scale.high else ("low", "high")
         if scale.low == 0:
             ends = ("0", "max")
-        bars.setdefault((scale.colormap, ends), Bar(scale, *ends))
+        bars.setdefault((scale.colormap, ends), Bar(scale, *ends, arrows))
     return [replace(bar, scale=_plain_ends(bar.scale)) for bar in bars.values()]
 
 

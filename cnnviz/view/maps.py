@@ -226,6 +226,29 @@ def block_means(plane: Numbers, down: tuple[int, int]) -> Numbers:
     return np.asarray(sums / np.outer(*sizes))
 
 
+def block_extremes(plane: Numbers, down: tuple[int, int]) -> Numbers:
+    """Keep of each block of (rows, columns) values the one of largest magnitude, with its sign.
+
+    What means would cancel, an edge's light and dark side say, is seen. NaN wins.
+    """
+    if down == (1, 1):
+        return plane
+    high, low = (
+        _join_rows(_join_rows(plane, down[0], join).T, down[1], join).T
+        for join in (np.maximum, np.minimum)
+    )
+    return np.asarray(np.where(high >= -low, high, low))
+
+
+def _join_rows(plane: Numbers, step: int, join: np.ufunc) -> Numbers:
+    """Join every `step` rows, as `_sum_rows` adds them."""
+    joined = plane[::step].copy()
+    for row in range(1, min(step, len(plane))):
+        part = plane[row::step]
+        join(joined[: len(part)], part, out=joined[: len(part)])
+    return joined
+
+
 def _sum_rows(plane: Numbers, step: int) -> Numbers:
     """Add up every `step` rows in float64.
 

@@ -159,6 +159,7 @@ class Bar:
     scale: Scale
     low: str
     high: str
+    beyond: tuple[bool, bool] = (False, False)  # values lie past these ends: they are arrows
 
     @property
     def zero(self) -> float | None:
@@ -167,9 +168,9 @@ class Bar:
         return place if 0.15 < place < 0.85 else None
 
     @classmethod
-    def of(cls, scale: Scale) -> Bar:
+    def of(cls, scale: Scale, beyond: tuple[bool, bool] = (False, False)) -> Bar:
         """Return the bar with the ends of the scale as numbers."""
-        return cls(scale, format_number(scale.low), format_number(scale.high))
+        return cls(scale, format_number(scale.low), format_number(scale.high), beyond)
 
 
 @dataclass(frozen=True)
@@ -313,12 +314,16 @@ class Sheet:
         notes: Sequence[str],
         bars: Sequence[Bar] = (),
         legend: Sequence[tuple[Colour, str]] = (),
+        inset: Image.Image | None = None,
     ) -> None:
+        """Lay the header out; an `inset`, what the network saw, stands at its right."""
         title = drawable(title)
-        inner = max(body[0], min(text_width(title, TITLE_SIZE), 640), 320)
-        lines = wrap(title, inner, TITLE_SIZE, 3)
-        soft = [line for note in notes for line in wrap(note, inner, TEXT_SIZE, 3)]
-        abreast = max(1, (inner + 40) // (_BAR_WIDTH + 40))
+        aside = inset.width + 24 if inset else 0
+        inner = max(body[0], min(text_width(title, TITLE_SIZE), 640) + aside, 320 + aside)
+        beside = inner - aside
+        lines = wrap(title, beside, TITLE_SIZE, 3)
+        soft = [line for note in notes for line in wrap(note, beside, TEXT_SIZE, 3)]
+        abreast = max(1, (beside + 40) // (_BAR_WIDTH + 40))
         bar_rows = math.ceil(len(bars) / abreast)
         top = MARGIN + 24 * len(lines) + 18 * len(soft)
         bars_top = top + 8
@@ -327,6 +332,8 @@ class Sheet:
         legend_top = top + 4
         if legend:
             top = legend_top + 16
+        if inset:
+            top = max(top, MARGIN + inset.height + 16)
         self.left = MARGIN
         self.top = top + 12
         size = (inner + 2 * MARGIN, self.top + body[1] + MARGIN)
@@ -343,6 +350,10 @@ class Sheet:
             row, column = divmod(number, abreast)
             self.bar(bar, self.left + column * (_BAR_WIDTH + 40), bars_top + row * 36)
         self._legend(legend, legend_top)
+        if inset:
+            x = self.left + inner - inset.width
+            self.paste(np.asarray(inset.convert("RGB")), x, MARGIN)
+            self.text(x, MARGIN + inset.height + 13, "the input", SMALL_SIZE, fill=SOFT)
 
     def text(
         self,
@@ -423,6 +434,15 @@ class Sheet:
         """Draw a colour bar, with its ends and 0 written below."""
         steps = np.linspace(bar.scale.low / 2, bar.scale.high / 2, width) * 2
         self.paste(rgb(np.tile(steps, (_BAR_HEIGHT, 1)), bar.scale), x, y)
+        middle, end = y + _BAR_HEIGHT // 2, y + _BAR_HEIGHT - 1
+        for beyond, at, tip, value in (
+            (bar.beyond[0], x - 1, x - 9, bar.scale.low),
+            (bar.beyond[1], x + width, x + width + 8, bar.scale.high),
+        ):
+            if beyond:
+                (colour,) = rgb(np.array([[value]]), bar.scale)[0]
+                corners = [(at, y), (tip, middle), (at, end)]
+                self.draw.polygon(corners, fill=tuple(colour.tolist()), outline=FRAME)
         below = y + _BAR_HEIGHT
         ticks = [(0.0, bar.low, "ls"), (1.0, bar.high, "rs")]
         if bar.zero is not None:

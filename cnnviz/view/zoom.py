@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from cnnviz.core.types import Pair
+from cnnviz.view.maps import Numbers, block_extremes, block_means
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) of some values or pixels, the last two not counted."""
@@ -17,6 +18,11 @@ class Zoom:
 
     down: Pair  # (rows, columns)
     up: Pair
+    signed: bool = False  # a block is its value of largest magnitude, not its mean
+
+    def reduced(self, plane: Numbers) -> Numbers:
+        """Return a number for each block of a map (rows, columns)."""
+        return (block_extremes if self.signed else block_means)(plane, self.down)
 
     def shown(self, size: Pair) -> Pair:
         """Return how many pixels high and wide a map of `size` is drawn."""
@@ -38,10 +44,12 @@ class Zoom:
         """The zoom in words."""
         (down_rows, down_columns), (up_rows, up_columns) = self.down, self.up
         if down_rows == down_columns > 1:
-            return f"shown at 1/{down_rows} (a pixel is the mean of {down_rows} x {down_rows})"
+            how = "largest, by magnitude," if self.signed else "mean"
+            return f"shown at 1/{down_rows} (a pixel is the {how} of {down_rows} x {down_rows})"
         if down_rows == down_columns and up_rows == up_columns:
             return f"enlarged {up_rows} times" if up_rows > 1 else "shown pixel for pixel"
-        block = f"each mean of {down_rows} x {down_columns} values" if self.averages else "a value"
+        how = "each value of largest magnitude" if self.signed else "each mean"
+        block = f"{how} of {down_rows} x {down_columns} values" if self.averages else "a value"
         return f"{block} is drawn {up_rows} high and {up_columns} wide"
 
     @property

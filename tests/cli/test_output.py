@@ -35,7 +35,7 @@ def names(folder: str = "cnnviz-out") -> list[str]:
 def test_names_are_exactly_those_promised(run: Run) -> None:
     assert run("pipeline", sample("step.png"), CHAIN, "--save", "npy").code == 0
     assert names("cnnviz-out/step") == [
-        "01_conv_edges.npy", "01_conv_edges_c000.png", "01_conv_edges_c001.png",
+        "00_input.png", "01_conv_edges.npy", "01_conv_edges_c000.png", "01_conv_edges_c001.png",
         "01_conv_edges_grid.png",
         "02_relu_relu1.npy", "02_relu_relu1_c000.png", "02_relu_relu1_c001.png",
         "02_relu_relu1_grid.png",
@@ -66,7 +66,7 @@ def test_more_than_64_maps(run: Run, options: list[str], maps: int, grids: int) 
 
 def test_64_maps_are_written_each(run: Run) -> None:
     run("pipeline", sample("step.png"), "conv(64, 1)")
-    assert len(names("cnnviz-out/step")) == 64 + 1 + 2
+    assert len(names("cnnviz-out/step")) == 1 + 64 + 1 + 2
     assert "01_conv_conv1_c063.png" in names("cnnviz-out/step")
 
 
@@ -75,14 +75,14 @@ def test_a_vector_is_one_picture(run: Run, only: str | None, what: str) -> None:
     options = ["--only", only] if only else []
     run("pipeline", sample("scores.csv"), "flatten -> softmax", *options)
     assert names("cnnviz-out/scores") == [
-        f"01_flatten_flatten1_{what}.png", f"02_softmax_softmax1_{what}.png",
+        "00_input.png", f"01_flatten_flatten1_{what}.png", f"02_softmax_softmax1_{what}.png",
         "run.json", "shapes.csv",
     ]  # fmt: skip
 
 
 def test_stages_by_name_and_index(run: Run) -> None:
     result = run("pipeline", sample("step.png"), CHAIN, "--stages", "edges, 6", "--format", "json")
-    assert {name[:2] for name in names("cnnviz-out/step")} == {"01", "06", "ru", "sh"}
+    assert {name[:2] for name in names("cnnviz-out/step")} == {"00", "01", "06", "ru", "sh"}
     assert [bool(s["files"]) for s in result.record["stages"]] == [True, *[False] * 4, True]
 
 
@@ -184,10 +184,9 @@ def test_run_json(run: Run) -> None:
     for kept, told in zip(record["stages"], shown["stages"], strict=True):
         pictures = kept.pop("pictures")
         assert kept == {**told, "seconds": None}
-        assert set(pictures) == {"colormap", "value_ranges"}
-    assert {Path(f).name for s in shown["stages"] for f in s["files"]} | {"shapes.csv"} == set(
-        record["files"]
-    )
+        assert set(pictures) - {"grid_range"} == {"colormap", "value_ranges"}
+    listed = {Path(f).name for s in shown["stages"] for f in s["files"]}
+    assert listed | {"00_input.png", "shapes.csv"} == set(record["files"])
 
 
 def test_run_json_names_colour_maps_and_ranges(run: Run, plane: Path) -> None:
@@ -332,8 +331,8 @@ def test_stale_files_go(run: Run) -> None:
     run("pipeline", sample("step.png"), "conv(4) -> relu", "--save", "npy")
     run("pipeline", sample("step.png"), "conv(2)")
     assert names("cnnviz-out/step") == [
-        "01_conv_conv1_c000.png", "01_conv_conv1_c001.png", "01_conv_conv1_grid.png",
-        "run.json", "shapes.csv",
+        "00_input.png", "01_conv_conv1_c000.png", "01_conv_conv1_c001.png",
+        "01_conv_conv1_grid.png", "run.json", "shapes.csv",
     ]  # fmt: skip
 
 
@@ -352,7 +351,8 @@ def test_files_of_others_stay(run: Run) -> None:
     assert taken.read_bytes().startswith(b"\x89PNG")
     assert mine.read_text() == "mine"
     assert names("cnnviz-out/step") == [
-        "01_relu_relu1_c000.png", "01_relu_relu1_grid.png", "notes.txt", "run.json", "shapes.csv",
+        "00_input.png", "01_relu_relu1_c000.png", "01_relu_relu1_grid.png", "notes.txt",
+        "run.json", "shapes.csv",
     ]  # fmt: skip
 
 
@@ -366,5 +366,7 @@ def test_a_run_json_of_others_is_refused_before_anything_is_done(run: Run) -> No
 
 def test_counts_of_written_files(run: Run) -> None:
     result = run("convolve", sample("step.png"))
-    assert "wrote 5 files to cnnviz-out/step" in result.err
-    assert len(names("cnnviz-out/step")) == 5
+    assert "wrote 6 files to cnnviz-out/step; open cnnviz-out/step/01_conv" in result.err
+    assert len(names("cnnviz-out/step")) == 6
+    again = run("convolve", sample("step.png"), "--only", "grid")
+    assert "wrote 4 files to cnnviz-out/step (in place of 5 files of an earlier run)" in again.err

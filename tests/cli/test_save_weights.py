@@ -46,9 +46,10 @@ def test_weights_are_a_file_like_the_others(run: Run) -> None:
     result = run(*words, "--save", "weights")
     folder = Path("cnnviz-out/digit_3")
     assert json.loads((folder / "run.json").read_text())["files"] == [
-        "01_conv_conv1_grid.png", "02_relu_relu1_grid.png", "weights.safetensors", "shapes.csv",
+        "00_input.png", "01_conv_conv1_grid.png", "02_relu_relu1_grid.png",
+        "weights.safetensors", "shapes.csv",
     ]  # fmt: skip
-    assert "wrote 5 files" in result.err
+    assert "wrote 6 files" in result.err
     first = files_below(".")
     assert run(*words, "--save", "weights").code == 0
     assert files_below(".") == first

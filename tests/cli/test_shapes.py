@@ -325,3 +325,21 @@ def test_names_of_a_model_cannot_steer_the_terminal(run: Run) -> None:
     assert '1 a.b-c  conv("1,0")' in result.out
     for command in re.findall(r"^ +(cnnviz shapes .*)$", result.out, re.MULTILINE):
         assert run(*shlex.split(command)[1:]).code == 0
+
+
+def test_two_pipelines_stand_side_by_side(run: Run) -> None:
+    words = ("shapes", "conv(4, 3) -> relu", "conv(4, 3, stride=2) -> relu -> gap")
+    result = run(*words, "--input", "1x9x8")
+    assert result.code == 0
+    assert "shapes part at stage 1 (conv1): 4×7×6 and 4×4×3" in result.out
+    assert "params       40 : 40, equal" in result.out
+    record = run(*words, "--input", "1x9x8", "--json").record
+    assert record["part_at"] == 1
+    assert [stage["output_shape"] for stage in record["b"]["stages"]][-1] == [4, 1, 1]
+    rows = run(*words, "--input", "1x9x8", "--format", "csv").out.splitlines()
+    assert rows[0].startswith("index,a_name,a_layer")
+    assert len(rows) == 4
+    assert run("shapes", "lenet5", "flatten -> dense(10)").code == 0  # takes lenet5's input
+    refused(run("shapes", "relu", "relu", "relu", "--input", "1x2x2"), 2, "3 are given")
+    refused(run("shapes", "relu", "relu", "--explain", "--input", "1x2x2"), 2, "--explain")
+    refused(run("shapes", "relu", "relu"), 2, "--input")

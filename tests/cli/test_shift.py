@@ -144,6 +144,7 @@ def test_a_network_built_for_the_crops(run: Run) -> None:
 @posix
 def test_notes_are_wrapped_between_words_on_a_terminal(run: Run) -> None:
     words = ["shift", sample("digit_3.png"), "digits", "--by", 16, "-o", "o"]
+    run(*words)  # then both replace a file of an earlier run
     told = run(*words).err.splitlines()
     assert any(len(line) > 120 for line in told)  # in a pipe a line each
     code, text = in_terminal(words, 80)

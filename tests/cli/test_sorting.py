@@ -48,7 +48,8 @@ def test_orders_are_those_that_are_measured() -> None:
         (["--sort", "none"], None),
         (["--limit", 5], None),
         (["--limit", 10**6], None),
-        (["--limit", 2], [0, 1]),
+        (["--limit", 2], [1, 3]),
+        (["--limit", 2, "--sort", "none"], [0, 1]),
         (["--sort", "variance"], [1, 3, 2, 0, 4]),
         (["--sort", "variance", "--limit", 3], [1, 3, 2]),
         (["--sort", "max"], [1, 0, 3, 2, 4]),
@@ -114,7 +115,7 @@ def test_two_runs_write_identical_bytes(run: Run) -> None:
 
 def test_both_are_recorded(run: Run, plane: Path) -> None:
     run("pipeline", plane, FIVE)
-    assert (recorded()["sort"], recorded()["limit"]) == ("none", None)
+    assert (recorded()["sort"], recorded()["limit"]) == ("auto", 64)
     run("pipeline", plane, FIVE, "--sort", "max", "--limit", 2)
     assert (recorded()["sort"], recorded()["limit"]) == ("max", 2)
 
@@ -171,9 +172,10 @@ def test_more_maps_than_the_terminal_draws(run: Run) -> None:
 
 
 def test_more_maps_than_a_grid_can_show(run: Run, plane: Path) -> None:
-    for options in ([], ["--limit", 4099]):
+    for options in (["--limit", 4100], ["--limit", 4099, "--sort", "none"]):
         result = run("pipeline", plane, "conv(4100, 1)", *options)
-        assert "in the grids, in channel order: conv1 (4,096 of 4,100 maps)" in result.err
+        order = "in channel order" if "--sort" in options else "largest variance first"
+        assert f"in the grids, {order}: conv1 (4,096 of 4,100 maps)" in result.err
     with Image.open(f"cnnviz-out/{plane.stem}/01_conv_conv1_grid.png") as image:
         assert max(image.size) > 400
 
@@ -192,5 +194,5 @@ def test_help_says_what_they_mean(run: Run) -> None:
     for command in ("pipeline", "convolve", "pool"):
         text = " ".join(run(command, "--help-all").out.replace("│", " ").split())
         assert "none is by channel" in text
-        assert "largest variance or maximum first" in text
+        assert "variance and max have the largest first" in text
         assert "Only the first N maps" in text
