@@ -1,7 +1,13 @@
-"""The one kind of error a user sees: what is wrong, with the values, and a way out."""
+"""The one kind of error a user sees: what is wrong, with the values, and a way out.
+
+And text from outside, made safe to print on any terminal.
+"""
 
 from __future__ import annotations
 
+import codecs
+import json
+import unicodedata
 from collections.abc import Iterable
 from typing import Self
 
@@ -69,3 +75,66 @@ def safe(text: str) -> str:
     cat\n\x1b[31mred\u202e\udcff
     """
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+_SPELLINGS = {
+    "×": "x",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "‑": "-",
+    "…": "...",
+    "→": "->",
+    "·": "*",
+    "≠": "!=",
+    "≤": "<=",
+    "≥": ">=",
+    "∞": "inf",
+    "‖": "||",
+    "Σ": "sum",
+    "√": "sqrt",
+    "⌊": "floor(",
+    "⌋": ")",
+    "⌈": "ceil(",
+    "⌉": ")",
+    "σ": "sigma",
+    "θ": "theta",
+    "λ": "lambda",
+    "µ": "u",
+    "‘": "'",
+    "’": "'",
+    "“": "'",
+    "”": "'",
+    "█": "#",
+    "▀": "#",
+    "─": "-",
+    "│": "|",
+}
+
+
+def spelled(error: UnicodeError) -> tuple[str, int]:
+    r"""Respell what an encoding lacks: an error handler for `codecs.register_error`.
+
+    Signs are written with others, letters without their accents, the rest as escapes.
+
+    >>> codecs.register_error("cnnviz.spelled", spelled)
+    >>> "3×3 → é 猫".encode("ascii", "cnnviz.spelled").decode()
+    '3x3 -> e \\u732b'
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(map(_respelled, signs)), error.end
+
+
+def _respelled(sign: str) -> str:
+    if sign in _SPELLINGS:
+        return _SPELLINGS[sign]
+    if "\u2500" <= sign <= "\u257f":  # the lines of boxes
+        return "+"
+    plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
+    return plain or json.dumps(sign)[1:-1]  # \\uXXXX, which JSON reads back
+
+
+SPELLED = "cnnviz.spelled"
+codecs.register_error(SPELLED, spelled)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
@@ -20,7 +22,7 @@ from cnnviz.cli.options import (
     SpecText,
     WeightOptions,
 )
-from cnnviz.errors import safe
+from cnnviz.errors import CnnvizError, safe
 
 if TYPE_CHECKING:
     from cnnviz.cli.subject import Subject
@@ -37,6 +39,11 @@ EXAMPLES = (
 )
 
 ANIMATION = "Animation"
+
+SMALL = 24
+"""Rows and columns of a picture on which every step can be watched."""
+
+_WATCHED = 1024  # steps up to which they can be, whatever the picture
 
 HOLD = 1500
 """Milliseconds for which the last frame, the finished map, stays at least."""
@@ -106,7 +113,7 @@ class AnimationOptions(FormatOptions):
             min=360,
             max=4096,
             rich_help_panel=ANIMATION,
-            help="How wide a frame is, about: maps are scaled by whole numbers; at least 360.",
+            help="How wide a frame may be, about: maps are scaled by whole numbers; at least 360.",
         ),
     ] = 960
 
@@ -174,6 +181,8 @@ def animate(
         if random := subject.random_stages(row.index):
             note(random_note(random, compute.seed))
         _tell(scene, found)
+        if every := _every_step(subject, row, len(positions)):
+            note(every)
         wrote(len(files), output, files[0])
 
 
@@ -265,3 +274,21 @@ def _tell(scene: Scene, found: Survey) -> None:
             f"of the {len(scene.reads)} channels it reads, channel {found.channels[0]} "
             "contributes most: its window and products are shown"
         )
+
+
+def _every_step(subject: Subject, row: Row, shown: int) -> str | None:
+    """Say how every step of a stage could be shown, if only some are."""
+    total = prod(row.output_shape[1:])
+    if shown == total:
+        return None
+    way = f"--frames {total}"
+    if total > _WATCHED:
+        # No further than the stage: what comes behind it may not fit so small a picture.
+        rows = subject.pipeline.rows((subject.x.shape[0], SMALL, SMALL), subject.params)
+        try:
+            small = next(islice(rows, row.index - 1, None))
+        except CnnvizError:
+            return None
+        steps = prod(small.output_shape[1:])
+        way = f"--resize {SMALL}x{SMALL}" + (f" --frames {steps}" if steps > shown else "")
+    return f"{shown:,} of {total:,} steps are shown; {way} shows every step"

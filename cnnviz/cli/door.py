@@ -23,7 +23,7 @@ import typer
 from cnnviz.cli import process
 from cnnviz.cli.console import note, tell_error
 from cnnviz.cli.shells import with_shell
-from cnnviz.errors import CnnvizError, RequestError
+from cnnviz.errors import SPELLED, CnnvizError, RequestError
 
 if TYPE_CHECKING:
     from cnnviz.cli.options import ComputeOptions
@@ -73,13 +73,13 @@ def _way_out(error: Any) -> str:
 
 
 def _ready_streams() -> None:
-    """Have signs that a terminal cannot show replaced; streams that are closed go nowhere."""
+    """Have signs that a terminal cannot show respelled; streams that are closed go nowhere."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open till the end
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=SPELLED)
 
 
 def _leave_stdout() -> None:

@@ -15,6 +15,7 @@ from cnnviz.view.zoom import Box, Zoom, choose_zoom
 RING = 4  # pixels of the outline around a window
 SIGN = 28  # pixels between two patches: for × and =
 LINE = 20  # from one line of text to the next
+_TEXT = 560  # pixels of the lines of text, where a frame may be so wide
 _GAP = 40  # between the two maps
 _LEAST = 160  # pixels for a map with its bar, where there is room
 _MOST_CELL = 64  # pixels of a patch's cell
@@ -113,7 +114,7 @@ class FramePlan:
         height, wide = top + source.shown[0] + bottom, left + source.shown[1] + right
         caption = min(text_width(drawable(look.source), TEXT_SIZE), half)
         column = max(wide, caption, least) + _GAP
-        beside = x + max(RING + 1 + column, (inner + _GAP) // 2)
+        beside = x + RING + 1 + column
         output = Place(beside, y + 24 + RING, made, scene.map_size)
         bars = output.y + max(height, output.shown[0]) + RING + 8
         telling = bars + 44
@@ -150,7 +151,7 @@ class FramePlan:
                 max(
                     output.x + max(output.shown[1], least) + RING + 1 - x,
                     end.x + end.shown[1] + 1 - x,
-                    inner,
+                    min(inner, _TEXT),
                 ),
                 sentences + 2 * LINE + 6 - y,
             ),

@@ -26,7 +26,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cnnviz.errors import safe
+from cnnviz.errors import SPELLED, safe
 
 Pixels = NDArray[np.uint8]
 
@@ -59,6 +59,7 @@ class _HalfBlocks:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         pixels = self._pixels(min(self.width, options.max_width))
+        few = console.color_system == "256"
         even = len(pixels) // 2 * 2
         means = (pixels[:even:2].astype(float) + pixels[1:even:2]) / 2
         cells = np.concatenate([means, pixels[even:]])  # an odd last row stands alone
@@ -69,11 +70,13 @@ class _HalfBlocks:
                 yield Segment("".join(_RAMP[step] for step in row))
                 yield Segment.line()
         elif options.ascii_only:  # colours, but no blocks: spaces on a coloured ground
-            for row in np.rint(cells).astype(int).tolist():
+            colours = np.rint(cells).astype(np.uint8)
+            for row in (_of_256(colours) if few else colours).tolist():
                 yield from (Segment(" ", _style(None, tuple(cell))) for cell in row)
                 yield Segment.line()
         else:
-            colours = [[tuple(cell) for cell in row] for row in pixels.tolist()]
+            drawn = _of_256(pixels) if few else pixels
+            colours = [[tuple(cell) for cell in row] for row in drawn.tolist()]
             for upper, lower in zip_longest(colours[::2], colours[1::2]):
                 below = lower or [None] * len(upper)
                 pairs = zip(upper, below, strict=True)
@@ -105,10 +108,34 @@ class _HalfBlocks:
 
 @lru_cache(maxsize=1 << 14)
 def _style(front: tuple[int, ...] | None, back: tuple[int, ...] | None) -> Style:
-    return Style(
-        color=Color.from_rgb(*front) if front else None,
-        bgcolor=Color.from_rgb(*back) if back else None,
-    )
+    return Style(color=_colour(front), bgcolor=_colour(back))
+
+
+def _colour(cell: tuple[int, ...] | None) -> Color | None:
+    """Return a colour given as red, green and blue, or as (its number,) among 256."""
+    if not cell:
+        return None
+    return Color.from_ansi(*cell) if len(cell) == 1 else Color.from_rgb(*cell)
+
+
+def _of_256(pixels: Pixels) -> NDArray[np.uint8]:
+    """Return which of a terminal's 256 colours are nearest to pixels (rows, columns, 3 -> 1).
+
+    How red, green and blue differ counts as much as they do: Rich's own choice makes dull blues
+    grey and light ones green.
+    """
+    levels = np.array([0, 95, 135, 175, 215, 255])
+    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    greys = np.repeat(np.arange(8, 239, 10)[:, None], 3, axis=1)
+    palette = np.concatenate([cube, greys])  # the numbers 16 to 255
+    colours, where = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+
+    def seen(rgb: NDArray[Any]) -> NDArray[np.float32]:
+        return np.concatenate([rgb, rgb - np.roll(rgb, 1, axis=-1)], axis=-1, dtype=np.float32)
+
+    gaps = seen(colours.astype(int))[:, None] - seen(palette)
+    nearest = 16 + (gaps**2).sum(axis=-1).argmin(axis=1)
+    return np.asarray(nearest[where].reshape(*pixels.shape[:2], 1), np.uint8)
 
 
 def tile(
@@ -155,7 +182,7 @@ def fitted(text: str, width: int, *, ascii_only: bool) -> str:
     """Cut text from outside to a width in terminal cells (a Chinese character takes two)."""
     text = safe(text)
     if ascii_only:
-        text = text.encode("ascii", "replace").decode()
+        text = text.encode("ascii", SPELLED).decode()
     if cell_len(text) <= width:
         return text
     dots = "…" if not ascii_only else "..."

@@ -192,3 +192,21 @@ def test_odd_values(run, values):
         result = run("animate", "odd.csv", text, "--colormap", "magma")
         assert result.code == 0, result.err
         assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("image", "words", "told"),
+    [
+        ("coffee.jpg", ["conv(sobel_x)"], "12 of 238,004 steps are shown; --resize 24x24 --fr"),
+        ("coffee.jpg", ["maxpool(8)"], "12 of 3,750 steps are shown; --resize 24x24 shows"),
+        ("coffee.jpg", ["conv(2, 5) -> maxpool(30)", "--stage", "1"], "24x24 --frames 400"),
+        ("digit_3.png", ["conv('1')"], "12 of 784 steps are shown; --frames 784 shows every step"),
+        ("step.csv", ["maxpool(4)"], None),
+        ("coffee.jpg", ["conv(2, 25)"], None),
+    ],
+)  # fmt: skip
+def test_a_note_says_how_every_step_is_shown(run, image, words, told):
+    result = run("animate", sample(image), *words, "--frames", 12, "--size", 360)
+    assert result.code == 0, result.err
+    assert (told or "") in result.err
+    assert ("every step" in result.err) == (told is not None)

@@ -365,6 +365,30 @@ def test_a_terminal_that_knows_few_signs(run: Run, words: list[object], encoding
         assert result.record
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", STEP, "conv(sobel_x, padding=same) -> relu", "--at", "conv1:0,2,4"],
+        ["explain", STEP, "gap -> dense(3) -> softmax"],
+        ["compare", STEP, "maxpool(2)", "maxpool(4)", "--show"],
+        ["shift", STEP, "conv(1)", "--by", 2],
+        ["shapes", "lenet5", "--explain"],
+        ["kernels", "red_green"],
+        ["convolve", STEP, "--show"],
+        ["convolve", "日本.png"],
+    ],
+)
+def test_signs_that_a_terminal_lacks_are_spelled(
+    run: Run, words: list[object], encoding: str
+) -> None:
+    shutil.copy(STEP, "日本.png")
+    result = run(*words, encoding=encoding)
+    assert result.code == 0
+    assert "?" not in result.out + result.err
+    assert ("\\u65e5\\u672c.png" in result.out + result.err) == ("日本.png" in words)
+
+
 def test_a_terminal_that_knows_only_ascii(process: Process) -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
     for words in (["layers"], ["convolve", STEP, "--values"]):

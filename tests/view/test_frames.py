@@ -248,10 +248,14 @@ def test_captions_of_any_signs_and_length_fit():
 @pytest.mark.parametrize("size", [360, 480, 960])
 @pytest.mark.parametrize("shape", [(1, 40, 60), (3, 40, 60), (3, 31, 17), (5, 9, 200)])
 @pytest.mark.parametrize("text", ["conv(2, 3, padding=2, stride=2)", "maxpool(2)", "conv(2, 7)"])
-def test_a_frame_is_as_wide_as_asked(text, shape, size):
+def test_a_frame_is_at_most_as_wide_as_asked_and_filled(text, shape, size):
     title = f"conv1: {'conv(2, 7, padding=same, padding_mode=replicate), ' * 2}"
     _, _, film = film_of(text, noise(1, *shape), count=3, size=size, title=title)
-    assert 0.9 * size <= film.size[0] <= size
+    assert film.size[0] <= size
+    if size < 960:  # there whole zooms may leave room, which is cut off
+        assert film.size[0] >= 0.9 * size
+    right = film.output.x + film.output.shown[1]
+    assert film.size[0] - right < 200 or film.size[0] <= 600
     for frame in film.frames():
         assert (film.palette.colours[frame[:, -8:]] == 255).all()
 

@@ -108,6 +108,39 @@ def test_consoles_without_blocks_get_coloured_spaces():
     printed(half_blocks(noise(10, 10), width=10), encoding="ascii")
 
 
+@pytest.mark.parametrize(
+    ("red", "green", "blue"),
+    [
+        (146, 197, 222),
+        (135, 140, 180),
+        (67, 147, 195),
+        (33, 102, 172),
+        (5, 48, 97),
+        (120, 120, 150),
+    ],
+)
+def test_in_256_colours_blue_stays_blue_and_red_red(red, green, blue):
+    for colour in ((red, green, blue), (blue, green, red)):
+        picture = Image.new("RGB", (2, 2), colour)
+        for encoding in ("utf-8", "ascii"):
+            lines = segments(half_blocks(picture, width=2), color_system="256", encoding=encoding)
+            style = lines[0][0].style
+            drawn = (style.bgcolor or style.color).get_truecolor()
+            strongest = int(np.argmax(colour))
+            others = [value for place, value in enumerate(drawn) if place != strongest]
+            assert drawn[strongest] > max(others), (colour, drawn)
+            assert np.abs(np.subtract(drawn, colour)).max() <= 50
+
+
+def test_in_256_colours_grey_stays_grey():
+    for level in range(0, 256, 15):
+        picture = Image.new("RGB", (2, 2), (level,) * 3)
+        style = segments(half_blocks(picture, width=2), color_system="256")[0][0].style
+        red, green, blue = style.color.get_truecolor()
+        assert red == green == blue
+        assert abs(red - level) <= 9
+
+
 # ---------------------------------------------------------------------------- tile
 
 
