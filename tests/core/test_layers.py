@@ -926,6 +926,15 @@ def test_upsample_is_torchs(size, scale, mode):
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_align_corners_by_hand():
+    x = np.array([[[1, 2, 3, 4]]], np.float32)
+    for scale, right in ((0.6, [1, 4]), (0.8, [1, 2.5, 4]), (1.9, [1, 1.5, 2, 2.5, 3, 3.5, 4])):
+        settings = {"mode": "bilinear", "coordinates": "align_corners"}
+        for chosen in ({"scale": (1, scale)}, {"size": (1, len(right))}):
+            made = run_layer(make_layer("resize", **chosen, **settings), x)
+            assert made[0, 0].tolist() == pytest.approx(right)
+
+
 def test_upsample_by_hand():
     x = np.array([[[0, 4], [8, 12]]], np.float32)
     assert run_layer(make_layer("upsample", (1, 2)), x)[0].tolist() == [
