@@ -44,6 +44,7 @@ def shapes(
 ) -> None:  # fmt: skip
     """Print shapes, parameters and receptive fields; no image is read, no network allocated."""
     from cnnviz import __version__
+    from cnnviz.cli.console import note
     from cnnviz.cli.printing import print_report
     from cnnviz.files.language import parse_shape
     from cnnviz.files.spec import load_spec
@@ -54,6 +55,9 @@ def shapes(
     shape = loaded.input.shape if size is None else parse_shape(size)
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
+    loaded = loaded.fitted(shape)
+    for text in loaded.notes:
+        note(f"{loaded.name}: {text}")
     if explain:
         from cnnviz.cli.derivation import explain_shapes
 

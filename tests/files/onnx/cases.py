@@ -26,7 +26,12 @@ FOLDERS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 # Operators whose inputs are all tensors of the network: run as such, and as constants.
 MERGING = {"Add", "Sub", "Mul", "Div", "Concat", "Sum", "Max", "Min", "Mean"}
 MOVING = {"Pad", "MaxPool", "Transpose", "Reshape"}  # which whole numbers pass unchanged
-BESIDE = {"MaxPool", "Dropout", "BatchNormalization"}  # whose further outputs are not maps
+BESIDE = {
+    "MaxPool",
+    "Dropout",
+    "BatchNormalization",
+    "LayerNormalization",
+}  # whose further outputs are not maps
 OF_CONSTANTS = {"Constant", "ConstantOfShape", "Shape", "Size", "Range"}
 
 
@@ -192,6 +197,8 @@ def _run(model, inputs, outputs, scratch, *, stacked) -> tuple[str, str]:
             known = "no layer computes", "not of plain numbers"
             how = "not applicable" if any(one in error.message for one in known) else "failed"
             return how, error.message.partition(": ")[2]
+        if any(note.startswith("left out") for note in read.notes):
+            return "not applicable", read.notes[0]
         x = image if stacked else as_maps(image)
         try:
             with np.errstate(over="ignore"):
