@@ -56,17 +56,21 @@ def convolve(
 
     The operation is cross-correlation, as in every CNN.
     """
+    from cnnviz.cli.console import note
     from cnnviz.cli.images import run_images
     from cnnviz.core.kernels import KERNELS
     from cnnviz.core.layers import make_layer
     from cnnviz.core.pipeline import Pipeline, Term
-    from cnnviz.files.kernel_text import parse_kernels
+    from cnnviz.files.kernel_text import doubt, parse_kernels
     from cnnviz.files.spec import Spec
 
     for word in images:
         if word in KERNELS and not Path(word).exists():
             raise RequestError(f"{word!r} is a kernel, not a picture", hint=f"give it by -k {word}")
     groups = tuple(parse_kernels(text) for text in kernel or ["sobel"])
+    for group in groups:
+        if said := doubt(group):
+            note(said)
     layer = make_layer(
         "depthwise" if depthwise else "conv", *groups, flip=flip, **window.settings()
     )

@@ -38,6 +38,7 @@ def pipeline(
     Layers are joined by ->; 'as NAME' names a stage, from(NAME) continues from it.
     """
     from cnnviz.cli.images import run_images
+    from cnnviz.cli.subject import tell_notes
     from cnnviz.core.layers import ALIASES, LAYERS
     from cnnviz.files.spec import bundled, load_spec
 
@@ -50,4 +51,6 @@ def pipeline(
             f"{missing} is missing: only {text!r} is given",
             hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline sample:chelsea edges",
         )
-    return run_images(sources, load_spec(text), inputs, output, table, network)
+    spec = load_spec(text)
+    tell_notes(spec)
+    return run_images(sources, spec, inputs, output, table, network)

@@ -53,6 +53,7 @@ def shapes(
 ) -> None:  # fmt: skip
     """Print shapes, parameters and receptive fields; no image is read, no network allocated."""
     from cnnviz import __version__
+    from cnnviz.cli.console import note
     from cnnviz.cli.printing import print_report
     from cnnviz.files.language import parse_shape
     from cnnviz.files.spec import load_spec
@@ -68,6 +69,9 @@ def shapes(
     shape = shapes[0] or shapes[-1]  # the one that has none takes the other's
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
+    loaded = loaded.fitted(shape)
+    for text in loaded.notes:
+        note(f"{loaded.name}: {text}")
     if explain:
         from cnnviz.cli.derived_shapes import explain_shapes
 

@@ -101,12 +101,19 @@ def read_subject(
     """
     from cnnviz.files.images import expand_inputs, stem
 
+    tell_notes(spec)
     found = expand_inputs([source])
     if len(found) != 1:
         raise CnnvizError(
             f"{source} holds {len(found)} images", hint="name one of them: one is looked at"
         )
     return prepared(found[0], stem(found[0]), spec, input_options(inputs, spec.input), weights)
+
+
+def tell_notes(spec: Spec) -> None:
+    """Say what was left out, or chosen, in reading a pipeline."""
+    for text in spec.notes:
+        note(f"{spec.name}: {text}")
 
 
 def read_another(
@@ -139,6 +146,7 @@ def prepared(
 
     if x is None:
         x = load_pixels(source, how)
+    spec = spec.fitted(x.shape)
     list(spec.pipeline.rows(x.shape))  # what does not fit is said before any weight is read
     path = weights if weights is not None else spec.input.weights
     params = load_params(spec.pipeline, x.shape, path, spec.params)

@@ -82,7 +82,9 @@ def read_by(layer: Layer, patch: Patch, *shapes: Shape) -> list[Patch]:
         return [tuple(map(np.unique, places))]
     return [
         tuple(
-            np.arange(length) if reach is ALL else reach.pixels(patch[axis], length)
+            np.arange(length)
+            if reach is ALL
+            else reach.pixels(patch[axis if reach.of is None else reach.of], length)
             for axis, (length, reach) in enumerate(zip(shape, reads, strict=True))
         )
         for shape, reads in zip(shapes, layer.reads(*shapes), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isqrt
 from pathlib import PurePath
 
 from cnnviz.core.kernels import Kernel, build_kernels, kernel_from_numbers, kernels_from_array
@@ -11,7 +12,8 @@ from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.language import Call, parse_call
 
 _NUMBERS = re.compile(r"\s*[+\-.\d]")
-_GEOMETRY = re.compile(r"\s*(\d{1,4})x(\d{1,4})(?:\+\d+\+\d+)?\s*:(.*)", re.DOTALL)
+_GEOMETRY = re.compile(r"\s*(\d{1,4})x(\d{1,4})(?:\+(\d+)\+(\d+))?\s*:(.*)", re.DOTALL)
+_ROW_ENDS = re.compile(r"[ \t]*(?:;\s*|(?:\r?\n[ \t]*)+;?)")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf)", re.IGNORECASE)
 
 
@@ -22,7 +24,8 @@ def parse_kernels(text: str) -> KernelGroup:
     ----------
     text : str
         ``sobel_x``, ``gaussian(7, sigma=1.5)``, ``"1,0,-1; 2,0,-2; 1,0,-1"`` (fractions such as
-        1/9 allowed), ImageMagick's ``"3x3: 1,0,-1 2,0,-2 1,0,-1"``, or ``@file``.
+        1/9 allowed; new lines part rows, too), nested lists ``[[1, 0, -1], [2, 0, -2]]``,
+        ImageMagick's ``"3x3: 1,0,-1 2,0,-2 1,0,-1"``, or ``@file``.
 
     Raises
     ------
@@ -41,14 +44,41 @@ def parse_kernels(text: str) -> KernelGroup:
         return KernelGroup(text, _from_file(text[1:]))
     if geometry := _GEOMETRY.fullmatch(text):
         return _inline(_by_geometry(text, *geometry.groups()))
+    if text.startswith("["):
+        return _inline(_nested(text))
     if _NUMBERS.match(text):
-        rows = [_row(row, text) for row in text.rstrip("; \t\n").split(";")]
+        rows = [_row(row, text) for row in _ROW_ENDS.split(text.rstrip("; \t\r\n"))]
         return _inline(rows)
     if re.fullmatch(r"[A-Za-z_]\w*(\s*[,;]\s*[A-Za-z_]\w*)+", text):
         raise RequestError(
             f"{_short(text)} names several kernels", hint="repeat -k: -k sobel_x -k sobel_y"
         )
     return kernels_of_call(parse_call(text, f"kernel {_short(text)}"))
+
+
+def doubt(group: KernelGroup) -> str | None:
+    """Return what inline numbers were read as, if a person probably meant another kernel.
+
+    >>> doubt(parse_kernels("1,0,-1,2,0,-2,1,0,-1"))
+    'kernel 1,0,-1,2,0,-2,1,0,-1 is one row of 9 numbers; for 3×3 write 1,0,-1; 2,0,-2; 1,0,-1'
+    >>> doubt(parse_kernels("3"))
+    'kernel 3 is one number, which multiplies every pixel; a window of 3×3 is box(3)'
+    """
+    if len(group.kernels) != 1 or not _NUMBERS.match(group.text):
+        return None
+    (rows, count), cells = group.kernels[0].size, group.text.split(",")
+    side = isqrt(count)
+    if rows == 1 and count > 1 and side * side == count and side % 2:
+        lines = [",".join(cells[at : at + side]) for at in range(0, count, side)]
+        return (
+            f"kernel {_shortened(group.text)} is one row of {count} numbers; for {side}×{side} "
+            f"write {'; '.join(lines)}"
+        )
+    value = float(group.kernels[0].weights.flat[0])
+    if (rows, count) == (1, 1) and value > 1 and value.is_integer():
+        window = f"a window of {value:g}×{value:g} is box({value:g})"
+        return f"kernel {value:g} is one number, which multiplies every pixel; {window}"
+    return None
 
 
 def kernels_of_call(call: Call) -> KernelGroup:
@@ -77,6 +107,18 @@ def _row(text: str, kernel: str) -> list[float]:
     return [_number(cell, kernel) for cell in cells]
 
 
+def _nested(text: str) -> list[list[float]]:
+    """Read a list of rows, as Python, NumPy and JSON write it; a list of numbers is one row."""
+    inner = text[1:-1].strip() if text.endswith("]") else ""
+    rows = re.findall(r"\[([^\[\]]*)\]", inner) if "[" in inner else [inner]
+    if not inner or (re.sub(r"\[[^\[\]]*\]", "", inner) if "[" in inner else "").strip(", \t\r\n"):
+        raise RequestError(
+            f"kernel {_short(text)} is no list of rows",
+            hint='write rows as "[[1,0,-1],[2,0,-2],[1,0,-1]]", or as "1,0,-1; 2,0,-2; 1,0,-1"',
+        )
+    return [_row(row, text) for row in rows]
+
+
 def _number(cell: str, kernel: str) -> float:
     above, slash, below = cell.partition("/")
     if not _NUMBER.fullmatch(above) or (slash and not _NUMBER.fullmatch(below)):
@@ -89,9 +131,21 @@ def _number(cell: str, kernel: str) -> float:
     return float(above) / float(below) if slash else float(above)
 
 
-def _by_geometry(text: str, width: str, height: str, numbers: str) -> list[list[float]]:
-    """Read ImageMagick's form, where width comes first and rows are not marked."""
+def _by_geometry(
+    text: str, width: str, height: str, x: str | None, y: str | None, numbers: str
+) -> list[list[float]]:
+    """Read ImageMagick's form, where width comes first and rows are not marked.
+
+    Its origin, column and row, is where ours lies, in the middle, or else refused.
+    """
     columns, rows = int(width), int(height)
+    if x is not None and (int(x), int(y or 0)) != ((columns - 1) // 2, (rows - 1) // 2):
+        middle = f"+{(columns - 1) // 2}+{(rows - 1) // 2}"
+        raise RequestError(
+            f"kernel {_short(text)} has its origin at +{x}+{y}, a kernel of cnnviz in its middle, "
+            f"{middle}",
+            hint="leave the origin out, and put zeros around the numbers until it is the middle",
+        )
     values = _row(numbers.replace(";", " "), text)
     if not columns or len(values) != columns * rows:
         raise RequestError(
@@ -116,4 +170,8 @@ def _from_file(path: str) -> tuple[Kernel, ...]:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "…")
+    return repr(_shortened(text))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_layer
 from cnnviz.core.layers.convolution import Convolution
@@ -19,6 +19,9 @@ from cnnviz.files.language import Call, parse_pipeline, parse_size
 from cnnviz.files.matrices import read_bounded
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
 from cnnviz.files.samples import located
+
+if TYPE_CHECKING:
+    from cnnviz.files.onnx import Model
 
 LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
 
@@ -58,6 +61,24 @@ class Spec:
     name: str
     input: InputSettings = field(default_factory=InputSettings)
     params: Params | None = None  # weights that came with the pipeline
+    channels: int | None = None  # that its input must have; None: any
+    notes: tuple[str, ...] = ()  # what was left out, or chosen, in reading it
+    build: Callable[[Shape], Spec] | None = None  # where the layers depend on the input's shape
+
+    def fitted(self, shape: Shape) -> Spec:
+        """Return the spec for an input of `shape`: a model of open size is built for that size.
+
+        Raises
+        ------
+        CnnvizError
+            If it takes another number of channels, or its layers do not fit the size.
+        """
+        if self.channels is not None and shape[0] != self.channels:
+            raise CnnvizError(
+                f"{self.name} takes {self.channels} channels, the input has {shape[0]}",
+                hint="--color gray gives 1, --color rgb 3; a .npy of (C, H, W) may have any number",
+            )
+        return self if self.build is None else self.build(shape)
 
 
 def load_spec(text: str) -> Spec:
@@ -182,10 +203,21 @@ def _from_toml(path: Path, place: str) -> Spec:
 def _from_onnx(path: str) -> Spec:
     from cnnviz.files.onnx import load_onnx
 
-    model = load_onnx(path)
-    color = {1: "gray", 3: "rgb"}.get(model.channels or 0)
+    return _of_model(load_onnx(path), Path(path).stem)
+
+
+def _of_model(model: Model, name: str) -> Spec:
+    color, fitted, notes = {1: "gray", 3: "rgb"}.get(model.channels or 0), model.fitted, model.notes
+    if model.largest is not None:
+        notes = (*notes, f"its input is stored samples, 0 to {model.largest:g}: fed as such")
     return Spec(
-        model.pipeline, Path(path).stem, InputSettings(color=color, size=model.size), model.params
+        model.pipeline,
+        name,
+        InputSettings(color=color, size=model.size, input_range=model.largest),
+        model.params,
+        model.channels,
+        notes,
+        None if fitted is None else lambda shape: _of_model(fitted(shape), name),
     )
 
 

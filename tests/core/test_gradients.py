@@ -167,7 +167,7 @@ def test_slopes_are_torchs(name, options, torchs):
     layer = make_layer(name, **options)
     x = noise(3, 2, 40, 30) * 3
     params = layer.initial_params(0, x.shape)
-    if name == "power":
+    if name in ("power", "log"):
         x = np.abs(x) + np.float32(0.1)
     compare(layer, torchs, x, params=params)
 
@@ -305,6 +305,8 @@ def test_a_window_of_nan_hands_its_gradient_to_the_last_as_torch_does(text):
         ("log_softmax", lambda f, x: f.log_softmax(x, 1)),
         ("lrn(5, alpha=0.5)", lambda f, x: f.local_response_norm(x, 5, 0.5)),
         ("instancenorm", lambda f, x: f.instance_norm(x)),
+        ("layernorm((1, 2))", lambda f, x: f.layer_norm(x, x.shape[2:])),
+        ("space_to_depth(1)", lambda f, x: f.pixel_unshuffle(x, 1)),
         ("magnitude", lambda _, x: x.square().sum(1, keepdim=True).sqrt()),
         ("scale(3)", lambda _, x: 3 * x),
     ],
@@ -333,8 +335,19 @@ def test_merges_are_torchs(name, torchs):
     compare(make_layer(name, "a", "b"), torchs, *inputs)
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("transpose", [True, False])
+def test_matmul_is_torchs(transpose):
+    one, two = noise(1, 3, 5, 4), noise(2, 3, 6, 4)
+    if not transpose:
+        two = np.ascontiguousarray(two.transpose(0, 2, 1))
+    layer = make_layer("matmul", "a", transpose=transpose)
+    compare(layer, lambda _, x, y: x @ (y.mT if transpose else y), one, two)
+
+
 def test_every_merge_is_compared():
-    merges = {name for name, layer in LAYERS.items() if layer.arity[0] == 2} - {"concat"}
+    merges = {name for name, layer in LAYERS.items() if layer.arity[0] == 2}
+    merges -= {"concat", "matmul"}
     assert merges == {"add", "sub", "mul", "div", "maximum", "minimum"}
 
 

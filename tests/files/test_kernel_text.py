@@ -14,7 +14,7 @@ from cnnviz.core.kernels import KERNELS, build_kernels
 from cnnviz.core.layers import make_layer
 from cnnviz.core.text import layer_text
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.kernel_text import parse_kernels
+from cnnviz.files.kernel_text import doubt, parse_kernels
 from cnnviz.files.spec import parse
 
 
@@ -39,13 +39,19 @@ def weights(text):
         ("3x3: 1,0,-1 2,0,-2 1,0,-1", [[1, 0, -1], [2, 0, -2], [1, 0, -1]]),
         ("3x1:1,2,3", [[1, 2, 3]]),
         ("1x3: 1 2 3", [[1], [2], [3]]),
-        ("2x2+1+1: 1,2 3,4", [[1, 2], [3, 4]]),
+        ("2x2+0+0: 1,2 3,4", [[1, 2], [3, 4]]),
+        ("3x3+1+1: 1,0,-1 2,0,-2 1,0,-1", [[1, 0, -1], [2, 0, -2], [1, 0, -1]]),
+        ("[[1,0,-1],[2,0,-2],[1,0,-1]]", [[1, 0, -1], [2, 0, -2], [1, 0, -1]]),
+        ("[ [1 0 -1]\n [1/2 0 -2] ]", [[1, 0, -1], [0.5, 0, -2]]),
+        ("[1, 2, 3]", [[1, 2, 3]]),
         ("2x1: -1, 1/2", [[-1, 0.5]]),
         ("1,2\n;3,4", [[1, 2], [3, 4]]),
     ],
 )
 def test_numbers(text, rows):
     assert weights(text) == [rows]
+    if "[" in text:
+        return  # a pipeline's language has no lists
     # And the same inside a pipeline, in quotes; its text reads back.
     quoted = text.replace("\n", " ")
     layer = parse(f'conv("{quoted}")').nodes[0].layer
@@ -77,6 +83,13 @@ def test_numbers(text, rows):
         ("9999x9999: 1", "needs 99980001"),
         ("--1,2", "not a number"),
         ("1_0,2", "not a number"),
+        ("2x2+1+1: 1,2 3,4", "origin at +1+1"),
+        ("3x3+0+0: 1,0,-1 2,0,-2 1,0,-1", "in its middle, +1+1"),
+        ("[[1,2],[3,4]", "no list of rows"),
+        ("[]", "no list of rows"),
+        ("[[1,2],3]", "no list of rows"),
+        ("[[1,2],[]]", "empty row"),
+        ("[[[1,2]]]", "no list of rows"),
         ("sobel_z", "unknown kernel 'sobel_z'"),
         ("sobel_x(3)", "takes no arguments"),
         ("gaussian(4)", "odd"),
@@ -93,6 +106,30 @@ def test_wrong_kernels(text, told):
         parse_kernels(text)
     assert told in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n ", "\n\n", ";\n", "\n;", " ; "])
+def test_new_lines_part_rows(end):
+    rows = ["1 0 -1", "2,0,-2", "1 0 -1"]
+    assert weights(end.join(rows) + "\n") == [[[1, 0, -1], [2, 0, -2], [1, 0, -1]]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1,0,-1,2,0,-2,1,0,-1", "one row of 9 numbers; for 3×3 write 1,0,-1; 2,0,-2; 1,0,-1"),
+        (" ".join(["1"] * 25), "one row of 25 numbers; for 5×5"),
+        ("3", "a window of 3×3 is box(3)"),
+        ("1,0,-1; 2,0,-2; 1,0,-1", None),
+        ("1,2,1", None),
+        ("-1", None),
+        ("0.5", None),
+        ("sobel", None),
+    ],
+)
+def test_numbers_that_probably_mean_another_kernel_are_named(text, said):
+    found = doubt(parse_kernels(text))
+    assert found is None if said is None else said in found
 
 
 @pytest.mark.parametrize("name", KERNELS)

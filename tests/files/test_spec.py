@@ -96,7 +96,9 @@ def pipelines(draw):
             terms.append(Term(make_layer("from", draw(reference(built)))))
         name = draw(st.sampled_from([name for name in LAYERS if name != "from"]))
         if issubclass(LAYERS[name], Merge):
-            layer = make_layer(name, *draw(st.lists(reference(built), min_size=1, max_size=3)))
+            most = LAYERS[name].arity[1]
+            named = st.lists(reference(built), min_size=1, max_size=most - 1 if most else 3)
+            layer = make_layer(name, *draw(named))
         else:
             chosen = {}
             for field, _ in options_of(LAYERS[name]):

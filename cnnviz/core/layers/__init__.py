@@ -3,6 +3,7 @@
 from cnnviz.core.layers import (
     activation,
     arrange,
+    attention,
     convolution,
     dense,
     graph,
@@ -32,6 +33,7 @@ __all__ = [
     "ParamSpec",
     "activation",
     "arrange",
+    "attention",
     "convolution",
     "dense",
     "find_layer",

@@ -421,3 +421,11 @@ curve(
     lambda x, _: np.exp(x),
     lambda _x, y, _: y,
 )
+curve(
+    "log",
+    "ln x",
+    "the natural logarithm of every value; of 0 it is −∞",
+    "The natural logarithm.",
+    lambda x, _: np.log(x),
+    lambda x, _y, _: 1 / x,
+)

@@ -1,4 +1,4 @@
-"""Layers that move values without changing one: reshape, transpose, slice, depth_to_space."""
+"""Layers that move values without changing one: reshape, transpose, slice, blocks of pixels."""
 
 from __future__ import annotations
 
@@ -226,3 +226,60 @@ class DepthToSpace(Rearrangement):
         else:  # #ijcyx -> cyixj
             woven = x.reshape(b, b, -1, height, width).transpose(2, 3, 0, 4, 1)
         return np.ascontiguousarray(woven).reshape(self.output_shape(x.shape))
+
+
+@register
+@settings
+class SpaceToDepth(Rearrangement):
+    """Blocks of pixels as channels, which depth_to_space undoes: YOLOv2's reorg, YOLOv5's Focus."""
+
+    name: ClassVar[str] = "space_to_depth"
+    family: ClassVar[str] = "size"
+    summary: ClassVar[str] = "make channels of the pixels of each block (pixel unshuffle)"
+    formula: ClassVar[str] = "S(c·b² + i·b + j, y, x) = I(c, y·b+i, x·b+j)"
+
+    block: int = option(whole(), "rows and columns of a block")
+    channels: str = option(
+        choice(("outer", "inner")), "outer: a block's pixels are b² neighbouring channels "
+        "(PyTorch); inner: S((i·b + j)·C + c, y, x) (TensorFlow)", default="outer",
+    )  # fmt: skip
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return (C·b², H/b, W/b)."""
+        channels, height, width = require_maps(shapes[0], self.name)
+        b = self.block
+        if height % b or width % b:
+            raise CnnvizError(
+                f"space_to_depth: {height}×{width} is not made of blocks of {b}×{b}",
+                hint=f"sides must be multiples of {b}",
+            )
+        return (channels * b * b, height // b, width // b)
+
+    def formulas(self, *shapes: Shape) -> Mapping[str, str]:
+        """Return how rows and columns become channels."""
+        channels, *sides = require_maps(shapes[0], self.name)
+        b = self.block
+        texts = [f"{channels}·({b}·{b}) = {channels * b * b}"]
+        for side in sides:
+            text = f"{side} / {b} = {side // b}"
+            over = Misfit(f"{side} − {side // b}·{b} = {side % b} left over")
+            texts.append(over if side % b else text)
+        return by_side(texts)
+
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return that a value reads its block, of the channel it came from."""
+        b, (channels, _, _) = self.block, require_maps(shapes[0], self.name)
+        own: Reach | None
+        if self.channels == "outer":
+            own = Reach(1, period=b * b, ends=lambda at: (at // (b * b), at // (b * b)))
+        else:
+            own = ALL if channels > 1 else Reach(0)
+        return ((own, Reach(b, 0, b - 1), Reach(b, 0, b - 1)),)
+
+    def move(self, x: Tensor) -> Tensor:
+        """Return the blocks' pixels as channels."""
+        b = self.block
+        channels, height, width = x.shape
+        blocks = x.reshape(channels, height // b, b, width // b, b)
+        order = (0, 2, 4, 1, 3) if self.channels == "outer" else (2, 4, 0, 1, 3)
+        return np.ascontiguousarray(blocks.transpose(order)).reshape(self.output_shape(x.shape))

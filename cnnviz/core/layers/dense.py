@@ -15,6 +15,7 @@ from cnnviz.core.arithmetic import (
     bias_of,
     block,
     by,
+    chosen,
     inside,
     joined_sum,
     product,
@@ -181,11 +182,11 @@ class Competition(Layer):
         terms, own = block(x, spans, part=lambda values: np.exp(values - largest)), float(x[at])
         mine = np.flatnonzero((terms.at == at).all(axis=1))
         total = joined_sum(terms)
-        noun, chosen = (
+        noun, winner = (
             f"exponentials e^(x − {inside(largest)})",
             int(mine[0]) if mine.size else None,
         )
-        powers = Arithmetic(terms, "sum", total, total, chosen=chosen, noun=noun)
+        powers = Arithmetic(terms, "sum", total, total, chosen=winner, noun=noun)
         return powers, own, largest
 
 
@@ -258,3 +259,44 @@ class LogSoftmax(Competition):
             f"{written(own)} − {inside(largest)} − ln {written(powers.total)} = {written(result)}"
         )
         return powers._replace(result=result, steps=(step,))
+
+
+@register
+@settings
+class Argmax(Layer):
+    """Which is the largest: the class of every pixel."""
+
+    name: ClassVar[str] = "argmax"
+    family: ClassVar[str] = "classifier"
+    summary: ClassVar[str] = "the number of the channel that is largest (segmentation masks)"
+    formula: ClassVar[str] = "S = the first n at which I(n) is largest, along the axis"
+
+    axis: int = option(whole(0, 2), "0 channels, 1 rows, 2 columns", default=0)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the shape with that side 1."""
+        require_axes((self.axis,), shapes[0], self.name)
+        return tuple(1 if axis == self.axis else side for axis, side in enumerate(shapes[0]))
+
+    def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
+        """Return everything along the axis."""
+        return (tuple(ALL if axis == self.axis else SAME for axis in range(len(shapes[0]))),)
+
+    def apply(self, *inputs: Tensor, params: Params) -> Tensor:
+        """Return the numbers of the largest, as floats."""
+        return np.asarray(inputs[0].argmax(axis=self.axis, keepdims=True), np.float32)
+
+    def backward(
+        self, gradient: Tensor, output: Tensor, *inputs: Tensor, params: Params
+    ) -> tuple[Tensor, ...]:
+        """Return 0: a small change changes no number."""
+        return (np.zeros(inputs[0].shape, np.float32),)
+
+    def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
+        """Return the largest of the values, and its number."""
+        x, spans = inputs[0], spans_of(inputs[0], at, (self.axis,))
+        own = int(x[tuple(slice(span.start, span.stop) for span in spans)].argmax())
+        terms = block(x, spans, rank=lambda values: values)
+        step = f"number {own} is the largest"
+        found = chosen(terms, "largest", lambda _: (step,))
+        return found._replace(result=float(own), chosen=None)

@@ -219,7 +219,7 @@ _COORDINATES: dict[str, Callable[[Places, _Axis], Places]] = {
     "tf_half_pixel_for_nn": lambda x, a: (x + 0.5) / a.scale,
     "asymmetric": lambda x, a: x / a.scale,
     "align_corners": lambda x, a: (
-        x * ((a.inputs - 1) / (a.scale * a.inputs - 1)) if a.outputs > 1 else 0 * x
+        x * ((a.inputs - 1) / (a.outputs - 1)) if a.outputs > 1 else 0 * x
     ),
 }
 _ROUNDINGS: dict[str, Callable[[Places], Places]] = {

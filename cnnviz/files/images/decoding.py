@@ -81,16 +81,10 @@ def guarded(name: str, limit: int | None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def decode(stream: BinaryIO, name: str, limit: int | None, *, gray: bool) -> ImageFile.ImageFile:
-    """Read an image's first frame, `guarded`: it has pixels, and not more than `limit`.
-
-    With `gray` only the luma of a JPEG is decoded, in less than half the time; its colours
-    cannot be had any more.
-    """
+def decode(stream: BinaryIO, name: str, limit: int | None) -> ImageFile.ImageFile:
+    """Read an image's first frame, `guarded`: it has pixels, and not more than `limit`."""
     image = Image.open(stream)
     _check_size(name, image.size, limit)
-    if gray and image.format in {"JPEG", "MPO"}:
-        image.draft("L", None)  # None: at full size; CMYK stays what it is
     _mend_transparency(image)
     with _silent_libtiff() if image.format == "TIFF" else nullcontext():
         image.load()

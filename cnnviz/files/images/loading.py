@@ -25,11 +25,10 @@ The depth comes from the file's format and tags, never from its pixels. A signed
 divided by 127, and a gray TIFF of 12 or 16 bits with the tag that white is zero is inverted.
 Pillow reads 16-bit *colour*, and 16-bit gray with an alpha channel, as 8 bits: so do we.
 
-``color="gray"`` is ITU-R 601 luma, rounded to 8 bits: Pillow's ``L``, and of a JPEG the luma it
-stores, as OpenCV reads it too. (By way of RGB, where colours beyond its range are clipped, it
-would differ by at most 7 of 255 levels, 0.01 in the mean, in our sample photographs; more, up to
-40, only in synthetic patterns of saturated colours.) ``"rgb"`` of a gray image is three equal
-planes; ``"bgr"`` is its planes from blue to red. Then ``resize`` resamples with Pillow's
+``color="gray"`` is ITU-R 601 luma of RGB, rounded to 8 bits: Pillow's ``L``. (The luma that a JPEG
+stores, which Pillow's draft mode and OpenCV read in half the time, differs from it where colours
+lie beyond RGB, by up to 48 of 255 levels in real photographs.) ``"rgb"`` of a gray image is three
+equal planes; ``"bgr"`` is its planes from blue to red. Then ``resize`` resamples with Pillow's
 antialiased bilinear filter (as torchvision does): 8-bit pictures in 8 bits, all others as floats.
 ``crop`` scales so that the picture covers, and cuts out the middle. Then come ``invert``, ``fit``,
 ``input_range`` (which divides by a smaller number) and last ``mean`` and ``std``. ``raw`` leaves
@@ -138,7 +137,7 @@ def _load_picture(
 ) -> Tensor | Samples:
     name = display_name(source)
     with _open(source, data, limit) as stream, guarded(name, limit):
-        image = decode(stream, name, limit, gray=options.color == "gray")
+        image = decode(stream, name, limit)
         depth = depth_of(image)  # which a turned image no longer has
         return to_pixels(upright(image), depth, options)
 

@@ -93,6 +93,7 @@ class Stages:
         self.nodes: list[Node] = []
         self.params: dict[str, Tensor] = {}
         self.turned: dict[str, tuple[Value, tuple[int, ...]]] = {}  # transposes, to undo them
+        self.whole = set[str]()  # stages whose values are whole numbers
         self._names = {INPUT}
         self._shaped: dict[tuple[str, Shape], str] = {}
 

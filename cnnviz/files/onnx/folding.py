@@ -11,11 +11,16 @@ import numpy as np
 from cnnviz.core.types import Shape
 from cnnviz.errors import CnnvizError
 from cnnviz.files.onnx.arranging import VIEWS, kept_by_slice, parts_of_split
-from cnnviz.files.onnx.call import Call, UnsupportedError
+from cnnviz.files.onnx.call import Call, UnsupportedError, place
 from cnnviz.files.onnx.protobuf import Array
 
 ROOM = 1 << 22
 """How many values a folded tensor may have, beyond as many as its largest input has."""
+
+LARGEST = 1 << 24
+"""How many values a weight may have that a number alone fills."""
+
+MOST_PRODUCTS = 1 << 30
 
 Fold = Callable[[Call], "Array | tuple[Array, ...]"]
 
@@ -79,7 +84,8 @@ def _constant(call: Call) -> Array:
 
 def _constant_of_shape(call: Call) -> Array:
     sides = call.integers("shape", 0) or ()
-    _check_room(call, prod(sides))
+    if prod(sides) > LARGEST:
+        raise CnnvizError(f"it makes a constant of {prod(sides):,} values")
     value = call.node.attributes.get("value")
     fill = np.zeros(1, np.float32) if value is None else np.asarray(value).reshape(-1)[:1]
     return np.full(sides, fill[0] if fill.size else 0, fill.dtype)
@@ -158,6 +164,32 @@ def _reduce(function: Callable[..., Any]) -> Fold:
     return fold
 
 
+def _matmul(call: Call) -> Array:
+    one, two = call.constant(0), call.constant(1)
+    if not one.ndim or not two.ndim or {one.dtype.kind, two.dtype.kind} - set("fiu"):
+        raise UnsupportedError("multiplies what are no matrices")
+    batch = np.broadcast_shapes(one.shape[:-2], two.shape[:-2])
+    _check_room(call, prod(batch) * prod(one.shape[-2:-1]) * prod(two.shape[-1:]))
+    if prod(batch) * prod(one.shape[-2:]) * prod(two.shape[-1:]) > MOST_PRODUCTS:
+        raise CnnvizError("it multiplies constants at more than a billion products")
+    return np.asarray(np.matmul(one, two))
+
+
+def _dequantize(call: Call) -> Array:
+    """Return (x − zero point) · scale: for all values, or each position of an axis."""
+    x, scale, zero = call.constant(0), call.constant(1), call.optional(2)
+    if call.integer("block_size", 0):
+        raise UnsupportedError("blocks")
+    if scale.ndim:
+        axis = place(call.integer("axis", 1), x.ndim)
+        shape = [1] * x.ndim
+        shape[axis] = -1
+        scale = scale.reshape(shape)
+        zero = None if zero is None else zero.reshape(shape)
+    shifted = x.astype(np.float32) - (0 if zero is None else zero.astype(np.float32))
+    return np.asarray(shifted * scale, np.float32)
+
+
 FOLDS: dict[str, Fold] = {
     "Shape": _shape,
     "Size": _size,
@@ -172,6 +204,8 @@ FOLDS: dict[str, Fold] = {
     "Split": _split,
     "Range": _range,
     "Expand": _expand,
+    "MatMul": _matmul,
+    "DequantizeLinear": _dequantize,
     "Identity": lambda call: call.constant(0),
     "Dropout": lambda call: call.constant(0),
     "Add": _ufunc(np.add),
@@ -182,6 +216,7 @@ FOLDS: dict[str, Fold] = {
     "Pow": _ufunc(lambda one, two: np.power(one.astype(np.float64), two).astype(one.dtype)),
     "Sqrt": _ufunc(np.sqrt),
     "Exp": _ufunc(np.exp),
+    "Log": _ufunc(np.log),
     "Neg": _ufunc(lambda one: -one),
     "Abs": _ufunc(np.abs),
     "Floor": _ufunc(np.floor),

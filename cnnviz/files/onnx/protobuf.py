@@ -37,9 +37,12 @@ _TYPES: dict[int, tuple[str, str]] = {  # TensorProto.DataType: dtype, the field
     13: ("<u8", "uint64_data"),
     16: ("<u2", "int32_data"),  # bfloat16, widened below
 }
-_FLOAT16, _BFLOAT16 = 10, 16
+_LARGEST = {2: 255.0, 3: 255.0, 4: 65535.0, 5: 255.0, 6: 255.0, 7: 255.0, 12: 255.0, 13: 255.0}
+"""What samples go up to, where the input is of whole numbers: 65535 for 16 bits, else 255."""
+_FLOAT16, _BFLOAT16, _STRING = 10, 16, 8
 _EXTERNAL = 1  # TensorProto.DataLocation
 DEEPEST = 8  # axes of a tensor
+MOST_NODES = 100_000  # of a model whose functions are written out
 
 
 class OnnxNode(NamedTuple):
@@ -52,11 +55,31 @@ class OnnxNode(NamedTuple):
     attributes: Mapping[str, Any]  # int, float, str, Array, or tuples of them
 
 
+class Reference(NamedTuple):
+    """An attribute of a function's node that is the call's, of this name."""
+
+    name: str
+
+
+class Branch(NamedTuple):
+    """A graph within a node, as If has two."""
+
+    nodes: tuple[OnnxNode, ...]
+    outputs: tuple[str, ...]
+    constants: Mapping[str, Array]
+
+
 class OnnxInput(NamedTuple):
     """The image as the model wants it; None for sides of any length."""
 
     name: str
     shape: tuple[int | None, ...]
+    largest: float | None = None  # of stored samples, if whole numbers are wanted
+
+    @property
+    def label(self) -> str:
+        """Its name, short enough for an error."""
+        return shown(self.name)
 
     @property
     def text(self) -> str:
@@ -123,6 +146,9 @@ def _graph(model: Any, folder: Path) -> Graph:
     if graph.sparse_initializer:
         raise CnnvizError("its weights are sparse", hint="export it with dense weights")
     images = [value for value in graph.input if value.name not in constants]
+    nodes = [_node(node, folder) for node in graph.node]
+    if model.functions:
+        nodes = _inlined(nodes, _functions(model, folder))
     if len(images) != 1:
         listed = ", ".join(shown(value.name) for value in images[:6]) or "none"
         raise CnnvizError(f"it has {len(images)} inputs: {listed}", hint="cnnviz feeds one image")
@@ -130,17 +156,79 @@ def _graph(model: Any, folder: Path) -> Graph:
         opset=opsets[0] if opsets else 1,
         input=_input(images[0]),
         outputs=tuple(value.name for value in graph.output),
-        nodes=tuple(_node(node, folder) for node in graph.node),
+        nodes=tuple(nodes),
         constants=constants,
     )
+
+
+def _functions(model: Any, folder: Path) -> dict[str, _Function]:
+    """Return the functions that a model brings along, by domain and name."""
+    return {
+        f"{one.domain}.{one.name}" if one.domain not in ("", "ai.onnx") else one.name: _Function(
+            tuple(one.input), tuple(one.output), [_node(node, folder) for node in one.node]
+        )
+        for one in model.functions
+    }
+
+
+class _Function(NamedTuple):
+    """Nodes that a node of the function's name stands for."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: list[OnnxNode]
+
+
+def _inlined(nodes: list[OnnxNode], functions: Mapping[str, _Function]) -> list[OnnxNode]:
+    """Return nodes with those of functions in place of their calls."""
+    done, waiting = list[OnnxNode](), nodes[::-1]
+    while waiting:
+        node = waiting.pop()
+        function = functions.get(node.operator)
+        if function is None:
+            done.append(node)
+        else:
+            waiting += _called(node, function)[::-1]
+        if len(done) + len(waiting) > MOST_NODES:
+            raise CnnvizError(f"its functions come to more than {MOST_NODES:,} nodes")
+    return done
+
+
+def _called(call: OnnxNode, function: _Function) -> list[OnnxNode]:
+    """Return a function's nodes, its tensors renamed for one call."""
+    if len(call.name) > LONGEST_TEXT:
+        raise CnnvizError(f"the functions of node {shown(call.name)} call one another too deep")
+    label = call.name or (call.outputs[0] if call.outputs else call.operator)
+    names = dict(zip(function.inputs, call.inputs, strict=False))
+    names |= dict.fromkeys(function.inputs[len(call.inputs) :], "")
+    names |= dict(zip(function.outputs, call.outputs, strict=False)) | {"": ""}
+
+    def inner(tensors: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names.get(tensor, f"{label}/{tensor}") for tensor in tensors)
+
+    return [
+        node._replace(
+            name=f"{label}/{node.name or node.operator}",
+            inputs=inner(node.inputs),
+            outputs=inner(node.outputs),
+            attributes={
+                key: call.attributes.get(value.name) if isinstance(value, Reference) else value
+                for key, value in node.attributes.items()
+            },
+        )
+        for node in function.nodes
+    ]
 
 
 def _input(value: Any) -> OnnxInput:
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         raise CnnvizError(f"the input {shown(value.name)} has no shape", hint="export it with one")
-    sides = (side.dim_value if side.HasField("dim_value") else None for side in tensor.shape.dim)
-    return OnnxInput(shown(value.name), tuple(sides))
+    sides = (  # −1 is how PaddlePaddle writes an open side
+        side.dim_value if side.HasField("dim_value") and side.dim_value != -1 else None
+        for side in tensor.shape.dim
+    )
+    return OnnxInput(value.name, tuple(sides), _LARGEST.get(tensor.elem_type))
 
 
 def _node(node: Any, folder: Path) -> OnnxNode:
@@ -155,16 +243,27 @@ def _node(node: Any, folder: Path) -> OnnxNode:
 
 
 def _attribute(attribute: Any, folder: Path) -> Any:
-    """Return an attribute's value; None for graphs and the like, which no layer takes."""
+    """Return an attribute's value; None for lists of graphs and the like, which no layer takes."""
+    if attribute.ref_attr_name:
+        return Reference(attribute.ref_attr_name)
     read: dict[int, Callable[[], Any]] = {  # by AttributeProto.AttributeType
         1: lambda: float(attribute.f),
         2: lambda: int(attribute.i),
         3: lambda: attribute.s.decode("utf-8", "replace"),
         4: lambda: read_tensor(attribute.t, folder),
+        5: lambda: _branch(attribute.g, folder),
         6: lambda: tuple(attribute.floats),
         7: lambda: tuple(attribute.ints),
     }
     return read[attribute.type]() if attribute.type in read else None
+
+
+def _branch(graph: Any, folder: Path) -> Branch:
+    return Branch(
+        tuple(_node(node, folder) for node in graph.node),
+        tuple(value.name for value in graph.output),
+        {tensor.name: read_tensor(tensor, folder) for tensor in graph.initializer},
+    )
 
 
 def shown(name: str) -> str:
@@ -183,6 +282,9 @@ def read_tensor(tensor: Any, folder: Path) -> Array:
         Where the model lies: external data must lie there, too.
     """
     name, shape = tensor.name or "a constant", tuple(tensor.dims)
+    if tensor.data_type == _STRING:  # labels: of no use to layers, but no reason to refuse
+        return np.array([text.decode("utf-8", "replace")[:LONGEST_TEXT]
+                         for text in tensor.string_data], dtype="U")  # fmt: skip
     if tensor.data_type not in _TYPES:
         raise CnnvizError(f"tensor {name} is of type {tensor.data_type}, not of plain numbers")
     if len(shape) > DEEPEST or any(side < 0 for side in shape):

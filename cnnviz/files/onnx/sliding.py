@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from cnnviz.core.types import Pads, Pair
 from cnnviz.errors import CnnvizError
-from cnnviz.files.onnx.call import Call, UnsupportedError, Value, shortest
+from cnnviz.files.onnx.arranging import merged_axes, turned, widened
+from cnnviz.files.onnx.call import Call, UnsupportedError, Value, place, shortest
 from cnnviz.files.onnx.protobuf import Array
 
 _AUTO = {"SAME_UPPER": "same", "SAME_LOWER": "same-lower", "VALID": "valid"}
@@ -111,6 +113,8 @@ def _pool(layer: str, **own: Callable[[Call], Any]) -> Callable[[Call], Value]:
     """Return the builder of a sliding pool; `own` settings are read from the node."""
 
     def build(call: Call) -> Value:
+        if call.value().rank == 5:
+            return _pool_of_five(call, build)
         x = call.maps()
         if call.integer("storage_order", 0):
             raise UnsupportedError("storage_order 1")
@@ -121,6 +125,26 @@ def _pool(layer: str, **own: Callable[[Call], Any]) -> Callable[[Call], Value]:
         return call.add(layer, x, **settings, **{name: read(call) for name, read in own.items()})
 
     return build
+
+
+def _pool_of_five(call: Call, build: Callable[[Call], Value]) -> Value:
+    """Pool over one of five axes, as exporters write PyTorch's local response normalisation."""
+    x, names = call.value(), ("kernel_shape", "strides", "dilations")
+    given = {name: call.integers(name) or (1, 1, 1) for name in names}
+    pads = call.integers("pads") or (0,) * 6
+    still = [
+        all(of[at] == 1 for of in given.values()) and pads[at] == pads[at + 3] == 0 for at in (1, 2)
+    ]
+    if any(len(of) != 3 for of in given.values()) or len(pads) != 6 or not all(still):
+        raise UnsupportedError("windows of three axes")
+    attributes = {
+        **call.node.attributes, **{name: of[:2] for name, of in given.items()},
+        "pads": (pads[0], 0, pads[3], 0),
+    }  # fmt: skip
+    folded = call.view(x, (*x.shape[:3], x.shape[3] * x.shape[4]), ".folded")
+    node = call.node._replace(attributes=attributes)
+    made = build(replace(call, node=node, inputs=(folded, *call.inputs[1:])))
+    return call.view(made, (*made.shape[:3], *x.shape[3:]))
 
 
 def _p(call: Call) -> float:
@@ -154,22 +178,55 @@ def _pad(call: Call) -> Value:
     mode = call.text("mode", "constant")
     if mode not in _BORDERS:
         raise UnsupportedError(f"mode {mode}")
-    pads = [0, 0, 0, 0]
+    pads = [(0, 0)] * x.rank
     for number, axis in enumerate(axes):
-        both = (amounts[number], amounts[number + len(axes)])
-        if both == (0, 0):
+        pads[place(axis, x.rank)] = (amounts[number], amounts[number + len(axes)])
+    value = 0.0 if fill is None or fill.size == 0 else shortest(float(fill.reshape(-1)[0]))
+    return _padded(call, x, pads, _BORDERS[mode], value if mode == "constant" else 0.0)
+
+
+def _padded(call: Call, x: Value, pads: list[Pair], mode: str, value: float) -> Value:
+    """Pad every axis by its two numbers; negative ones cut."""
+    if x.rank > 4:  # axes that are not padded are one
+        merged, kept = merged_axes(x.shape, [pad != (0, 0) for pad in pads])
+        made = _padded(call, call.view(x, merged), [pads[at] for at in kept], mode, value)
+        return call.view(
+            made, tuple(side + sum(pad) for side, pad in zip(x.shape, pads, strict=True))
+        )
+    source, path = call.stages.turned.get(x.stage, (x, ()))
+    if len(path) == x.rank == source.rank:  # before it is turned
+        own = [pads[path.index(axis)] for axis in range(x.rank)]
+        return turned(call, _padded(call, source, own, mode, value), path)
+    for axis, (before, after) in enumerate(pads):
+        x = _cropped(call, x, axis, max(-before, 0), max(-after, 0))
+    sides = [0, 0, 0, 0]
+    for axis, (before, after) in enumerate(pads):
+        pad = (max(before, 0), max(after, 0))
+        if pad == (0, 0):
             continue
         at = x.axis(axis)
-        if x.rank == 2 or at == 0:
-            raise UnsupportedError("pads channels")
-        if min(both) < 0:
-            raise UnsupportedError(f"a padding of {min(both)}, which crops")
-        pads[at - 1], pads[at + 1] = both
-    settings: dict[str, Any] = {"padding_mode": _BORDERS[mode]}
-    value = 0.0 if fill is None or fill.size == 0 else shortest(float(fill.reshape(-1)[0]))
+        if at:
+            sides[at - 1], sides[at + 1] = pad
+        elif mode == "constant":
+            x = widened(call, x, axis, pad, f".channels{axis}", value)
+        else:
+            raise UnsupportedError(f"pads channels by mode {mode}")
+    if not any(sides):
+        return x
+    settings: dict[str, Any] = {"padding_mode": mode}
     if mode == "constant":
         settings = {"padding_mode": "constant", "pad_value": value} if value else {}
-    return call.add("pad", x, padding=tuple(pads), **settings)
+    return call.add("pad", x, padding=tuple(sides), **settings)
+
+
+def _cropped(call: Call, x: Value, axis: int, before: int, after: int) -> Value:
+    if before == after == 0:
+        return x
+    length = x.shape[axis] - before - after
+    if length < 1:
+        raise CnnvizError(f"it cuts {before + after} of the {x.shape[axis]} of an axis")
+    part = f".cut{axis}"
+    return call.add("slice", x, axis=x.axis(axis), start=before, length=length, part=part)
 
 
 _MODES = {"nearest": "nearest", "linear": "bilinear", "bilinear": "bilinear"}
@@ -254,6 +311,11 @@ def _depth_to_space(call: Call) -> Value:
     )
 
 
+def _space_to_depth(call: Call) -> Value:
+    block = call.integer("blocksize", 0)
+    return call.add("space_to_depth", call.maps(), block=block, channels="inner")
+
+
 OPERATORS: dict[str, Callable[[Call], Value]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
@@ -269,4 +331,5 @@ OPERATORS: dict[str, Callable[[Call], Value]] = {
     "Resize": _resize,
     "Upsample": _upsample,
     "DepthToSpace": _depth_to_space,
+    "SpaceToDepth": _space_to_depth,
 }

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from cnnviz.errors import CnnvizError
+from cnnviz.files.onnx.arranging import squeezed, turned
 from cnnviz.files.onnx.call import Call, UnsupportedError, Value, constant_like, place, shortest
-from cnnviz.files.onnx.protobuf import Array
+from cnnviz.files.onnx.protobuf import Array, by
 
 Build = Callable[[Call], Value]
 LARGEST_FLOAT = 3.4e38  # limits as large are none
@@ -247,10 +248,89 @@ def _gemm(call: Call) -> Value:
 
 
 def _matmul(call: Call) -> Value:
+    one, two = call.given(0), call.given(1)
+    if isinstance(one, Value) and isinstance(two, Value):
+        return _product(call, one, two)
+    if isinstance(two, Value):  # weight · maps: (M, K) · (1, K, L)
+        weight = call.constant(0)
+        if weight.ndim != 2 or two.rank != 3:
+            raise UnsupportedError("matrices other than a weight")
+        return _pointwise(call, two, weight)
     x, weight = call.value(), call.constant(1)
-    if x.rank != 2 or weight.ndim != 2:
-        raise UnsupportedError("matrices other than a weight")
-    return call.add("dense", x, units=weight.shape[1], bias=False, params={"weight": weight.T})
+    weight = weight.reshape(weight.shape[-2:]) if prod(weight.shape[:-2]) == 1 else weight
+    if weight.ndim != 2:
+        raise UnsupportedError("a weight for each map")
+    if x.rank == 2:
+        return call.add("dense", x, units=weight.shape[1], bias=False, params={"weight": weight.T})
+    if x.rank not in (3, 4):
+        raise UnsupportedError(f"its input is {by(x.shape)}, not maps")
+    order = (0, 2, 1) if x.rank == 3 else (0, 3, 1, 2)  # the last axis as channels, and back
+    back = (0, 2, 1) if x.rank == 3 else (0, 2, 3, 1)
+    return turned(call, _pointwise(call, turned(call, x, order, ".turned"), weight.T), back)
+
+
+def _pointwise(call: Call, x: Value, weight: Array) -> Value:
+    """Add a 1×1 convolution: a matrix (O, C) times the channels of every pixel."""
+    params = {"weight": weight.reshape(*weight.shape, 1, 1)}
+    return call.add(
+        "conv", x, filters=len(weight), kernel_size=1, bias=False, params=params, part=".product"
+    )
+
+
+def _product(call: Call, one: Value, two: Value) -> Value:
+    """Add the product of two stages' matrices, those of all further axes as maps."""
+    if min(one.rank, two.rank) < 3 or one.shape[1:-2] != two.shape[1:-2]:
+        raise UnsupportedError("matrices of stages that are not as many")
+    maps = prod(one.shape[1:-2])
+    first, second = (call.view(x, (1, maps, *x.shape[-2:]), ".maps") for x in (one, two))
+    made = call.add("matmul", first, second, transpose=False)
+    return call.view(made, (*one.shape[:-1], two.shape[-1]))
+
+
+def _layernorm(call: Call) -> Value:
+    """Add layer normalisation over the last axes; of a turned stage, before it is turned."""
+    x, weight, bias = call.value(), call.constant(1), call.optional(2)
+    first = place(call.integer("axis", -1), x.rank)
+    source, path = call.stages.turned.get(x.stage, (x, tuple(range(x.rank))))
+    if source.rank != x.rank or len(path) != x.rank:
+        source, path = x, tuple(range(x.rank))
+    shape = (1,) * first + x.shape[first:]
+    places = tuple(path.index(axis) for axis in range(x.rank))
+
+    def own(array: Array) -> Array:
+        whole = np.broadcast_to(array, shape).transpose(places)
+        return constant_like(whole, x.rank)
+
+    params = {"weight": own(weight), "bias": own(np.zeros(1) if bias is None else bias)}
+    axes = tuple(source.axis(path[axis]) for axis in range(first, x.rank))
+    eps = call.number("epsilon", 1e-5)
+    return turned(call, call.add("layernorm", source, params=params, axes=axes, eps=eps), path)
+
+
+def _groupnorm(call: Call) -> Value:
+    """Add instance normalisation of each group's values, then one scale and shift a channel."""
+    x, weight, bias = call.maps(), call.constant(1).reshape(-1), call.constant(2).reshape(-1)
+    groups, channels = call.integer("num_groups", 1), x.shape[1]
+    if groups < 1 or channels % groups:
+        raise CnnvizError(f"{channels} channels are not {groups} groups")
+    grouped = call.view(x, (1, groups, prod(x.shape[1:]) // groups), ".groups")
+    unit = {"weight": np.ones(groups, np.float32), "bias": np.zeros(groups, np.float32)}
+    eps = call.number("epsilon", 1e-5)
+    normal = call.add("instancenorm", grouped, params=unit, eps=eps, part=".normal")
+    if len(weight) != channels:  # opset 18 has one for each group
+        weight, bias = (np.repeat(one, channels // groups) for one in (weight, bias))
+    scaled = call.add("scale", call.view(normal, x.shape), params={"weight": weight}, part=".scale")
+    return call.add("shift", scaled, params={"bias": bias})
+
+
+def _argmax(call: Call) -> Value:
+    x = call.value()
+    at = place(call.integer("axis", 0), x.rank)
+    if call.integer("select_last_index", 0):
+        raise UnsupportedError("select_last_index")
+    made = call.add("argmax", x, axis=x.axis(at))
+    kept = tuple(1 if axis == at else side for axis, side in enumerate(x.shape))
+    return call.view(made, kept if call.integer("keepdims", 1) else squeezed(kept, (at,)))
 
 
 def _softmax(layer: str) -> Build:
@@ -287,6 +367,7 @@ OPERATORS: dict[str, Build] = {
     "Abs": _curve("abs"),
     "Erf": _curve("erf"),
     "Exp": _curve("exp"),
+    "Log": _curve("log"),
     "Clip": _clip,
     "Dropout": _dropout,
     "Identity": _identity,
@@ -311,9 +392,12 @@ OPERATORS: dict[str, Build] = {
     "Mean": _mean,
     "BatchNormalization": _batchnorm,
     "InstanceNormalization": _instancenorm,
+    "LayerNormalization": _layernorm,
+    "GroupNormalization": _groupnorm,
     "LRN": _lrn,
     "Gemm": _gemm,
     "MatMul": _matmul,
+    "ArgMax": _argmax,
     "Softmax": _softmax("softmax"),
     "LogSoftmax": _softmax("log_softmax"),
 }

@@ -113,21 +113,130 @@ def test_any_size_stays_any_size(write):
     assert (read.input.color, read.input.size) == ("rgb", None)
     for side in (5, 99):
         assert list(read.pipeline.rows((3, side, side)))[-1].output_shape == (4,)
-    fixed = chain(("Reshape", ["s"], {}), constants={"s": integers(1, -1, 4, 4)},
-                  shape=(1, 3, "h", "w"))  # fmt: skip
-    with pytest.raises(CnnvizError, match="depend on the size") as caught:
-        load_onnx(write(fixed))
-    assert "fix the size" in caught.value.hint
+    sized = load_spec(write(chain(("Reshape", ["s"], {}), constants={"s": integers(1, -1, 4, 4)},
+                                  shape=(1, 3, "h", "w"))))  # fmt: skip
+    for side in (8, 20):
+        pipeline = sized.fitted((3, side, side)).pipeline
+        rows = list(pipeline.rows((3, side, side)))
+        assert rows[-1].output_shape == (3 * side * side // 16, 4, 4)
+    with pytest.raises(CnnvizError, match="5×7 was tried") as caught:
+        sized.fitted((3, 5, 7))
+    assert "--resize 32x32" in caught.value.hint
 
 
-def test_layers_that_want_one_size_say_which_was_tried(write):
-    model = chain(
+def test_a_weight_that_wants_one_size_fixes_it(write):
+    for side in (8, 32, 224):
+        read = load_spec(write(chain(
+            ("Flatten", [], {}), ("Gemm", ["w"], {"transB": 1}),
+            constants={"w": weights(4, 3 * side * side)}, shape=("batch", 3, "h", "w2"),
+        )))  # fmt: skip
+        assert read.input.size == (side, side)
+        assert f"{side}×{side}" in read.notes[0]
+    strange = chain(
         ("Flatten", [], {}), ("Gemm", ["w"], {"transB": 1}),
-        constants={"w": weights(4, 3 * 8 * 8)}, shape=("batch", 3, "h", "w2"),
+        constants={"w": weights(4, 3 * 7 * 7)}, shape=("batch", 3, "h", "w2"),
     )  # fmt: skip
     with pytest.raises(CnnvizError, match="3×224×224 was tried") as caught:
-        load_onnx(write(model))
+        load_onnx(write(strange))
     assert "export it with that size" in caught.value.hint
+
+
+def test_other_channels_than_the_model_has_are_refused_with_both_numbers(write):
+    for channels in (1, 3, 4, 32):
+        spec = load_spec(write(chain(("Relu", [], {}), shape=(1, channels, 6, 6))))
+        assert spec.fitted((channels, 6, 6)) is spec
+        with pytest.raises(CnnvizError, match=f"takes {channels} channels, the input has 2"):
+            spec.fitted((2, 6, 6))
+
+
+@pytest.mark.parametrize("first", ["Cast", "Mul", "Identity", "Clip", "Pad", "Slice", "Sub"])
+def test_channels_last_is_followed_through_what_stands_first(first, write):
+    nodes = {
+        "Cast": ("Cast", [], {"to": 1}), "Mul": ("Mul", ["s"], {}), "Sub": ("Sub", ["m"], {}),
+        "Identity": ("Identity", [], {}), "Clip": ("Clip", [], {}),
+        "Pad": ("Pad", ["p"], {}), "Slice": ("Slice", ["b", "e", "a"], {}),
+    }  # fmt: skip
+    model = chain(
+        nodes[first], ("Transpose", [], {"perm": [0, 3, 1, 2]}), ("Conv", ["w"], {}),
+        constants={
+            "w": weights(2, 3, 3, 3), "s": weights(1), "m": weights(3), "b": integers(1, 2),
+            "p": integers(0, 1, 1, 0, 0, 1, 1, 0), "e": integers(7, 9), "a": integers(1, 2),
+        },
+        shape=(1, 10, "h", 3),
+    )  # fmt: skip
+    read = load_onnx(write(model))
+    assert (read.channels, read.size) == (3, None)
+    grown = {"Pad": 2, "Slice": -4}.get(first, 0)
+    model = read if read.fitted is None else read.fitted((3, 10, 11))
+    rows = list(model.pipeline.rows((3, 10, 11)))
+    assert rows[-1].output_shape[0] == 2
+    assert rows[-1].output_shape[1] == 8 + grown
+
+
+@pytest.mark.parametrize(("kind", "largest"), [
+    (TensorProto.UINT8, 255), (TensorProto.INT32, 255), (TensorProto.UINT16, 65535),
+    (TensorProto.FLOAT, None),
+])  # fmt: skip
+def test_whole_numbers_are_stored_samples(kind, largest, write):
+    model = chain(("Cast", [], {"to": 1}), ("Relu", [], {}))
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    spec = load_spec(write(model))
+    assert spec.input.input_range == largest
+    assert any("stored samples" in note for note in spec.notes) == (largest is not None)
+
+
+def test_a_constant_condition_chooses_a_branch(write):
+    def branch(operator):
+        out = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+        return helper.make_graph([helper.make_node(operator, ["x"], ["z"])], "b", [], [out])
+
+    for condition, layer in ((True, "relu"), (False, "tanh")):
+        model = chain(
+            ("Identity", [], {}), constants={"c": np.array(condition)}, shape=(1, 2, 4, 4)
+        )
+        del model.graph.node[:]
+        model.graph.node.append(helper.make_node(
+            "If", ["c"], ["y"], then_branch=branch("Relu"), else_branch=branch("Tanh")
+        ))  # fmt: skip
+        assert [node.layer.name for node in load_onnx(write(model)).pipeline.nodes] == [layer]
+
+
+def test_functions_of_the_model_are_written_out(write):
+    model = chain(("Identity", [], {}), shape=(1, 2, 4, 4))
+    del model.graph.node[:]
+    leaky = helper.make_node("LeakyRelu", ["a"], ["t"])
+    leaky.attribute.add(name="alpha", ref_attr_name="slope", type=1)
+    model.functions.append(helper.make_function(
+        "own", "Twice", ["a"], ["b"], [leaky, helper.make_node("Abs", ["t"], ["b"])],
+        [helper.make_opsetid("", 17)], ["slope"],
+    ))  # fmt: skip
+    model.graph.node.append(helper.make_node("Twice", ["x"], ["y"], domain="own", slope=0.5))
+    read = load_onnx(write(model)).pipeline
+    assert str(read).count("leaky_relu(0.5)") == 1
+    assert [node.layer.name for node in read.nodes] == ["leaky_relu", "abs"]
+    for depth in range(40):  # each calls the one before twice
+        name = f"F{depth}"
+        inner = [
+            helper.make_node(f"F{depth - 1}" if depth else "Relu", [one], [two],
+                             domain="own" if depth else "")
+            for one, two in (("a", "t"), ("t", "b"))
+        ]  # fmt: skip
+        model.functions.append(
+            helper.make_function("own", name, ["a"], ["b"], inner, [helper.make_opsetid("", 17)])
+        )
+    del model.graph.node[:]
+    model.graph.node.append(helper.make_node("F39", ["x"], ["y"], domain="own"))
+    with pytest.raises(CnnvizError, match="functions"):
+        load_onnx(write(model))
+
+
+def test_outputs_that_no_layer_gives_are_left_out_with_a_note(write):
+    model = chain(("Relu", [], {}), shape=(1, 2, 4, 4))
+    model.graph.node.append(helper.make_node("NonZero", ["y"], ["z"]))
+    model.graph.output.add(name="z")
+    spec = load_spec(write(model))
+    assert len(spec.pipeline.nodes) == 1
+    assert "NonZero" in spec.notes[0]
 
 
 def test_shapes_are_folded(write):
