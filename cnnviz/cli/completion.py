@@ -134,7 +134,7 @@ def _values(
         if positional and "SPEC" in (parameter.metavar or ""):
             found += specs(text)
         return not text.lower().startswith(PREFIX), found
-    if name in ("spec", "spec_a", "spec_b", "against"):
+    if name in ("spec", "specs", "spec_a", "spec_b", "against"):
         return True, specs(text)
     if name in ("stage", "stages", "at") and positional:
         before, comma, last = text.rpartition(",") if name == "stages" else ("", "", text)
