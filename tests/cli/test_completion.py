@@ -154,7 +154,7 @@ TYPED = [
     ("convolve x -k unsh", ["convolve", "x", "-k", "unsharp"]),
     ("pool x --mode=adaptive-m", ["pool", "x", "--mode=adaptive-max"]),
     ("pool x --norm", ["pool", "x", "--norm-type"]),
-    ("shapes alex", ["shapes", "alexnet"]),
+    ("shapes edges alex", ["shapes", "edges", "alexnet"]),
     ("shapes 'relu -> log_soft", ["shapes", "relu -> log_softmax"]),
     ("explain x 'relu as edges' --at ed", ["explain", "x", "relu as edges", "--at", "edges"]),
 ]
