@@ -69,9 +69,10 @@ def shapes(
     shape = shapes[0] or shapes[-1]  # the one that has none takes the other's
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
-    loaded = loaded.fitted(shape)
-    for text in loaded.notes:
-        note(f"{loaded.name}: {text}")
+    loaded = [one.fitted(own or shape) for one, own in zip(loaded, shapes, strict=True)]
+    for one in loaded:
+        for text in one.notes:
+            note(f"{one.name}: {text}")
     if explain:
         from cnnviz.cli.derived_shapes import explain_shapes
 

@@ -30,7 +30,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.layers.graph import Merge
-from cnnviz.core.options import flag, number, option, read_axes
+from cnnviz.core.settings import flag, number, option, read_axes
 from cnnviz.core.types import Params, Seed, Shape, Tensor
 from cnnviz.errors import CnnvizError
 
@@ -45,7 +45,7 @@ class LayerNorm(Layer):
     keeps_maps: ClassVar[bool] = True
     summary: ClassVar[str] = "give what lies along some axes mean 0 and variance 1 (ConvNeXt)"
     formula: ClassVar[str] = "(x − mean) / √(variance + eps) · weight + bias, along the axes"
-    weights_from: ClassVar[str | None] = "set"
+    weights_from: ClassVar[str] = "set"
 
     axes: tuple[int, ...] = option(
         read_axes, "that are normalised together: 0 channels, 1 rows, 2 columns", default=0
