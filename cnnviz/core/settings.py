@@ -68,6 +68,9 @@ def whole(minimum: int = 1, maximum: int = LARGEST) -> Reader:
     return read
 
 
+LARGEST_FLOAT32 = 3.4028235677973362e38  # what is larger rounds to infinity
+
+
 def number(
     *, above: float | None = None, least: float | None = None, most: float | None = None
 ) -> Reader:
@@ -79,6 +82,10 @@ def number(
         given = float(value)
         if not math.isfinite(given):
             raise RequestError(f"{name} is {given}", hint="it must be finite")
+        if abs(given) > LARGEST_FLOAT32:
+            raise RequestError(
+                f"{name} is {given:g}", hint=f"float32 holds numbers up to {LARGEST_FLOAT32:.6g}"
+            )
         wrong = ""
         if above is not None and given <= above:
             wrong = f"greater than {above:g}"

@@ -1,12 +1,14 @@
 """Number matrices: ``.csv``, ``.txt`` and ``.npy`` files as arrays.
 
-Text holds one row a line; the numbers are separated by commas, semicolons, tabs or spaces.
+Text holds one row a line; the numbers are separated by commas, semicolons, tabs or spaces. Between
+semicolons or tabs, and in quotes, ``0,5`` is a number with a decimal comma.
 ``#`` starts a comment, blank lines are skipped, ``1/9`` is a number. Everything read is bounded
 before memory is taken for it, and nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import re
@@ -36,6 +38,8 @@ _NPY_FIELD = "|".join(field.pattern for field in _NPY_FIELDS)
 _NPY_HEADER = re.compile(rf"\{{ *(?:(?:{_NPY_FIELD})[, ]*)+\}}[ \n]*")
 _ROW_LIMIT = 2**20  # numbers in one line of text; longer rows belong in a .npy file
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_COMMA = re.compile(r"[+\u2212-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
+_QUOTED = re.compile(r'"[^"]*"')
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _FIRST_ROW = re.compile(rb"^[ \t\r\f\v]*([^#\s].*)$", re.MULTILINE)
 _FIRST_NUMBER = re.compile(rb"(?:[+-]|\xe2\x88\x92)?(?:\.?[0-9]|nan\b|inf)", re.IGNORECASE)
@@ -270,8 +274,7 @@ def _not_text(name: str, found: str) -> CnnvizError:
 
 
 def _parse_row(line: str, where: str) -> list[float]:
-    separator = next((mark for mark in ",;\t" if mark in line), None)
-    cells = line.split(separator, _ROW_LIMIT)
+    cells = _cells(line)
     if len(cells) > _ROW_LIMIT:
         raise CnnvizError(
             f"{where}: holds more than {_ROW_LIMIT:,} numbers", hint="save long rows as .npy"
@@ -285,6 +288,25 @@ def _parse_row(line: str, where: str) -> list[float]:
             if not any(map(math.isinf, row)):  # 1e999 is not an infinity that was asked for
                 return row
     return [_parse_cell(cell.strip(), f"{where}, column {j}") for j, cell in enumerate(cells, 1)]
+
+
+def _cells(line: str) -> list[str]:
+    """Split a row; beside semicolons and tabs, and in quotes, commas are decimal ones."""
+    bare = _QUOTED.sub("", line) if '"' in line else line
+    wide = next((mark for mark in ";\t" if mark in bare), None)
+    separator = wide if wide and "," in bare and _is_decimal(line, wide) else None
+    separator = separator or next((mark for mark in ",;\t" if mark in bare), None)
+    if '"' in line:
+        cells = next(csv.reader([line], delimiter=separator or " ", skipinitialspace=True))
+    else:
+        cells = line.split(separator, _ROW_LIMIT)
+    return [cell.replace(",", ".") if _COMMA.fullmatch(cell.strip()) else cell for cell in cells]
+
+
+def _is_decimal(line: str, separator: str) -> bool:
+    """Tell whether every comma of a row stands within a number."""
+    cells = (cell.strip().strip('"') for cell in line.split(separator))
+    return all("," not in cell or _COMMA.fullmatch(cell) for cell in cells)
 
 
 def _parse_cell(cell: str, where: str) -> float:

@@ -23,7 +23,9 @@ from cnnviz.files.samples import located
 if TYPE_CHECKING:
     from cnnviz.files.onnx import Model
 
-LARGEST_FILE = 1_000_000  # bytes of TOML or of labels
+LARGEST_FILE = 1_000_000  # bytes of labels
+LARGEST_TOML = 250_000  # bytes
+DEEPEST = 200  # dots before a line's =, so that one line of a long pipeline may have many
 
 BUNDLE = Path(__file__).parents[1] / "pipelines"
 """The folder of the bundled pipelines and their weights."""
@@ -171,18 +173,25 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, most: int = LARGEST_FILE) -> str:
     try:
-        return read_bounded(path, LARGEST_FILE, str(path)).decode("utf-8-sig")
+        return read_bounded(path, most, str(path)).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CnnvizError(f"{path} is not UTF-8 text") from None
 
 
 def _from_toml(path: Path, place: str) -> Spec:
+    text = _read(path, LARGEST_TOML)
+    if any(_dots(line) > DEEPEST for line in text.splitlines()):
+        raise RequestError(
+            f"{place} has keys of more than {DEEPEST} parts", hint="keys are pipeline and input"
+        )
     try:
-        document = tomllib.loads(_read(path))
+        document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number without end
         raise RequestError(f"{place} is not TOML: {error}") from None
+    except MemoryError:
+        raise CnnvizError(f"{place} does not fit in memory") from None
     for key in document:
         if key not in ("pipeline", "input"):
             raise unknown(f"key of {place}", key, ["pipeline", "input"])
@@ -198,6 +207,16 @@ def _from_toml(path: Path, place: str) -> Spec:
     except CnnvizError as error:
         raise error.within(place) from None
     return Spec(pipeline, path.stem, _input_settings(document.get("input", {}), place, path.parent))
+
+
+def _dots(line: str) -> int:
+    """Count the dots of a line's key, or, where it holds tables of its own, all of them.
+
+    Each part of a key becomes a table for every key that begins with it: what a megabyte of them
+    takes grows with the square.
+    """
+    key, _, value = line.partition("=")
+    return (line if "{" in value and "=" in value else key).count(".")
 
 
 def _from_onnx(path: str) -> Spec:

@@ -24,7 +24,7 @@ from cnnviz.files.spec import InputSettings, bundled, load_spec, parse
 
 NUMBERS = st.one_of(
     st.floats(-1e6, 1e6, allow_nan=False),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(-3e38, 3e38),
     st.integers(-(10**6), 10**6),
     st.sampled_from([1e-300, -0.0, 1e22, 0.1]),
 )
@@ -296,6 +296,33 @@ def test_toml_pipelines(written, tmp_path):
     assert spec.pipeline == parse("conv(2) as a -> relu")
     assert spec.name == "net"
     assert spec.input == InputSettings()
+
+
+@pytest.mark.parametrize("text", [
+    ".".join(["a"] * 40_000) + " = 1",
+    "[" + ".".join(["a"] * 40_000) + "]",
+    "[" + ".".join(['"a"'] * 40_000) + "]",
+    "x = {" + ".".join(["a"] * 40_000) + " = 1}",
+    "# " + "x" * 300_000,
+])  # fmt: skip
+def test_toml_that_would_take_all_memory(text, tmp_path):
+    (tmp_path / "net.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(CnnvizError, match=r"parts|larger"):
+        load_spec(str(tmp_path / "net.toml"))
+
+
+def test_doubled_maps_take_no_memory():
+    doubled = " -> ".join(f"concat(a{i}) as a{i + 1}" for i in range(35))
+    pipeline = parse(f"conv(sobel) as a0 -> {doubled}")
+    assert list(pipeline.rows((1, 8, 8)))[-1].output_shape[0] == 2**36
+    assert pipeline.map_names(())["a35"] == ()
+
+
+@pytest.mark.parametrize("text", ["pad(1, pad_value=1e39)", "scale(value=-1e39)"])
+def test_numbers_beyond_float32_are_refused(text):
+    with pytest.raises(RequestError, match="1e\\+39") as caught:
+        parse(text)
+    assert caught.value.exit_code == 2
 
 
 def test_toml_input(tmp_path):

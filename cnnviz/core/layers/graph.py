@@ -30,6 +30,9 @@ from cnnviz.core.settings import option, stage_name, whole
 from cnnviz.core.types import Params, Shape, Tensor
 from cnnviz.errors import CnnvizError, RequestError
 
+MOST_NAMES = 1 << 16
+"""Maps that are called by the names of kernels; of more, which doubling makes quickly, none is."""
+
 
 def read_stages(value: Any, name: str) -> tuple[str, ...]:
     """Read one stage or several."""
@@ -286,7 +289,9 @@ class Concat(Merge):
 
     def map_names(self, *names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the inputs' names one behind the other, if all have some."""
-        return sum(names, ()) if all(names) and self.axis == 0 else ()
+        if not all(names) or self.axis or sum(map(len, names)) > MOST_NAMES:
+            return ()
+        return sum(names, ())
 
     def reads(self, *shapes: Shape) -> tuple[Reads, ...]:
         """Return of each input the positions that stand at the output's, or none."""

@@ -135,9 +135,10 @@ def _check_pair(option: str, size: Pair, limit: int | None) -> None:
 
 
 def _check_range(white: float, *, raw: bool) -> None:
-    if not (isfinite(white) and white > 0):
+    if not (isfinite(white) and 1e-30 <= white <= 1e30):
         raise RequestError(
-            f"input range {white:g}: white must be a positive number", hint="1 and 255 are usual"
+            f"input range {white:g}: white must be positive, and no more than float32 holds",
+            hint="1 and 255 are usual",
         )
     if raw:
         raise RequestError(
