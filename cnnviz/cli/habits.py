@@ -22,6 +22,11 @@ CONVERTERS = {
     ".h5": "python -m tf2onnx.convert --keras {} --output {}",
     ".tflite": "python -m tf2onnx.convert --tflite {} --output {}",
 }
+OPTIONS = {
+    "--window": "--kernel-size", "--pool-size": "--kernel-size", "--filter-size": "--kernel-size",
+    "--strides": "--stride", "--pad": "--padding", "--output": "--out", "--outdir": "--out",
+    "--input-shape": "--input", "--colour": "--color", "--cmap": "--colormap",
+}  # fmt: skip
 KERNELS = {"edge": "sobel", "edges": "sobel", "blur": "gaussian(5)", "gauss": "gaussian(5)"}
 
 
@@ -45,6 +50,7 @@ WORDS = {
 }  # fmt: skip
 """Options by the names that other programs give them, and ours; "" for those to leave out."""
 
+_LEAST = {"linear": 1, "conv2d": 2}  # arguments, without that of the inputs
 _CONV = ("filters", "kernel_size", "stride", "padding")
 _POOL = ("kernel_size", "stride", "padding")
 FOREIGN: Mapping[str, Foreign] = {
@@ -94,11 +100,22 @@ def instead(words: Sequence[str]) -> str | None:
             return f"convert it first: {CONVERTERS[ending].format(shlex.quote(word), onnx)}"
         if ending in (".pt", ".pth") and words[0] in (*WITH_SPEC, "shapes"):
             return "write it with torch.onnx.export(model, x, 'model.onnx'), and give that file"
-    for habit in (_kernel_words, _out_of_order, _unquoted, _spec_words):
+    for habit in (_no_command, _options, _kernel_words, _out_of_order, _unquoted, _spec_words):
         changed = habit(list(words))
         if changed is not None and changed != list(words):
             return f"run: cnnviz {shlex.join(changed)}"
     return None
+
+
+def _no_command(words: list[str]) -> list[str] | None:
+    """Take a picture alone for one to convolve."""
+    return ["convolve", *words] if _picture(words[0]) else None
+
+
+def _options(words: list[str]) -> list[str] | None:
+    """Name options as cnnviz does."""
+    names = {**OPTIONS, "--size": "--kernel-size"} if words[0] == "pool" else OPTIONS
+    return [names.get(word, word) for word in words]
 
 
 # --- kernels -----------------------------------------------------------------------------------
@@ -212,7 +229,7 @@ def mended_pipeline(text: str) -> str:
     >>> mended_pipeline("sobel - fc(10)")
     'conv(sobel) -> dense(10)'
     """
-    text = re.sub(r"\s*(?:->|→|=>|>>|\||;|\n|(?<=[\w)])\s+-\s+(?=\w))\s*", ARROW, text.strip())
+    text = re.sub(r"\s*(?:->|→|=>|>>|\||;|\n|(?<=[\w)])\s+[->]\s+(?=\w))\s*", ARROW, text.strip())
     text = re.sub(r"^[-\s>|]+|[-\s>|]+$", "", text)
     return ARROW.join(term for part in text.split(ARROW) for term in _terms(part))
 
@@ -252,8 +269,11 @@ def _mended(name: str, call: ast.Call) -> Iterator[str]:
         kernel = _kernel(ast.unparse(call) if call.args or call.keywords else name)
         yield f"conv({kernel})" if kernel else ast.unparse(call)
         return
-    if foreign.layer == "dense" and name == "linear" and len(call.args) == 1:
-        foreign = Foreign("dense", ("units",))  # a word, not PyTorch's layer
+    # With one argument fewer there is no number of inputs: a word, or Keras' layer.
+    sized = any(keyword.arg == "kernel_size" for keyword in call.keywords)
+    few = len(call.args) == _LEAST.get(name.lower()) and not sized
+    if foreign.arguments[:1] == ("",) and few:
+        foreign = foreign._replace(arguments=foreign.arguments[1:])
     given, after = dict(foreign.defaults), list[str]()
     positional = [_value(argument) for argument in call.args]
     if foreign.arguments:

@@ -221,8 +221,10 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
     if quiet:
         return
     if predictions:
-        about = "softmax of the scores:" if rows[-1].layer == "dense" else None
-        print_predictions(predictions, beside(form), note=about)
+        about = ["softmax of the scores:"] if rows[-1].layer == "dense" else []
+        if subject.random_stages():
+            about.insert(0, "untrained: with random weights these percentages mean nothing")
+        print_predictions(predictions, beside(form), note="\n".join(about) or None)
     _print_notes(subject, job, outcome)
     written = sum(map(len, files.values())) + 2 + job.saves(Saved.WEIGHTS)  # input, shapes.csv
     pictures = [path for paths in reversed(files.values()) for path in paths]
@@ -296,7 +298,8 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
 def _map_files(subject: Subject, job: Job) -> int:
     """Count the pictures of single maps that an image would get."""
     shapes = [row.output_shape for row in subject.rows if row.name in job.written]
-    return sum(shape[0] for shape in shapes if len(shape) == 3 and shape[0] <= MOST_MAPS)
+    mapped = [shape for shape in shapes if len(shape) == 3 and shape[1:] != (1, 1)]
+    return sum(shape[0] for shape in mapped if shape[0] <= MOST_MAPS)
 
 
 def _show(job: Job, picture: DrawnStage) -> None:

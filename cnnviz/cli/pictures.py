@@ -73,7 +73,9 @@ class Pictures(NamedTuple):
         if self.value_range is not None and not within:
             outside = count_outside(maps, scales[0])
         # A vector writes one picture: labelled, or one pixel a value when maps are asked for.
-        as_maps = self.only != "grid" and not many and (output.ndim == 3 or self.only == "maps")
+        # Maps of one value each say nothing one by one.
+        tells = output.ndim == 3 and maps.shape[1:] != (1, 1)
+        as_maps = self.only == "maps" or (self.only is None and not many and tells)
         return DrawnStage(
             stage=stage,
             maps=maps,

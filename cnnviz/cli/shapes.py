@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnnviz.files.spec import Spec
     from cnnviz.view.report import Report
 
+COLOURS = (1, 3, 4)  # numbers of channels that pictures have
 EXAMPLES = (
     "cnnviz shapes vgg16 --input 3x224x224",
     "cnnviz shapes 'conv(64, 7, stride=2, padding=same) -> maxpool(3, 2)' --input 3x224x224",
@@ -55,6 +56,7 @@ def shapes(
     from cnnviz import __version__
     from cnnviz.cli.console import note
     from cnnviz.cli.printing import print_report
+    from cnnviz.core.types import size_text
     from cnnviz.files.language import parse_shape
     from cnnviz.files.spec import load_spec
     from cnnviz.view.columns import parse_columns, stage_report
@@ -67,6 +69,9 @@ def shapes(
     loaded = [load_spec(spec) for spec in specs]
     shapes = [one.input.shape if size is None else parse_shape(size) for one in loaded]
     shape = shapes[0] or shapes[-1]  # the one that has none takes the other's
+    if size is not None and shape is not None and shape[-1] in COLOURS and shape[0] not in COLOURS:
+        turned = size_text((shape[-1], *shape[:-1]), "x")
+        note(f"shapes are channels x rows x columns: did you mean --input {turned}?")
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
     loaded = [one.fitted(own or shape) for one, own in zip(loaded, shapes, strict=True)]

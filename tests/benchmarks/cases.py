@@ -365,7 +365,7 @@ def _shift(text: str, tiny: bool) -> Bench:
         return stages
 
     return Bench(
-        lambda: shift_errors(pipeline, x, 16),
+        lambda: shift_errors(pipeline, x, 16, mode="circular"),
         {PASSES: lambda: Contender(passes, _norms_of_outputs, "run, with its statistics")},
         lambda: "",
         values=lambda told: np.float32([stage.norm for stage in told.stages[1:]]),

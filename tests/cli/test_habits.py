@@ -43,7 +43,14 @@ MISTAKES = {
         "pipeline p.png 'gap -> dense(10) -> softmax'",
     "pipeline p.png 'Activation(\"tanh\")'": "pipeline p.png tanh",
     "shapes 'Conv2D(64, 3)' --input 3x224x224": "shapes 'conv(64, 3)' --input 3x224x224",
+    "pipeline p.png 'Conv2d(8, 3) -> relu'": "pipeline p.png 'conv(8, 3) -> relu'",
     # everyday words
+    "p.png": "convolve p.png",
+    "pool p.png --window 3": "pool p.png --kernel-size 3",
+    "pool p.png --size 3 --strides 2": "pool p.png --kernel-size 3 --stride 2",
+    "pipeline p.png 'conv(8, 3) > relu'": "pipeline p.png 'conv(8, 3) -> relu'",
+    "pipeline p.png 'MaxPool2d(2) -> Flatten() -> Linear(10)'":
+        "pipeline p.png 'maxpool(2) -> flatten -> dense(10)'",
     "pipeline p.png 'flatten -> linear(10)'": "pipeline p.png 'flatten -> dense(10)'",
     "pipeline p.png 'flatten -> fc(10)'": "pipeline p.png 'flatten -> dense(10)'",
     "pipeline p.png 'conv(8, k=5)'": "pipeline p.png 'conv(8, 5)'",

@@ -343,3 +343,9 @@ def test_two_pipelines_stand_side_by_side(run: Run) -> None:
     refused(run("shapes", "relu", "relu", "relu", "--input", "1x2x2"), 2, "3 are given")
     refused(run("shapes", "relu", "relu", "--explain", "--input", "1x2x2"), 2, "--explain")
     refused(run("shapes", "relu", "relu"), 2, "--input")
+
+
+def test_channels_last_is_noticed(run: Run) -> None:
+    assert "did you mean --input 3x224x225?" in run("shapes", "relu", "--input", "224x225x3").err
+    assert run("shapes", "relu", "--input", "3x224x224").err == ""
+    assert run("shapes", "relu", "--input", "3x8x4").err == ""

@@ -344,7 +344,7 @@ def test_the_python_function_refuses_what_is_no_image():
         explain(parse("relu"), noise(0, 8, 7), "relu1", (0, 0, 0))
 
 
-@pytest.mark.parametrize("text", ["scale(0)", "scale(1e300)", "shift(1e39)", "power(0.5)", "exp"])
+@pytest.mark.parametrize("text", ["scale(0)", "scale(3e38)", "shift(3e38)", "power(0.5)", "exp"])
 def test_infinities_are_explained_in_silence(text):
     x = np.array([[[np.inf, -1], [np.nan, 3e38]]], np.float32)
     pipeline = parse(text)

@@ -323,8 +323,8 @@ def test_invert_is_white_minus_the_picture(tmp_path):
         ({"fit": "digit", "crop": (9, 8)}, "--fit none --crop 9x8"),
         ({"fit": "face"}, "unknown fit 'face'"),
         ({"invert": "yes"}, "unknown invert 'yes'"),
-        ({"input_range": 0.0}, "must be a positive number"),
-        ({"input_range": float("nan")}, "must be a positive number"),
+        ({"input_range": 0.0}, "white must be positive"),
+        ({"input_range": float("nan")}, "white must be positive"),
         ({"input_range": 255.0, "raw": True}, "255 cannot be given beside it"),
     ],
 )
