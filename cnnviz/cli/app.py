@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 from cnnviz import __version__
 from cnnviz.cli.door import App, command
 from cnnviz.cli.options import choice
-from cnnviz.cli.shells import ASKED, SHELLS, install
+from cnnviz.cli.shells import SHELLS, install
 
 COMMANDS = (
     "convolve",
@@ -47,11 +46,6 @@ def app_for(arguments: Sequence[str]) -> App:
 
     Making a command takes a millisecond or two, and only one of them is ever run.
     """
-    if ASKED in os.environ:
-        from cnnviz.cli.completion import answer
-
-        typer.echo(answer(arguments))
-        raise SystemExit(0)
     first = arguments[0] if arguments else None
     if first == "version":
         typer.echo(f"cnnviz {__version__}")

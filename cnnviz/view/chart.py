@@ -20,19 +20,10 @@ from rich.measure import Measurement
 from rich.segment import Segment
 from rich.style import Style
 
+from cnnviz.view.lettering import drawable, shorten, text_width
 from cnnviz.view.maps import Colour
 from cnnviz.view.numbers import format_number
-from cnnviz.view.sheet import (
-    FRAME,
-    PAPER,
-    SMALL_SIZE,
-    SOFT,
-    TEXT_SIZE,
-    Sheet,
-    drawable,
-    shorten,
-    text_width,
-)
+from cnnviz.view.sheet import FRAME, PAPER, SMALL_SIZE, SOFT, TEXT_SIZE, Sheet
 from cnnviz.view.terminal import fitted
 
 Values = tuple[float | None, ...]

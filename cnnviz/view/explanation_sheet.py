@@ -15,10 +15,11 @@ from cnnviz.core.explanation import Box, Explanation
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Pair, Samples, Tensor
 from cnnviz.view.explained import LARGEST_WINDOW, WindowBlocks, field_text, title
+from cnnviz.view.lettering import drawable
 from cnnviz.view.maps import Numbers, block_means, draw_colour, rgb
 from cnnviz.view.numbers import format_cell
 from cnnviz.view.scale import Scale, choose_scale, signed_scale
-from cnnviz.view.sheet import ACCENT, BLACK, EMPTY, FRAME, PAPER, Panel, draw_panels, drawable
+from cnnviz.view.sheet import ACCENT, BLACK, EMPTY, FRAME, PAPER, Panel, draw_panels
 from cnnviz.view.zoom import Box as Edges
 from cnnviz.view.zoom import Zoom, choose_zoom
 

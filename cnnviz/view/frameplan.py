@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from cnnviz.core.animation import Scene, Survey
 from cnnviz.core.types import Pads, Pair
-from cnnviz.view.sheet import MARGIN, TEXT_SIZE, drawable, fitting_size, text_width
+from cnnviz.view.lettering import drawable, fitting_size, text_width
+from cnnviz.view.sheet import MARGIN, TEXT_SIZE
 from cnnviz.view.zoom import Box, Zoom, choose_zoom
 
 RING = 4  # pixels of the outline around a window

@@ -19,6 +19,15 @@ from cnnviz.core.arithmetic import Arithmetic
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Pair
 from cnnviz.view.frameplan import LINE, RING, SIGN, FramePlan, Look, Place
+from cnnviz.view.lettering import (
+    drawable,
+    fitting_size,
+    font,
+    readable_on,
+    shorten,
+    spaced,
+    text_width,
+)
 from cnnviz.view.maps import Bytes, Numbers, block_means, draw_colour, enlarge, rgb
 from cnnviz.view.numbers import format_cell, format_number, format_range
 from cnnviz.view.palette import COPIED, INKS, LINES, Palette, few_colours
@@ -34,13 +43,6 @@ from cnnviz.view.sheet import (
     Census,
     Panel,
     Sheet,
-    drawable,
-    fitting_size,
-    font,
-    readable_on,
-    shorten,
-    spaced,
-    text_width,
 )
 from cnnviz.view.zoom import Box, Zoom
 

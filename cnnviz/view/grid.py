@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnviz.core.types import Pair, Statistics
+from cnnviz.view.lettering import drawable, fitting_size, shorten, text_width
 from cnnviz.view.maps import (
     Numbers,
     count_outside,
@@ -23,21 +24,7 @@ from cnnviz.view.maps import (
 )
 from cnnviz.view.numbers import format_cell, format_range
 from cnnviz.view.scale import Scale, robust_scale
-from cnnviz.view.sheet import (
-    FRAME,
-    MARGIN,
-    PAPER,
-    SOFT,
-    WRITTEN,
-    Bar,
-    Census,
-    Sheet,
-    drawable,
-    fitting_size,
-    outside_note,
-    shorten,
-    text_width,
-)
+from cnnviz.view.sheet import FRAME, MARGIN, PAPER, SOFT, WRITTEN, Bar, Census, Sheet, outside_note
 from cnnviz.view.zoom import Zoom, choose_zoom
 
 _PAGE_WIDTH = 1600

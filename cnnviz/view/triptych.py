@@ -17,10 +17,11 @@ from PIL import Image
 from cnnviz.core.comparison import Difference, furthest_apart
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Tensor
+from cnnviz.view.lettering import drawable
 from cnnviz.view.maps import Colour, Numbers, draw_map
 from cnnviz.view.numbers import format_number
 from cnnviz.view.scale import Scale, choose_scale, signed_scale
-from cnnviz.view.sheet import MARGIN, Bar, Census, Panel, draw_panels, drawable
+from cnnviz.view.sheet import MARGIN, Bar, Census, Panel, draw_panels
 from cnnviz.view.vector import LISTED, Vector, draw_vectors
 from cnnviz.view.zoom import choose_zoom
 

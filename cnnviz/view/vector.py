@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from cnnviz.view.lettering import drawable, shorten, text_width
 from cnnviz.view.maps import Colour, Numbers, block_means, rgb
 from cnnviz.view.numbers import format_cell, format_number
 from cnnviz.view.scale import Scale
@@ -22,10 +23,7 @@ from cnnviz.view.sheet import (
     Panel,
     Sheet,
     draw_panels,
-    drawable,
     outside_note,
-    shorten,
-    text_width,
 )
 
 LISTED = 40  # up to so many values are drawn as bars

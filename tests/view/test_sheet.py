@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from cnnviz.view import sheet
+from cnnviz.view import lettering, sheet
 from cnnviz.view.maps import ODD_COLOURS, draw_map
 from cnnviz.view.scale import Scale
 from cnnviz.view.sheet import Bar, Census, Panel, draw_panels
@@ -18,35 +18,35 @@ from tests.view.pictures import NEUTRAL, find, rgb
 
 @given(st.text())
 def test_everything_can_be_drawn(text):
-    assert set(sheet.drawable(text)) <= sheet.DRAWABLE
+    assert set(lettering.drawable(text)) <= lettering.DRAWABLE
 
 
 @given(st.text(st.characters(codec="latin-1"), max_size=80), st.integers(0, 200))
 @settings(max_examples=50)
 def test_shortened_text_fits(text, width):
-    assert sheet.text_width(sheet.shorten(text, width, 12), 12) <= width
-    for line in sheet.wrap(text, max(width, 20), 12, 3):
-        assert sheet.text_width(line, 12) <= max(width, 20)
+    assert lettering.text_width(lettering.shorten(text, width, 12), 12) <= width
+    for line in lettering.wrap(text, max(width, 20), 12, 3):
+        assert lettering.text_width(line, 12) <= max(width, 20)
 
 
 def test_wrapping_loses_nothing_that_fits():
     text = "conv(8, 5, padding=same) -> relu -> maxpool(2) -> " * 2
-    lines = sheet.wrap(text.strip(), 320, 18, 3)
+    lines = lettering.wrap(text.strip(), 320, 18, 3)
     assert len(lines) <= 3
     assert " ".join(lines) == text.strip()
 
 
 def test_numbers_are_black_or_white_whichever_reads_better():
     for colour in [(0, 0, 0), (5, 48, 97), (103, 0, 31), (60, 60, 60)]:
-        assert sheet.readable_on(np.array(colour, np.uint8)) == (255, 255, 255)
+        assert lettering.readable_on(np.array(colour, np.uint8)) == (255, 255, 255)
     for colour in [(255, 255, 255), NEUTRAL, (253, 231, 36), (160, 160, 160)]:
-        assert sheet.readable_on(np.array(colour, np.uint8)) == (0, 0, 0)
+        assert lettering.readable_on(np.array(colour, np.uint8)) == (0, 0, 0)
 
 
 def test_the_size_of_numbers_is_the_same_in_every_run():
     program = """
 from itertools import product
-from cnnviz.view.sheet import fitting_size
+from cnnviz.view.lettering import fitting_size
 
 texts = ["".join(text) for text in product("1/", repeat=8)] + ["88888888"]
 print(fitting_size(texts, (30, 60)))
@@ -64,11 +64,11 @@ print(fitting_size(texts, (30, 60)))
     assert sizes == {"11\n"}
 
 
-def lettering(text, size, fill):
+def lettered(text, size, fill):
     """Return the pixels of a text on paper, as Pillow draws it."""
-    text = sheet.spaced(text, size)
-    image = Image.new("RGB", (sheet.text_width(text, size) + 8, size + 12), sheet.PAPER)
-    ImageDraw.Draw(image).text((4, size + 2), text, fill, sheet.font(size), anchor="ls")
+    text = lettering.spaced(text, size)
+    image = Image.new("RGB", (lettering.text_width(text, size) + 8, size + 12), sheet.PAPER)
+    ImageDraw.Draw(image).text((4, size + 2), text, fill, lettering.font(size), anchor="ls")
     pixels = np.asarray(image)
     rows, columns = np.nonzero((pixels != 255).any(axis=2))
     return pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -86,7 +86,7 @@ def test_a_sheet_says_what_it_shows():
         ("a panel", sheet.TEXT_SIZE, sheet.SOFT),
         ("NaN (3)", sheet.SMALL_SIZE, sheet.INK),
     ):
-        assert len(find(picture, lettering(text, size, fill))) == 1, text
+        assert len(find(picture, lettered(text, size, fill))) == 1, text
     assert (picture == ODD_COLOURS["NaN"]).all(axis=2).sum() == 100
     ramp = rgb(draw_map(np.linspace(0, 4, 256)[None], scale))
     assert len(find(picture, ramp)) >= 10  # rows of the bar
@@ -135,7 +135,9 @@ def test_equal_neighbours_with_numbers_have_a_line_between_them(value):
 
 def test_small_letters_keep_the_spaces_between_words():
     for size in (9, 10, 11, 12, 13, 18):
-        together, apart = (sheet.text_width(text, size) for text in ("thepicture", "the picture"))
+        together, apart = (
+            lettering.text_width(text, size) for text in ("thepicture", "the picture")
+        )
         assert apart - together >= size / 6
         assert apart - together >= 3
 
