@@ -19,7 +19,7 @@ COMMANDS = {
     "sobel_x": ["convolve", "-k", "sobel_x", "--padding", "same"],
     "relu": ["pipeline", "conv(sobel, padding=same) -> relu"],
     "gabor": ["convolve", "-k", "gabor_bank(8)", "--padding", "same"],
-    "first layer": ["pipeline", "conv(64, 7, stride=2, padding=3)"],
+    "first layer": ["pipeline", "conv(64, 7, stride=2, padding=3)", "--crop", "224x224"],
 }
 
 
