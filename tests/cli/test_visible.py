@@ -42,8 +42,8 @@ def test_maps_of_a_12_megapixel_photograph_are_seen(run: Run, photo: str, comman
     assert run(name, "large.png", *options, "--only", "grid", "-q").code == 0
     for path in sorted(Path("cnnviz-out/large").glob("*_grid.png")):
         pixels = body(path)
-        colours, counts = np.unique(pixels, axis=0, return_counts=True)
-        ground = colours[counts.argmax()]
+        frequent = np.bincount(pixels @ [1 << 16, 1 << 8, 1]).argmax()
+        ground = np.array([frequent >> 16, frequent >> 8 & 255, frequent & 255])
         seen = (np.abs(pixels - ground) > 25).any(axis=1).mean()
         assert seen >= 0.06, (path.name, seen)
 
