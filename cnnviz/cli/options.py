@@ -11,6 +11,7 @@ import typer
 
 from cnnviz.errors import RequestError
 from cnnviz.view.colormaps import COLORMAPS
+from cnnviz.view.report import FORMATS
 from cnnviz.view.scale import RANGES, SCALES
 
 LONGEST = 32  # characters of names that help writes in place of what they are names of
@@ -174,7 +175,7 @@ class FormatOptions:
     format: Annotated[
         str,
         typer.Option(
-            **choice("format", "table", "json", "csv", "md", also={"markdown": "md"}),
+            **choice("format", *FORMATS, also={"markdown": "md"}),
             help="How the answer is printed.",
             rich_help_panel=TABLE,
         ),

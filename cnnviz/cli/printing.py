@@ -28,20 +28,16 @@ class Prediction(NamedTuple):
 
 
 def print_report(report: Report, form: str, *, quiet: bool = False) -> None:
-    """Print a report as a table, json, csv or md; where all is to be quiet, JSON alone."""
-    if form == "json":
-        from cnnviz.core.jsontext import json_text
+    """Print a report in one of FORMATS; where all is to be quiet, JSON alone."""
+    from cnnviz.view.report import FORMATS
 
-        write(json_text(report.record) + "\n")
-    elif quiet:
+    if quiet and form != "json":
         return
-    elif form == "csv":
-        write(report.csv())
-    elif form == "md":
-        write(report.markdown())
-    else:
-        for part in report.parts:
-            stdout().print(part, crop=False)
+    if (text := FORMATS[form]) is not None:
+        write(text(report))
+        return
+    for part in report.parts:
+        stdout().print(part, crop=False)
 
 
 def print_listing(

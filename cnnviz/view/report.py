@@ -6,7 +6,6 @@ fits the terminal it is printed on, a `Report` is what one command answers in ev
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -262,8 +261,25 @@ class Report(NamedTuple):
         return csv_text(self.rows)
 
 
+def _json(report: Report) -> str:
+    from cnnviz.core.jsontext import json_text  # here: help reads the table, and waits for no NumPy
+
+    return json_text(report.record) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Report], str] | None] = {
+    "table": None,  # for people: a console draws the parts
+    "json": _json,
+    "csv": Report.csv,
+    "md": Report.markdown,
+}
+"""What ``--format`` can be, and the text that a report is then."""
+
+
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Return rows as CSV (RFC 4180)."""
+    import csv  # here, for help waits for no more than it needs
+
     file = io.StringIO(newline="")
     csv.writer(file).writerows(rows)
     return file.getvalue()

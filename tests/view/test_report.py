@@ -15,7 +15,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from cnnviz.core.types import Losses, Stage, Statistics, Totals
-from cnnviz.view.columns import COLUMNS, parse_columns, stage_table
+from cnnviz.view.columns import COLUMNS, parse_columns, stage_report, stage_table
+from cnnviz.view.report import FORMATS
 from tests.view.networks import ROWS, RUN, RUN_TOTALS, TOTALS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -185,3 +186,15 @@ def test_default_and_all_stand_for_columns():
     looked = [replace(stage, losses=Losses(0, None)) for stage in RUN]
     everything = draw(stage_table(looked, RUN_TOTALS, columns=("all",)), 80).splitlines()[0]
     assert re.split(r" {2,}", everything.strip()) == [c.title for c in COLUMNS.values()]
+
+
+# --- every format --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_every_stage(name):
+    report = stage_report(ROWS, TOTALS, {"stages": [row.name for row in ROWS]})
+    text = FORMATS[name]
+    written = text(report) if text else draw(report.parts[0], 200, terminal=False)
+    assert all(row.name in written for row in ROWS)
+    assert written.endswith("\n")
