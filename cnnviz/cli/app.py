@@ -66,7 +66,6 @@ def make_app(names: Sequence[str] = COMMANDS) -> App:
         add_completion=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
-        invoke_without_command=True,
     )
     for name in names:
         module = import_module(f"cnnviz.cli.{name}")

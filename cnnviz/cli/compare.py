@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from cnnviz.cli.options import (
-    ColorOptions,
     ComputeOptions,
     FolderOptions,
     Image,
     InputOptions,
+    ScaleOptions,
     TableOptions,
     WeightOptions,
 )
@@ -46,7 +46,7 @@ def compare(
             show_default=False,
         ),
     ],
-    colors: ColorOptions,
+    colors: ScaleOptions,
     folder: FolderOptions,
     compute: ComputeOptions,
     inputs: InputOptions,
@@ -106,7 +106,7 @@ def compare(
             outcome = _run(
                 both,
                 compute.seed,
-                colors.colormap,
+                colors,
                 losses=asks_for_losses(columns),
                 quiet=folder.quiet,
             )
@@ -252,11 +252,12 @@ def _name(pair: tuple[Row, Row]) -> str:
 # --- computing ---------------------------------------------------------------------------------
 
 
-def _run(both: Both, seed: int, colormap: str, *, losses: bool, quiet: bool) -> Outcome:
+def _run(both: Both, seed: int, colors: ScaleOptions, *, losses: bool, quiet: bool) -> Outcome:
     """Run both pipelines, a stage of each at a time, and compare while the tensors live."""
     from cnnviz.cli.console import progress
     from cnnviz.core.comparison import difference
     from cnnviz.view.diptych import Diptych
+    from cnnviz.view.robust import inner
     from cnnviz.view.triptych import Triptych
 
     runs = [
@@ -271,6 +272,7 @@ def _run(both: Both, seed: int, colormap: str, *, losses: bool, quiet: bool) -> 
     differences: dict[tuple[str, str], Difference] = {}
     picture: Triptych | Diptych | None = None
     drawn = (both.drawn[0].name, both.drawn[1].name)
+    within = [inner(row) if colors.range_ == "robust" else None for row in both.drawn]
     steps = max(len(one.pipeline.nodes) for one in (both.a, both.b))
     with progress(both.a.source, steps, silent=quiet) as advance:
         for computed in zip_longest(*runs):
@@ -285,9 +287,10 @@ def _run(both: Both, seed: int, colormap: str, *, losses: bool, quiet: bool) -> 
                 a, b = tensors[0][names[0]], tensors[1][names[1]]
                 differences[names] = difference(a, b)
                 if names == drawn:
-                    picture = Triptych.of(a, b, differences[names], colormap)
+                    picture = Triptych.of(a, b, differences[names], colors.colormap, within[0])
             if picture is None and drawn[0] in tensors[0] and drawn[1] in tensors[1]:
-                picture = Diptych.of(tensors[0][drawn[0]], tensors[1][drawn[1]], colormap)
+                a, b = tensors[0][drawn[0]], tensors[1][drawn[1]]
+                picture = Diptych.of(a, b, colors.colormap, (within[0], within[1]))
             del computed
             for alive in tensors:
                 for name in alive.keys() - kept:
@@ -352,7 +355,7 @@ def _png(both: Both, triptych: Triptych, comparison: Comparison) -> bytes:
         {
             "cnnviz:min": repr(float(low)),
             "cnnviz:max": repr(float(high)),
-            "cnnviz:difference": repr(float(triptych.gap_scale.high)),
+            "cnnviz:difference": repr(float(triptych.difference.max or 0.0)),
             "cnnviz:stage": names,
             "cnnviz:pipeline": str(both.a.pipeline),
             "cnnviz:against": str(both.b.pipeline),

@@ -175,7 +175,8 @@ def specs(text: str) -> Found:
     >>> specs("conv(freichen_1, sobel_")[0][0]
     'conv(freichen_1, sobel_x'
     """
-    before, last = re.fullmatch(r"(.*(?:->|→|\n)\s*)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
+    before = "".join(re.findall(r"\A.*(?:->|→|\n)\s*", text, re.DOTALL))
+    last = text.removeprefix(before)
     inside = re.fullmatch(r"((?:conv|depthwise)\((?:.*,)?\s*)(\w*)", last)
     if inside:
         before, last, names = before + inside[1], inside[2], kernels()

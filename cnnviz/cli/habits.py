@@ -16,6 +16,7 @@ from typing import NamedTuple
 from cnnviz.errors import CnnvizError
 
 ARROW = " -> "
+LONGEST = 1000  # signs of a word that may be a habit's: longer ones a program has written
 WITH_SPEC = ("pipeline", "explain", "shift", "compare", "animate")
 CONVERTERS = {
     ".keras": "python -m tf2onnx.convert --keras {} --output {}",
@@ -92,7 +93,7 @@ FOREIGN: Mapping[str, Foreign] = {
 
 def instead(words: Sequence[str]) -> str | None:
     """Return a line that runs in place of ``cnnviz WORDS…``, or what to do first; else None."""
-    if not words:
+    if not words or any(len(word) > LONGEST for word in words):
         return None
     for word in words[1:]:
         if (ending := Path(word).suffix.lower()) in CONVERTERS:
@@ -128,7 +129,7 @@ def _kernel_words(words: list[str]) -> list[str] | None:
     changed = list(words)
     for index, word in enumerate(words[1:], start=1):
         before = words[index - 1]
-        alone = word[:1].isalpha() and not before.startswith("-") and not Path(word).exists()
+        alone = word[:1].isalpha() and not before.startswith("-") and not _is_file(word)
         if (before in ("-k", "--kernel") or alone) and (mended := _kernel(word)):
             changed[index] = f"-k\0{mended}" if alone else mended
     return [part for word in changed for part in word.split("\0")]
@@ -140,7 +141,7 @@ def _kernel(text: str) -> str | None:
 
     path = Path(text)
     if path.suffix.lower() in (".csv", ".txt", ".npy"):
-        return f"@{text}" if path.exists() else None
+        return f"@{text}" if _is_file(text) else None
     for candidate in (text, KERNELS.get(text.lower(), "")):
         if candidate and _reads(parse_kernels, candidate):
             return candidate
@@ -156,7 +157,7 @@ def _out_of_order(words: list[str]) -> list[str] | None:
     if words[0] not in WITH_SPEC or len(places) < 2:
         return None
     first, second = places[:2]
-    if Path(words[first]).is_file() or not _picture(words[second]) or not _spec(words[first]):
+    if _is_file(words[first]) or not _picture(words[second]) or not _spec(words[first]):
         return None
     changed = list(words)
     changed[first], changed[second] = words[second], _spec(words[first]) or ""
@@ -164,7 +165,14 @@ def _out_of_order(words: list[str]) -> list[str] | None:
 
 
 def _picture(text: str) -> bool:
-    return text == "-" or text.startswith("sample:") or Path(text).is_file()
+    return text == "-" or text.startswith("sample:") or _is_file(text)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a sign that none has
+        return False
 
 
 def _unquoted(words: list[str]) -> list[str] | None:
@@ -207,7 +215,10 @@ def _spec(text: str) -> str | None:
 
     if _reads(load_spec, text):
         return text
-    mended = mended_pipeline(text)
+    try:
+        mended = mended_pipeline(text)
+    except RecursionError:  # of calls in calls in calls
+        return None
     return mended if mended and _reads(parse, mended) else None
 
 

@@ -16,12 +16,14 @@ from cnnviz.cli.door import working
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
 from cnnviz.cli.pictures import (
     CROWD,
+    LONGEST,
     MOST_MAPS,
     ORDERS,
     DrawnStage,
     Pictures,
     Written,
     draw_input,
+    fitted,
     write_input,
 )
 from cnnviz.cli.printing import (
@@ -260,7 +262,9 @@ def _stages(subject: Subject, job: Job, *, losses: bool = False) -> Iterator[Sta
 def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
     """Run the stages; draw, write and show each while its tensor lives."""
     ranges, outcome = _shared_ranges(subject, job), Outcome()
-    inset, _ = draw_input(subject.x, subject.channels, INSET)
+    seen, scale = draw_input(subject.x, subject.channels)
+    seen = fitted(seen, LONGEST)
+    inset = fitted(seen, INSET)
     times = max(1, INSET // max(inset.size))
     inset = inset.resize((inset.width * times, inset.height * times), 0)  # in whole pixels
     pictures = job.pictures._replace(inset=inset)
@@ -279,7 +283,7 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
             name = stage.row.name
             if name in job.written:
                 if not outcome.written:  # not sooner: what fails at once leaves nothing
-                    write_input(subject.x, subject.channels, text, writer)
+                    write_input(seen, scale, text, writer)
                 picture = pictures.draw(stage, names[name], text, ranges)
                 if job.draws and not outcome.written:
                     _print_title(subject, job)

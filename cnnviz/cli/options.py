@@ -280,7 +280,24 @@ class ComputeOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
+class ScaleOptions(ColorOptions):
+    """Which values have colours of their own."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ()
+
+    range_: Annotated[
+        str,
+        typer.Option(
+            "--range",
+            **choice("range", *RANGES),
+            help="What grids and the terminal show: all but 0.5 % of what is drawn, or all of it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "robust"
+
+
+@dataclass(frozen=True, eq=False)
+class OutputOptions(ComputeOptions, ScaleOptions, FolderOptions):
     """What a run of whole pipelines writes and shows."""
 
     SHOWN: ClassVar[tuple[str, ...]] = (*FolderOptions.SHOWN, "only", "show", "values")
@@ -293,15 +310,6 @@ class OutputOptions(ComputeOptions, ColorOptions, FolderOptions):
             rich_help_panel=OUTPUT,
         ),
     ] = "layer"
-    range_: Annotated[
-        str,
-        typer.Option(
-            "--range",
-            **choice("range", *RANGES),
-            help="What grids and the terminal show: all but 0.5 % of what is drawn, or all of it.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "robust"
     value_range: Annotated[
         str | None,
         typer.Option(metavar="LO,HI", help="Draw this range instead.", rich_help_panel=OUTPUT),

@@ -14,9 +14,10 @@ from cnnviz.core.statistics import finite_range, rank_maps
 from cnnviz.core.types import Row, Samples, Stage, Tensor
 from cnnviz.files.images import png_bytes
 from cnnviz.files.outputs import array_name, colour_name, grid_name, map_name
-from cnnviz.view.maps import block_means, count_outside, draw_colour, draw_map
+from cnnviz.view.maps import count_outside, draw_colour, draw_map
 from cnnviz.view.numbers import format_number
-from cnnviz.view.scale import SCALES, Ends, Scale, choose_scale, robust_scale
+from cnnviz.view.robust import inner, narrowed
+from cnnviz.view.scale import SCALES, Ends, Scale, choose_scale
 from cnnviz.view.zoom import Zoom
 
 if TYPE_CHECKING:
@@ -106,43 +107,39 @@ class Pictures(NamedTuple):
         return rank_maps(maps, sort)[:limit], ORDERS[sort]
 
 
-def inner(row: Row) -> tuple[slice, slice]:
-    """Return the rows and columns of a stage's maps whose windows read no padding."""
-    pads, steps, size = row.effective_padding, row.effective_stride, row.output_shape[1:]
-    if pads is None or steps is None or len(size) != 2 or not all(steps):
-        return slice(0, size[0] if size else 1), slice(0, size[-1] if size else 1)
-    rows, columns = (
-        slice(ceil(max(before, 0) / step), length - ceil(max(after, 0) / step))
-        for before, after, step, length in zip(pads[:2], pads[2:], steps, size, strict=True)
-    )
-    return rows, columns
+def draw_input(x: Tensor | Samples, channels: Sequence[str]) -> tuple[Image, Scale]:
+    """Draw the picture as the first stage sees it.
 
-
-def draw_input(x: Tensor | Samples, channels: Sequence[str], longest: int) -> tuple[Image, Scale]:
-    """Draw the picture as the first stage sees it, no more than `longest` pixels long.
-
-    Three planes of colour are one picture, others stand side by side; larger pictures are shown
-    by means of square blocks. Normalised values are drawn from the smallest to the largest.
+    Three planes of colour are one picture, others stand side by side. Normalised values are
+    drawn from the smallest to the largest.
     """
-    values = x.values if isinstance(x, Samples) else x
-    down = ceil(max(values.shape[-2:]) / longest)
-    planes = np.stack([block_means(plane, (down, down)) for plane in values]).astype(np.float32)
-    low, high = finite_range(planes)
-    white = 255.0 if isinstance(x, Samples) else 1.0
-    scale = Scale(min(low or 0.0, 0.0), max(high or 0.0, white), "gray")
+    colour = set(channels) == {"red", "green", "blue"}
+    if colour:
+        x = x[[channels.index(name) for name in ("red", "green", "blue")]]
+    if isinstance(x, Samples):  # they are the pixels
+        from PIL import Image
+
+        pixels = np.moveaxis(x.values, 0, 2) if colour else np.concatenate(list(x.values), axis=1)
+        return Image.fromarray(np.ascontiguousarray(pixels)), Scale(0.0, 255.0, "gray")
+    low, high = finite_range(x)
+    scale = Scale(0.0, max(high or 0.0, 1.0), "gray")
     if low is not None and low < 0:
         scale = choose_scale(low, high, colormap="gray")
-    if set(channels) == {"red", "green", "blue"}:
-        order = [list(channels).index(name) for name in ("red", "green", "blue")]
-        return draw_colour(planes[order], scale), scale
-    return draw_map(np.concatenate(list(planes), axis=1), scale), scale
+    if colour:
+        return draw_colour(x, scale), scale
+    return draw_map(np.concatenate(list(x), axis=1), scale), scale
 
 
-def write_input(
-    x: Tensor | Samples, channels: Sequence[str], pipeline: str, writer: Writer
-) -> None:
+def fitted(image: Image, longest: int) -> Image:
+    """Return a picture of at most `longest` pixels, by means of square blocks."""
+    down = ceil(max(image.size) / longest)
+    if down == 1:
+        return image
+    return (image.convert("RGB") if image.mode == "P" else image).reduce(down)
+
+
+def write_input(image: Image, scale: Scale, pipeline: str, writer: Writer) -> None:
     """Write the picture as the first stage sees it."""
-    image, scale = draw_input(x, channels, LONGEST)
     size = image.width * image.height * len(image.getbands())
     encode = partial(png_bytes, image, _text(scale, "input", pipeline))
     writer.add(INPUT_PICTURE, size, encode, lambda _: None)
@@ -296,8 +293,7 @@ class DrawnStage(NamedTuple):
         zoom = Zoom((1, down) if len(self.maps[0]) == 1 else (down, down), (1, 1), signed)
         planes = [zoom.reduced(self.maps[channel]) for channel in shown]
         if self.robust is not None and self.stage.output.ndim == 3:
-            parts = [np.stack(planes)] * len(planes) if len(set(scales)) == 1 else planes
-            scales = [robust_scale(*pair) for pair in zip(scales, parts, strict=True)]
+            scales, _ = narrowed(np.stack(planes), scales, self.robust, zoom.down)
         legend = _legend(scales, colours=colours)
         if not colours:
             scales = [replace(scale, colormap="gray") for scale in scales]

@@ -10,8 +10,9 @@ from PIL import Image
 
 from cnnviz.core.statistics import finite_range, rank_maps
 from cnnviz.core.types import Tensor
-from cnnviz.view.grid import draw_grid
+from cnnviz.view.grid import lay_out
 from cnnviz.view.maps import draw_map
+from cnnviz.view.robust import Inner
 from cnnviz.view.scale import Scale, choose_scale
 from cnnviz.view.sheet import PAPER
 from cnnviz.view.vector import draw_vector
@@ -34,26 +35,38 @@ class Diptych:
     channels: tuple[tuple[int, ...], tuple[int, ...]]
     scales: tuple[Scale, Scale]
     counts: tuple[int, int]  # of all channels
+    robust: tuple[Inner | None, Inner | None] = (None, None)  # where their ranges are measured
 
     @classmethod
-    def of(cls, a: Tensor, b: Tensor, colormap: str = "auto") -> Diptych:
-        """Choose what is drawn of two tensors (C, H, W) or (N,), and on which scales."""
+    def of(
+        cls,
+        a: Tensor,
+        b: Tensor,
+        colormap: str = "auto",
+        robust: tuple[Inner | None, Inner | None] = (None, None),
+    ) -> Diptych:
+        """Choose what is drawn of two tensors (C, H, W) or (N,), and on which scales.
+
+        With `robust` grids have the range that `lay_out` gives them.
+        """
         one, two = _shown(a), _shown(b)
         scales = [choose_scale(*finite_range(tensor), colormap=colormap) for tensor in (a, b)]
-        return cls((one[0], two[0]), (one[1], two[1]), (scales[0], scales[1]), (len(a), len(b)))
+        maps, channels = (one[0], two[0]), (one[1], two[1])
+        return cls(maps, channels, (scales[0], scales[1]), (len(a), len(b)), robust)
 
     def draw(self, titles: Sequence[str]) -> Image.Image:
         """Draw both sheets side by side."""
         sheets = []
-        for maps, channels, scale, count, title in zip(
-            self.maps, self.channels, self.scales, self.counts, titles, strict=True
+        for maps, channels, scale, count, within, title in zip(
+            self.maps, self.channels, self.scales, self.counts, self.robust, titles, strict=True
         ):
             if maps.ndim == 1:
                 sheets.append(draw_vector(maps, scale, title=title, labels=None))
             else:
                 labels = [str(channel) for channel in channels]
                 cut = f"of {count:,} maps those that vary most" if len(maps) < count else ""
-                sheets.append(draw_grid(maps, [scale], title=title, labels=labels, remark=cut))
+                grid = lay_out(maps, [scale], title=title, labels=labels, remark=cut, robust=within)
+                sheets.append(grid.image)
         left, right = sheets
         size = (left.width + right.width, max(left.height, right.height))
         both = Image.new("RGB", size, PAPER)

@@ -15,7 +15,6 @@ from cnnviz.core.types import Pair, Statistics
 from cnnviz.view.lettering import drawable, fitting_size, shorten, text_width
 from cnnviz.view.maps import (
     Numbers,
-    count_outside,
     draw_colour,
     indexed,
     packed,
@@ -23,7 +22,8 @@ from cnnviz.view.maps import (
     unpacked,
 )
 from cnnviz.view.numbers import format_cell, format_range
-from cnnviz.view.scale import Scale, robust_scale
+from cnnviz.view.robust import Inner, beyond_note, narrowed
+from cnnviz.view.scale import Scale
 from cnnviz.view.sheet import FRAME, MARGIN, PAPER, SOFT, WRITTEN, Bar, Census, Sheet, outside_note
 from cnnviz.view.zoom import Zoom, choose_zoom
 
@@ -42,10 +42,6 @@ class DrawnGrid(NamedTuple):
 
     image: Image.Image
     scales: Sequence[Scale]
-
-
-Inner = tuple[slice, slice]
-"""Rows and columns of a map."""
 
 
 def lay_out(
@@ -114,7 +110,7 @@ def lay_out(
     values = _reduced(maps, shown, zoom)
     beyond = 0.0
     if robust is not None and maps.ndim == 3:
-        drawn, beyond = _narrowed(values, drawn, robust, zoom, shared=shared)
+        drawn, beyond = narrowed(values, drawn, robust, zoom.down)
     ranges = [] if shared else [_range(scale) for scale in drawn]
     outside = [] if facts is not None else outside_note(maps, [scales[0]] if shared else scale_of)
     form = f"{size[0]} x {size[1]}, {zoom.text}"
@@ -124,7 +120,7 @@ def lay_out(
             len(shown), len(maps), many, order, form, f"values {census.span()}", shared=shared
         ),
         *([] if shared else ["each map has its own scale: its ends are written over it"]),
-        *([_beyond_note(beyond)] if beyond else []),
+        *beyond_note(beyond),
         *outside,
         *([remark] if remark else []),
     ]
@@ -165,36 +161,6 @@ def _reduced(maps: Numbers, shown: list[int], zoom: Zoom) -> Numbers:
     if maps.ndim == 4:
         return np.stack([[zoom.reduced(plane) for plane in maps[c]] for c in shown])
     return np.stack([zoom.reduced(maps[c]) for c in shown])
-
-
-def _narrowed(
-    values: Numbers, scales: list[Scale], inner: Inner, zoom: Zoom, *, shared: bool
-) -> tuple[list[Scale], float]:
-    """Return robust scales of what is drawn, and which share of it lies beyond them."""
-    spans = (
-        slice(-(-span.start // down), span.stop // down)
-        for span, down in zip(inner, zoom.down, strict=True)
-    )
-    part = values[(slice(None), *spans)]
-    if 2 * part.size < values.size:
-        part = values
-    if shared:
-        narrow = [robust_scale(scales[0], part)] * len(scales)
-    else:
-        narrow = [robust_scale(scale, of) for scale, of in zip(scales, part, strict=True)]
-    planes = [values] if shared else list(values)
-    beyond = sum(
-        count_outside(plane, scale)
-        for plane, scale, full in zip(planes, narrow, scales, strict=False)
-        if scale != full
-    )
-    return narrow, beyond / values.size
-
-
-def _beyond_note(share: float) -> str:
-    """Say how much of what is drawn lies past the ends of the bar."""
-    text = f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
-    return f"{text} of what is drawn lies beyond the ends of the bar (--range full: nothing does)"
 
 
 def _cells(values: Numbers, scales: list[Scale], *, shared: bool) -> NDArray[Any]:

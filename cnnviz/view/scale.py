@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cnnviz.errors import unknown
 from cnnviz.view.colormaps import COLORMAPS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from cnnviz.core.types import Statistics, Tensor
 
 
@@ -106,44 +104,11 @@ def signed_scale(low: float | None, high: float | None) -> Scale:
     return choose_scale(low, high, colormap="rdbu")
 
 
-BEYOND = 0.005
-"""The share of the values drawn that a robust range may leave out, at most."""
-
 RANGES = {
     "robust": "what all but 0.5 % of the values drawn lie in",
     "full": "from the smallest value to the largest",
 }
 """What grids and terminal drawings tell apart, by the word of ``--range``."""
-
-
-def robust_scale(scale: Scale, values: NDArray[Any]) -> Scale:
-    """Narrow a scale so that all but at most 0.5 % of the finite values lie on it.
-
-    One outlier, or a frame of padding, then no longer makes all else pale or black. The scale
-    stays as it is where its values do not allow a narrower one: where there are few of them, or
-    where nearly all are 0.
-
-    >>> import numpy as np
-    >>> robust_scale(Scale(-9, 9, "rdbu"), np.r_[np.full(995, -2.0), np.full(5, 9.0)])
-    Scale(low=-2.0, high=2.0, colormap='rdbu')
-    >>> robust_scale(Scale(0, 9, "gray"), np.float32([1, 2, 9]))
-    Scale(low=0, high=9, colormap='gray')
-    """
-    import numpy as np
-
-    values = values[np.isfinite(values)]
-    if scale.diverging:
-        values = np.abs(values)
-    out = int(BEYOND * values.size) // (1 if scale.diverging or scale.low >= 0 else 2)
-    if not out:
-        return scale
-    last = values.size - 1 - out
-    high = float(np.partition(values, last)[last])
-    if scale.diverging:
-        return Scale(-high, high, scale.colormap) if 0 < high < scale.reach else scale
-    low = scale.low if scale.low >= 0 else float(np.partition(values, out)[out])
-    low, high = max(low, scale.low), min(high, scale.high)
-    return Scale(low, high, scale.colormap) if low < high else scale
 
 
 # --- which values of a run share a scale -------------------------------------------------------

@@ -20,10 +20,11 @@ from cnnviz.core.types import Tensor
 from cnnviz.view.lettering import drawable
 from cnnviz.view.maps import Colour, Numbers, draw_map
 from cnnviz.view.numbers import format_number
+from cnnviz.view.robust import Inner, beyond_note, narrowed
 from cnnviz.view.scale import Scale, choose_scale, signed_scale
 from cnnviz.view.sheet import MARGIN, Bar, Census, Panel, draw_panels
 from cnnviz.view.vector import LISTED, Vector, draw_vectors
-from cnnviz.view.zoom import choose_zoom
+from cnnviz.view.zoom import Zoom, choose_zoom
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,14 +45,23 @@ class Triptych:
 
     shape: tuple[int, ...]
     channels: tuple[int, ...]  # those drawn; of a vector (0,)
-    panels: tuple[tuple[Numbers, Numbers, Numbers], ...]  # of each: A, B and A − B
+    zoom: Zoom
+    panels: tuple[tuple[Numbers, Numbers, Numbers], ...]  # of each: A, B, A − B; a number a block
     scale: Scale
     gap_scale: Scale
+    beyond: tuple[float, float]  # which shares of A and B, and of A − B, lie beyond their scales
     difference: Difference
     censuses: tuple[Census, Census]
 
     @classmethod
-    def of(cls, a: Tensor, b: Tensor, difference: Difference, colormap: str = "auto") -> Triptych:
+    def of(
+        cls,
+        a: Tensor,
+        b: Tensor,
+        difference: Difference,
+        colormap: str = "auto",
+        robust: Inner | None = None,
+    ) -> Triptych:
         """Choose what is drawn of two tensors, and on which scales.
 
         Parameters
@@ -62,20 +72,41 @@ class Triptych:
             Of the two.
         colormap : str
             For A and B; the difference is always blue below 0 and red above it.
+        robust : (slice, slice), optional
+            Narrow the scales of maps to all but 0.5 % of what is drawn (`narrowed`), measured in
+            these rows and columns.
         """
         shape = a.shape
         if a.ndim == 1 or a.shape[1:] == (1, 1):
             a, b = a.reshape(1, 1, -1), b.reshape(1, 1, -1)
         channels = tuple(furthest_apart(a, b)[:MOST_MAPS])
-        panels = tuple((a[c].copy(), b[c].copy(), _gaps(a[c], b[c])) for c in channels)
+        count, (rows, columns) = len(channels), a.shape[1:]
+        room = (_PAGE[1] // count - 40, (_PAGE[0] - 2 * MARGIN) // 3 - 28)
         ends = [end for one in (a, b) for end in finite_range(one) if end is not None]
-        reach = difference.max or 0.0
+        scale = choose_scale(min(ends, default=None), max(ends, default=None), colormap=colormap)
+        gap_scale = signed_scale(-(difference.max or 0.0), difference.max or 0.0)
+        zoom, beyond = Zoom((1, 1), (1, 1)), (0.0, 0.0)
+        if rows > 1 or len(shape) == 3:
+            zoom = replace(choose_zoom((rows, columns), room, 96), signed=min(ends, default=0) < 0)
+        gap_zoom = replace(zoom, signed=True)
+        panels = [
+            (zoom.reduced(a[c]), zoom.reduced(b[c]), gap_zoom.reduced(_gaps(a[c], b[c])))
+            for c in channels
+        ]
+        if robust is not None and rows > 1:
+            both = np.stack([one for three in panels for one in three[:2]])
+            (scale, *_), beside = narrowed(both, [scale] * len(both), robust, zoom.down)
+            gaps = np.stack([three[2] for three in panels])
+            (gap_scale, *_), over = narrowed(gaps, [gap_scale] * count, robust, zoom.down)
+            beyond = (beside, over)
         return cls(
             shape=shape,
             channels=channels,
-            panels=panels,
-            scale=choose_scale(min(ends, default=None), max(ends, default=None), colormap=colormap),
-            gap_scale=signed_scale(-reach, reach),
+            zoom=zoom,
+            panels=tuple((one.copy(), two.copy(), gap) for one, two, gap in panels),
+            scale=scale,
+            gap_scale=gap_scale,
+            beyond=beyond,
             difference=difference,
             censuses=(Census.of(a), Census.of(b)),
         )
@@ -103,25 +134,23 @@ class Triptych:
         """Draw a row of three panels for each channel."""
         rows, columns = self.shape[1:]
         count, total = len(self.channels), self.shape[0]
-        room = (_PAGE[1] // count - 40, (_PAGE[0] - 2 * MARGIN) // 3 - 28)
-        zoom = choose_zoom((rows, columns), room, 96)
-        form = f"{rows} x {columns}, {zoom.text}"
+        form = f"{rows} x {columns}, {self.zoom.text}"
         if total > 1:
             many = f"{count} of {total:,}" if total > count else str(total)
             form = f"{many} maps, those that differ most first; each {form}"
-        panels = []
+        panels, drawn_as = [], Zoom((1, 1), self.zoom.up)
         for channel, three in zip(self.channels, self.panels, strict=True):
             name = f"map {channel}" + (f" {labels[channel]}" if labels else "")
-            low, high = finite_range(three[2])
+            low, high = finite_range(three[2])  # a block's largest difference is kept
             largest = math.nan if low is None or high is None else max(-low, high)
             heads = list(_NAMES)
             if total > 1:
                 heads = [f"{name}, A", "B", f"A − B: largest {format_number(largest)}"]
             drawn = zip(three, self.scales, heads, strict=True)
             panels.append(
-                [Panel.of(one, scale, zoom, title=head, least=96) for one, scale, head in drawn]
+                [Panel.of(one, scale, drawn_as, title=head, least=96) for one, scale, head in drawn]
             )
-        notes = [form, *self.facts(remark)]
+        notes = [form, *self.facts(remark), *beyond_note(max(self.beyond))]
         return draw_panels(panels, title, notes, self.bars(), self.legend()).image
 
     def in_terminal(self, width: int, *, colours: bool) -> RenderableType:
@@ -148,7 +177,9 @@ class Triptych:
 
     def bars(self) -> list[Bar]:
         """Return the colour bars of both scales, each saying of which picture it is."""
-        both, gap = Bar.of(self.scale), Bar.of(self.gap_scale)
+        over, apart = self.beyond
+        both = Bar.of(self.scale, (over > 0 and self.scale.low < 0, over > 0))
+        gap = Bar.of(self.gap_scale, (apart > 0, apart > 0))
         return [
             replace(both, low=f"A and B: {both.low}"),
             replace(gap, low=drawable(f"A − B: {gap.low}")),

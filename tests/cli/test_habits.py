@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cnnviz.cli.habits import instead
 from tests.cli.conftest import Run, sample
 
 MISTAKES = {
@@ -118,3 +121,27 @@ def test_what_is_right_but_fails_gets_no_other_line(run: Run) -> None:
     result = run("pipeline", sample("digit_3.png"), "conv(8, 99)")
     assert result.code == 1
     assert "run: cnnviz" not in result.err
+
+
+@given(
+    st.sampled_from(["pipeline", "convolve", "shapes", "compare", "pool", "x"]),
+    st.lists(
+        st.text(max_size=40)
+        | st.sampled_from(["-", "-k", "nn.Conv2d(", "(((", "relu" + ".a" * 480, "a" * 300, "\0"])
+        | st.lists(
+            st.sampled_from(
+                ["(", ")", "[", "]", ",", ".", "-", ">", "|", "=", "relu", "nn.ReLU", "3", "'", ":"]
+            )
+        ).map("".join),
+        max_size=4,
+    ),
+)
+def test_no_words_break_the_search(command: str, words: list[str]) -> None:
+    line = instead([command, *words])
+    assert line is None or line.startswith(("run: cnnviz ", "convert it first: ", "write it with "))
+
+
+def test_a_long_pipeline_has_its_own_error(run: Run) -> None:
+    text = " -> ".join(["relu"] * 100 + ["nope"])
+    result = run("pipeline", sample("digit_3.png"), text)
+    assert (result.code, "unknown layer 'nope'" in result.err) == (2, True)

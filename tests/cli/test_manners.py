@@ -296,7 +296,9 @@ def test_ctrl_c_before_anything_is_written(run: Run, monkeypatch: pytest.MonkeyP
 @posix
 def test_ctrl_c(work: Path) -> None:
     words = command("pipeline", sample("chelsea.jpg"), "vgg16", "-q", "--only", "maps")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        signal.signal(signal.SIGINT, before)
         deadline = time.monotonic() + 30
         while not list(work.glob("cnnviz-out/*/*.png")) and time.monotonic() < deadline:
             time.sleep(0.02)
