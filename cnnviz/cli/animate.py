@@ -143,7 +143,7 @@ def animate(
 
     check_out(folder)
     with working(compute):
-        loaded = load_spec(spec)
+        loaded = load_spec(spec, allow_outside=weights.allow_outside)
         if animation.stage is not None:
             loaded.pipeline.find(animation.stage)  # an error comes before any image is read
         subject = read_subject(image, loaded, inputs, weights.weights)

@@ -171,8 +171,9 @@ def _read(
     from cnnviz.core.types import size_text
     from cnnviz.files.spec import load_spec
 
-    spec_a = load_spec(specs[0])
-    spec_b = spec_a if specs[1] is None else load_spec(specs[1])
+    outside = network.allow_outside
+    spec_a = load_spec(specs[0], allow_outside=outside)
+    spec_b = spec_a if specs[1] is None else load_spec(specs[1], allow_outside=outside)
     if stage is not None:  # what is no stage is said before any image is read
         _check_stage(stage, spec_a, spec_b)
     a = read_subject(image, spec_a, inputs, network.weights)

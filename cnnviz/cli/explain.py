@@ -94,7 +94,7 @@ def explain(
             f"--at is given {len(at)} times", hint="one value is explained: run it once for each"
         )
     with working(compute):
-        loaded = load_spec(spec)
+        loaded = load_spec(spec, allow_outside=weights.allow_outside)
         pipeline, seed = loaded.pipeline, compute.seed
         place = explanation.read_place(pipeline, at[0] if at else f"{len(pipeline.nodes)}:max")
         if winners:

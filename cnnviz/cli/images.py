@@ -223,9 +223,8 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
     if quiet:
         return
     if predictions:
-        about = ["softmax of the scores:"] if rows[-1].layer == "dense" else []
-        if subject.random_stages():
-            about.insert(0, "untrained: with random weights these percentages mean nothing")
+        about = [doubt] if (doubt := _doubt(subject)) else []
+        about += ["softmax of the scores:"] * (rows[-1].layer == "dense")
         print_predictions(predictions, beside(form), note="\n".join(about) or None)
     _print_notes(subject, job, outcome)
     written = sum(map(len, files.values())) + 2 + job.saves(Saved.WEIGHTS)  # input, shapes.csv
@@ -267,7 +266,7 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
     inset = fitted(seen, INSET)
     times = max(1, INSET // max(inset.size))
     inset = inset.resize((inset.width * times, inset.height * times), 0)  # in whole pixels
-    pictures = job.pictures._replace(inset=inset)
+    pictures = job.pictures._replace(inset=inset, doubt=_doubt(subject))
     outcome.crowded = pictures.only is None and _map_files(subject, job) > CROWD
     if outcome.crowded:
         pictures = pictures._replace(only="grid")
@@ -338,6 +337,15 @@ def class_count(last: Row) -> int | None:
     return shape[0] if per_class and last.layer in CLASSIFIERS else None
 
 
+def _doubt(subject: Subject) -> str | None:
+    """Return why the last stage's shares tell nothing, if so."""
+    if subject.random_stages():
+        return "untrained: with random weights these percentages mean nothing"
+    if subject.rows[-1].output_shape[0] == 1:
+        return "of a single class this is always 100 %: softmax compares classes"
+    return None
+
+
 def _check_labels(job: Job, classes: int | None) -> None:
     if job.labels is not None and classes is not None and classes != len(job.labels):
         owner = job.network.labels or "the pipeline's [input]"
@@ -400,6 +408,9 @@ def _print_notes(subject: Subject, job: Job, outcome: Outcome) -> None:
             if flipped
             else "cross-correlation, as in every CNN (--flip rotates the kernels)"
         )
+    rows = (row for row in subject.rows if row.layer == "softmax")
+    if alone := [row.name for row in rows if row.output_shape[0] == 1]:
+        note(f"softmax over a single channel is 1 everywhere: {joined(alone)}")
     if random := subject.random_stages():
         note(random_note(random, job.output.seed))
     grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import typer
@@ -22,6 +23,11 @@ OUTPUT = "Output"
 TABLE = "Table"
 WINDOW = "Window"
 NETWORK = "Weights and predictions"
+
+_input, _output, _table, _window, _network = (
+    partial(typer.Option, rich_help_panel=panel)
+    for panel in (INPUT, OUTPUT, TABLE, WINDOW, NETWORK)
+)
 
 
 def choice(kind: str, *names: str, also: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -94,76 +100,48 @@ class InputOptions:
 
     color: Annotated[
         str | None,
-        typer.Option(
+        _input(
             **choice("color", "gray", "rgb", "bgr", also=GRAYS),
             help="Gray, or three planes. (default: gray)",
-            rich_help_panel=INPUT,
         ),
     ] = None
     resize: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW",
-            help="Scale to rows x columns; see also --crop.",
-            rich_help_panel=INPUT,
-        ),
+        str | None, _input(metavar="HxW", help="Scale to rows x columns; see also --crop.")
     ] = None
     crop: Annotated[
         str | None,
-        typer.Option(
-            metavar="HxW",
-            help="Scale to cover --resize, or HxW, and cut out the middle.",
-            rich_help_panel=INPUT,
-        ),
+        _input(metavar="HxW", help="Scale to cover --resize, or HxW, and cut out the middle."),
     ] = None
     invert: Annotated[
         str | None,
-        typer.Option(
+        _input(
             **choice("--invert", "never", "always", "auto"),
             help="Swap dark and light; auto: where a dark drawing stands on light paper. "
             "(default: never)",
-            rich_help_panel=INPUT,
         ),
     ] = None
     fit: Annotated[
         str | None,
-        typer.Option(
+        _input(
             **choice("--fit", "none", "digit"),
             help="digit: find bright strokes, free them from their paper, scale them to 20 pixels "
             "and centre them by mass in 28x28, as in MNIST. (default: none)",
-            rich_help_panel=INPUT,
         ),
     ] = None
     input_range: Annotated[
         float | None,
-        typer.Option(
-            metavar="X", help="What white is; many older models want 255. (default: 1)",
-            rich_help_panel=INPUT,
-        ),
-    ] = None  # fmt: skip
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="X,…", help="Subtract, one or per channel.", rich_help_panel=INPUT),
+        _input(metavar="X", help="What white is; many older models want 255. (default: 1)"),
     ] = None
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="X,…", help="Then divide, one or per channel.", rich_help_panel=INPUT),
-    ] = None
-    raw: Annotated[
-        bool,
-        typer.Option("--raw", help="Keep stored integers (0..255).", rich_help_panel=INPUT),
-    ] = False
-    background: Annotated[
-        str,
-        typer.Option(metavar="COLOR", help="Behind transparency.", rich_help_panel=INPUT),
-    ] = "white"
+    mean: Annotated[str | None, _input(metavar="X,…", help="Subtract, one or per channel.")] = None
+    std: Annotated[str | None, _input(metavar="X,…", help="Then divide, one or per channel.")] = (
+        None
+    )
+    raw: Annotated[bool, _input("--raw", help="Keep stored integers (0..255).")] = False
+    background: Annotated[str, _input(metavar="COLOR", help="Behind transparency.")] = "white"
     max_pixels: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=1, help="The largest image opened. (default: Pillow's limit)",
-            rich_help_panel=INPUT,
-        ),
-    ] = None  # fmt: skip
+        _input(metavar="N", min=1, help="The largest image opened. (default: Pillow's limit)"),
+    ] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,15 +152,11 @@ class FormatOptions:
 
     format: Annotated[
         str,
-        typer.Option(
-            **choice("format", *FORMATS, also={"markdown": "md"}),
-            help="How the answer is printed.",
-            rich_help_panel=TABLE,
+        _table(
+            **choice("format", *FORMATS, also={"markdown": "md"}), help="How the answer is printed."
         ),
     ] = "table"
-    json: Annotated[
-        bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=TABLE)
-    ] = False
+    json: Annotated[bool, _table("--json", help="Short for --format json.")] = False
 
     def __post_init__(self) -> None:
         """Let --json say the format."""
@@ -197,12 +171,8 @@ class TableOptions(FormatOptions):
     SHOWN: ClassVar[tuple[str, ...]] = (*FormatOptions.SHOWN, "columns")
 
     columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY,…", help="Which columns: name,output,params,… or all.",
-            rich_help_panel=TABLE,
-        ),
-    ] = None  # fmt: skip
+        str | None, _table(metavar="KEY,…", help="Which columns: name,output,params,… or all.")
+    ] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,20 +181,11 @@ class FolderOptions:
 
     SHOWN: ClassVar[tuple[str, ...]] = ("out", "force", "quiet")
 
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="The folder written to.", rich_help_panel=OUTPUT
-        ),
-    ] = "cnnviz-out"
-    force: Annotated[
-        bool,
-        typer.Option("--force", "-f", help="Overwrite files of others.", rich_help_panel=OUTPUT),
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="No table, no progress.", rich_help_panel=OUTPUT),
-    ] = False
+    out: Annotated[str, _output("--out", "-o", metavar="DIR", help="The folder written to.")] = (
+        "cnnviz-out"
+    )
+    force: Annotated[bool, _output("--force", "-f", help="Overwrite files of others.")] = False
+    quiet: Annotated[bool, _output("--quiet", "-q", help="No table, no progress.")] = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,10 +196,9 @@ class ColorOptions:
 
     colormap: Annotated[
         str,
-        typer.Option(
+        _output(
             **choice("colour map", "auto", *COLORMAPS, also=GRAYS),
             help="auto: red/blue around 0 where values are signed, grays where not.",
-            rich_help_panel=OUTPUT,
         ),
     ] = "auto"
 
@@ -249,32 +209,23 @@ class ComputeOptions:
 
     SHOWN: ClassVar[tuple[str, ...]] = ()
 
-    seed: Annotated[
-        int,
-        typer.Option(metavar="N", min=0, help="Draws random filters.", rich_help_panel=OUTPUT),
-    ] = 0
+    seed: Annotated[int, _output(metavar="N", min=0, help="Draws random filters.")] = 0
     threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Threads for arithmetic. (default: all)",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None  # fmt: skip
+        int | None, _output(metavar="N", min=1, help="Threads for arithmetic. (default: all)")
+    ] = None
     precision: Annotated[
         str,
-        typer.Option(
+        _output(
             **choice("precision", "exact", "fast"),
             help="fast admits sums that are 1e-5 off, where they take less time.",
-            rich_help_panel=OUTPUT,
         ),
     ] = "exact"
     algorithm: Annotated[
         str | None,
-        typer.Option(
+        _output(
             metavar="NAME",
             help="Compute with this one wherever it can; --columns algorithm tells which did. "
             "(default: the quickest)",
-            rich_help_panel=OUTPUT,
         ),
     ] = None
 
@@ -287,11 +238,10 @@ class ScaleOptions(ColorOptions):
 
     range_: Annotated[
         str,
-        typer.Option(
+        _output(
             "--range",
             **choice("range", *RANGES),
             help="What grids and the terminal show: all but 0.5 % of what is drawn, or all of it.",
-            rich_help_panel=OUTPUT,
         ),
     ] = "robust"
 
@@ -304,80 +254,71 @@ class OutputOptions(ComputeOptions, ScaleOptions, FolderOptions):
 
     scale: Annotated[
         str,
-        typer.Option(
+        _output(
             **choice("scale", *SCALES, also={"map": "unit", "stage": "layer"}),
             help=f"One range of values for {', '.join(_SHARED[:-1])}, or {_SHARED[-1]}.",
-            rich_help_panel=OUTPUT,
         ),
     ] = "layer"
     value_range: Annotated[
-        str | None,
-        typer.Option(metavar="LO,HI", help="Draw this range instead.", rich_help_panel=OUTPUT),
+        str | None, _output(metavar="LO,HI", help="Draw this range instead.")
     ] = None
     only: Annotated[
         str | None,
-        typer.Option(
+        _output(
             **choice("--only", "maps", "grid", also={"map": "maps", "grids": "grid"}),
             help="Only one PNG a map, or only grids.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None
     save: Annotated[
         list[Saved] | None,
-        typer.Option(
+        _output(
             help="Also save each stage's numbers, or the weights used, as --weights reads them; "
-            "repeatable.",
-            rich_help_panel=OUTPUT,
+            "repeatable."
         ),
     ] = None
-    nrow: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Maps in a grid's row.", rich_help_panel=OUTPUT),
-    ] = None
+    nrow: Annotated[int | None, _output(metavar="N", min=1, help="Maps in a grid's row.")] = None
     sort: Annotated[
         str,
-        typer.Option(
+        _output(
             **choice("order", "auto", "none", "variance", "max"),
             help="The order of a grid's maps: none is by channel, variance and max have the "
             "largest first (ties by channel, NaN last); auto: by variance where --limit cuts.",
-            rich_help_panel=OUTPUT,
         ),
     ] = "auto"
     limit: Annotated[
         int,
-        typer.Option(
-            metavar="N", min=1, help="Only the first N maps in a grid, after sorting; the scale "
-            "stays that of all.",
-            rich_help_panel=OUTPUT,
+        _output(
+            metavar="N",
+            min=1,
+            help="Only the first N maps in a grid, after sorting; the scale stays that of all.",
         ),
-    ] = 64  # fmt: skip
+    ] = 64
     stages: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,…", help="Only write these stages (names or numbers).",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None  # fmt: skip
-    show: Annotated[
-        bool, typer.Option("--show", help="Draw maps in the terminal.", rich_help_panel=OUTPUT)
-    ] = False
-    values: Annotated[
-        bool,
-        typer.Option("--values", help="Print small maps as numbers.", rich_help_panel=OUTPUT),
+        str | None, _output(metavar="NAME,…", help="Only write these stages (names or numbers).")
+    ] = None
+    show: Annotated[bool, _output("--show", help="Draw maps in the terminal.")] = False
+    values: Annotated[bool, _output("--values", help="Print small maps as numbers.")] = False
+
+
+@dataclass(frozen=True, eq=False)
+class SpecOptions:
+    """How a pipeline is read."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ()
+
+    allow_outside: Annotated[
+        bool, _network("--allow-outside", help="Let a .toml name files that do not lie beside it.")
     ] = False
 
 
 @dataclass(frozen=True, eq=False)
-class WeightOptions:
+class WeightOptions(SpecOptions):
     """Weights in."""
 
+    SHOWN: ClassVar[tuple[str, ...]] = ("weights",)
+
     weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A .safetensors or .npz file of trained weights.",
-            rich_help_panel=NETWORK,
-        ),
+        str | None, _network(metavar="FILE", help="A .safetensors or .npz file of trained weights.")
     ] = None
 
 
@@ -385,14 +326,10 @@ class WeightOptions:
 class NetworkOptions(WeightOptions):
     """Weights in, predictions out."""
 
-    labels: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="One class name a line.", rich_help_panel=NETWORK),
-    ] = None
-    top: Annotated[
-        int,
-        typer.Option(metavar="K", min=1, help="How many predictions.", rich_help_panel=NETWORK),
-    ] = 5
+    SHOWN: ClassVar[tuple[str, ...]] = (*WeightOptions.SHOWN, "labels", "top")
+
+    labels: Annotated[str | None, _network(metavar="FILE", help="One class name a line.")] = None
+    top: Annotated[int, _network(metavar="K", min=1, help="How many predictions.")] = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -403,35 +340,25 @@ class WindowOptions:
 
     stride: Annotated[
         str | None,
-        typer.Option(
-            metavar="N|H,W", help="Steps down,across. (default: 1; pooling: the window)",
-            rich_help_panel=WINDOW,
-        ),
-    ] = None  # fmt: skip
+        _window(metavar="N|H,W", help="Steps down,across. (default: 1; pooling: the window)"),
+    ] = None
     padding: Annotated[
         str | None,
-        typer.Option(
-            metavar="P",
-            help="valid, same, same-lower, full, N, H,W or T,L,B,R. (default: valid)",
-            rich_help_panel=WINDOW,
+        _window(
+            metavar="P", help="valid, same, same-lower, full, N, H,W or T,L,B,R. (default: valid)"
         ),
     ] = None
     padding_mode: Annotated[
         str | None,
-        typer.Option(
+        _window(
             metavar="MODE",
             help="zeros, constant, reflect, symmetric, replicate or circular. (default: zeros)",
-            rich_help_panel=WINDOW,
         ),
     ] = None
-    pad_value: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Pad with this number.", rich_help_panel=WINDOW),
-    ] = None
-    dilation: Annotated[
-        str | None,
-        typer.Option(metavar="N|H,W", help="Cell to cell. (default: 1)", rich_help_panel=WINDOW),
-    ] = None
+    pad_value: Annotated[float | None, _window(metavar="X", help="Pad with this number.")] = None
+    dilation: Annotated[str | None, _window(metavar="N|H,W", help="Cell to cell. (default: 1)")] = (
+        None
+    )
 
     def settings(self) -> dict[str, Any]:
         """Return what was given, as settings of a layer."""

@@ -50,6 +50,7 @@ class Pictures(NamedTuple):
     limit: int  # maps in a grid, at most
     range_: str  # one of RANGES
     inset: Image | None = None  # the input, small, for the head of grids
+    doubt: str | None = None  # why the shares of classes tell nothing
 
     def draw(self, stage: Stage, names: Sequence[str], pipeline: str, ranges: Ends) -> DrawnStage:
         """Choose the scales of a stage; its pictures are drawn when they are written."""
@@ -89,6 +90,7 @@ class Pictures(NamedTuple):
             order=order,
             robust=inner(stage.row) if robust else None,
             inset=self.inset,
+            doubt=self.doubt,
             within=within,
             as_maps=as_maps,
             as_grid=self.only != "maps",
@@ -184,6 +186,7 @@ class DrawnStage(NamedTuple):
     outside: int
     robust: tuple[slice, slice] | None  # where the range of what is drawn is measured
     inset: Image | None
+    doubt: str | None
 
     @property
     def row(self) -> Row:
@@ -248,7 +251,7 @@ class DrawnStage(NamedTuple):
             output, scale = self.stage.output, self.scales[0]
             if self.row.layer == "softmax":
                 labels = self.names if len(self.names) == output.size else None
-                return draw_shares(output, title=title, labels=labels), scale
+                return draw_shares(output, title, labels, self.doubt), scale
             return draw_vector(output, scale, title=title, labels=None), scale
         from cnnviz.view.grid import lay_out  # here: maps alone wait for no fonts
 

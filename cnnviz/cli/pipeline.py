@@ -51,6 +51,6 @@ def pipeline(
             f"{missing} is missing: only {text!r} is given",
             hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline sample:chelsea edges",
         )
-    spec = load_spec(text)
+    spec = load_spec(text, allow_outside=network.allow_outside)
     tell_notes(spec)
     return run_images(sources, spec, inputs, output, table, network)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnviz.cli.options import TABLE, TableOptions
+from cnnviz.cli.options import TABLE, SpecOptions, TableOptions
 from cnnviz.errors import CnnvizError, RequestError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def shapes(
             show_default=False,
         ),
     ],
+    read: SpecOptions,
     table: TableOptions,
     size: Annotated[
         str | None,
@@ -56,7 +58,6 @@ def shapes(
     from cnnviz import __version__
     from cnnviz.cli.console import note
     from cnnviz.cli.printing import print_report
-    from cnnviz.core.types import size_text
     from cnnviz.files.language import parse_shape
     from cnnviz.files.spec import load_spec
     from cnnviz.view.columns import parse_columns, stage_report
@@ -66,12 +67,11 @@ def shapes(
         most = "--explain takes one pipeline" if explain else "two pipelines stand side by side"
         raise RequestError(f"{len(specs)} are given: {most}", hint="quote each: 'conv(8) -> relu'")
     columns = None if table.columns is None else parse_columns(table.columns)
-    loaded = [load_spec(spec) for spec in specs]
+    loaded = [load_spec(spec, allow_outside=read.allow_outside) for spec in specs]
     shapes = [one.input.shape if size is None else parse_shape(size) for one in loaded]
     shape = shapes[0] or shapes[-1]  # the one that has none takes the other's
-    if size is not None and shape is not None and shape[-1] in COLOURS and shape[0] not in COLOURS:
-        turned = size_text((shape[-1], *shape[:-1]), "x")
-        note(f"shapes are channels x rows x columns: did you mean --input {turned}?")
+    if size is not None and shape is not None and (said := _doubt(size, shape)):
+        note(f"shapes are channels x rows x columns: {said}")
     if shape is None:
         raise RequestError("--input is missing", hint="give the shape: --input 3x224x224")
     loaded = [one.fitted(own or shape) for one, own in zip(loaded, shapes, strict=True)]
@@ -92,6 +92,23 @@ def shapes(
     else:
         report = _beside(sides[0], sides[1], columns)
     print_report(report, table.format)
+
+
+def _doubt(typed: str, shape: Shape) -> str | None:
+    """Return what a shape was read as, and what was probably meant, where the two may differ."""
+    from cnnviz.core.types import size_text
+
+    channels = "1 channel" if shape[0] == 1 else f"{shape[0]} channels"
+    read = f"{typed} is {channels} of {size_text(shape[1:], 'x')}"
+    match len(re.findall(r"\d+", typed)):
+        case 1:
+            return f"{read}; a gray picture is 1x{typed}x{typed}, of RGB 3x{typed}x{typed}"
+        case 2:
+            return f"{read}; of RGB it is {size_text((3, *shape[1:]), 'x')}"
+    if shape[-1] in COLOURS and shape[0] not in COLOURS:
+        turned = size_text((shape[-1], *shape[:-1]), "x")
+        return f"{read}; did you mean --input {turned}?"
+    return None
 
 
 def _side(spec: Spec, shape: Shape) -> Side:

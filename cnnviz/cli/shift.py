@@ -194,11 +194,12 @@ def _subjects(
     from cnnviz.cli.subject import read_another, read_subject
     from cnnviz.files.spec import load_spec
 
-    path = weights.weights
-    first = read_subject(image, load_spec(spec), inputs, path)
+    path, outside = weights.weights, weights.allow_outside
+    first = read_subject(image, load_spec(spec, allow_outside=outside), inputs, path)
     if against is None:
         return {"": first}
-    return {"A": first, "B": read_another(first, load_spec(against), inputs, path)}
+    other = load_spec(against, allow_outside=outside)
+    return {"A": first, "B": read_another(first, other, inputs, path)}
 
 
 def _run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +84,10 @@ class Spec:
         return self if self.build is None else self.build(shape)
 
 
-def load_spec(text: str) -> Spec:
+def load_spec(text: str, *, allow_outside: bool = False) -> Spec:
     """Read SPEC: a file if it ends in .toml or .onnx, else a bundled pipeline's name, else text.
+
+    A .toml file may name files beside it only, or in folders there, unless `allow_outside`.
 
     Raises
     ------
@@ -94,12 +97,12 @@ def load_spec(text: str) -> Spec:
         If the file cannot be read.
     """
     if text.endswith(".toml"):
-        return _from_toml(Path(text), text)
+        return _from_toml(Path(text), text, outside=allow_outside)
     if text.endswith(".onnx"):
         return _from_onnx(text)
     if text in bundled():
         return _from_toml(BUNDLE / f"{text}.toml", text)
-    return Spec(parse(text), "pipeline")
+    return Spec(parse(text), "pipeline", notes=doubts(text))
 
 
 def bundled() -> list[str]:
@@ -107,8 +110,12 @@ def bundled() -> list[str]:
     return sorted(file.stem for file in BUNDLE.glob("*.toml"))
 
 
-def parse(text: str) -> Pipeline:
-    """Read a pipeline's text; ``str(pipeline)`` writes it.
+Finder = Callable[[str], str]
+"""From a file's name, as a pipeline has it, to its path."""
+
+
+def parse(text: str, find: Finder = str) -> Pipeline:
+    """Read a pipeline's text; ``str(pipeline)`` writes it. `find` says where ``@file`` lies.
 
     >>> print(parse("conv(sobel_x, padding=SAME_UPPER) as edges->relu  # strong edges"))
     conv(sobel_x, padding=same) as edges -> relu
@@ -118,7 +125,30 @@ def parse(text: str) -> Pipeline:
         raise RequestError("the pipeline has no layer", hint="write one, such as relu")
     if len(terms) == 1 and terms[0].call.text == terms[0].call.name:
         _check_single_word(terms[0].call.name)
-    return Pipeline.from_terms([Term(layer_of(term.call), term.name) for term in terms])
+    return Pipeline.from_terms([Term(layer_of(term.call, find), term.name) for term in terms])
+
+
+def doubts(text: str) -> tuple[str, ...]:
+    """Return how convolutions were read that probably count channels first, as PyTorch does.
+
+    >>> doubts("conv(3, 64, 3) -> conv(64, 7, 2)")
+    ('conv(3, 64, 3) is 3 filters of 64×64 at stride 3; Conv2d(3, 64, 3) is conv(64, 3) here',)
+    """
+    found = []
+    for call in (term.call for term in parse_pipeline(text)):
+        match call.values[:3]:
+            case (int() as filters, int() as size, int() as stride) if (
+                call.name == "conv"
+                and size > stride > 1
+                and stride % 2
+                and (size >= 16 or filters in (1, 3))
+            ):
+                written = f"{filters}, {size}, {stride}"
+                found.append(
+                    f"conv({written}) is {filters} filters of {size}×{size} at stride {stride}; "
+                    f"Conv2d({written}) is conv({size}, {stride}) here"
+                )
+    return tuple(found)
 
 
 def _check_single_word(name: str) -> None:
@@ -134,29 +164,30 @@ def _check_single_word(name: str) -> None:
         ) from None
 
 
-def layer_of(call: Call) -> Layer:
+def layer_of(call: Call, find: Finder = str) -> Layer:
     """Return the layer a call describes; kernels among its arguments are looked up."""
     values, settings = call.values, dict(call.settings)
     if issubclass(find_layer(call.name), Convolution):
         if values and are_kernels(values[0]):
-            values = _kernels(values, call)
+            values = _kernels(values, call, find)
         filters = settings.get("filters", 0)
         if are_kernels(filters):
             chosen = filters if isinstance(filters, tuple) else (filters,)
-            settings["filters"] = _kernels(chosen, call)
+            settings["filters"] = _kernels(chosen, call, find)
     for value in (*values, *settings.values()):
         if isinstance(value, Call):
             raise RequestError(f"{call.name}: {value.text} cannot be an argument here")
     return make_layer(call.name, *values, **settings)
 
 
-def _kernels(values: Sequence[Any], call: Call) -> tuple[KernelGroup, ...]:
+def _kernels(values: Sequence[Any], call: Call, find: Finder) -> tuple[KernelGroup, ...]:
     groups = []
     for value in values:
         if isinstance(value, Call):
             groups.append(kernels_of_call(value))
         elif isinstance(value, str):
-            groups.append(parse_kernels(value))
+            file = value.strip().startswith("@")
+            groups.append(parse_kernels(f"@{find(value.strip()[1:])}" if file else value))
         else:
             raise RequestError(
                 f"{call.text}: {value} stands among kernels",
@@ -180,7 +211,7 @@ def _read(path: Path, most: int = LARGEST_FILE) -> str:
         raise CnnvizError(f"{path} is not UTF-8 text") from None
 
 
-def _from_toml(path: Path, place: str) -> Spec:
+def _from_toml(path: Path, place: str, *, outside: bool = False) -> Spec:
     text = _read(path, LARGEST_TOML)
     if any(_dots(line) > DEEPEST for line in text.splitlines()):
         raise RequestError(
@@ -202,11 +233,28 @@ def _from_toml(path: Path, place: str) -> Spec:
         raise RequestError(
             f"{place} has no pipeline", hint='add pipeline = "conv(8) -> relu" or a list of terms'
         )
+    find = partial(_found, path.parent, place, outside)
     try:
-        pipeline = parse(written)
+        pipeline = parse(written, find)
     except CnnvizError as error:
         raise error.within(place) from None
-    return Spec(pipeline, path.stem, _input_settings(document.get("input", {}), place, path.parent))
+    settings = _input_settings(document.get("input", {}), place, find)
+    return Spec(pipeline, path.stem, settings, notes=doubts(written))
+
+
+def _found(folder: Path, place: str, outside: bool, name: str) -> str:
+    """Return the path of a file that a .toml names."""
+    found = folder / name
+    try:
+        beside = outside or found.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # no name of a file: reading it will say why
+        beside = True
+    if not beside:
+        raise RequestError(
+            f"{place} names {name}, which does not lie beside it",
+            hint="if you trust the file, --allow-outside reads what it names anywhere",
+        )
+    return str(found)
 
 
 def _dots(line: str) -> int:
@@ -240,7 +288,7 @@ def _of_model(model: Model, name: str) -> Spec:
     )
 
 
-def _input_settings(table: Any, place: str, folder: Path) -> InputSettings:
+def _input_settings(table: Any, place: str, find: Finder) -> InputSettings:
     where = f"{place}: [input]"
     if not isinstance(table, Mapping):
         raise RequestError(f"{where} is not a table")
@@ -253,8 +301,8 @@ def _input_settings(table: Any, place: str, folder: Path) -> InputSettings:
         "input_range": _number,
         "mean": _numbers,
         "std": _numbers,
-        "labels": lambda value, key: _labels(value, key, folder),
-        "weights": lambda value, key: _weights(value, key, folder),
+        "labels": lambda value, key: _labels(value, key, find),
+        "weights": lambda value, key: _weights(value, key, find),
     }
     settings: dict[str, Any] = {}
     for key, value in table.items():
@@ -289,15 +337,15 @@ def _number(value: Any, key: str) -> float:
     return float(value)
 
 
-def _labels(value: Any, key: str, folder: Path) -> tuple[str, ...]:
+def _labels(value: Any, key: str, find: Finder) -> tuple[str, ...]:
     if isinstance(value, list):
         return tuple(str(label) for label in value)
     if isinstance(value, str):
-        return read_labels(folder / value)
+        return read_labels(Path(find(value)))
     raise RequestError(f"{key} must be a list of names or a file's name")
 
 
-def _weights(value: Any, key: str, folder: Path) -> str:
+def _weights(value: Any, key: str, find: Finder) -> str:
     if isinstance(value, str):
-        return str(folder / value)
+        return find(value)
     raise RequestError(f"{key} must be a file's name")

@@ -63,11 +63,13 @@ def draw_vector(
     return draw_vectors([Vector("", values, scale)], title, notes, bars, census.legend, labels)
 
 
-def draw_shares(values: Numbers, *, title: str, labels: Sequence[str] | None) -> Image.Image:
+def draw_shares(
+    values: Numbers, title: str, labels: Sequence[str] | None = None, doubt: str | None = None
+) -> Image.Image:
     """Draw probabilities (N,), such as a softmax's, as bars on 0 to 100 %, with labels.
 
     Of more than 40 the ten largest are drawn, the largest first, and what the others add up to is
-    said. Labels are by default the indices.
+    said; then the `doubt`, why they tell nothing. Labels are by default the indices.
     """
     values = np.asarray(values).reshape(-1)
     census, count = Census.of(values), values.size
@@ -82,7 +84,8 @@ def draw_shares(values: Numbers, *, title: str, labels: Sequence[str] | None) ->
         note += f"the other {count - TOP:,} add up to {rest}"
     names = [labels[place] if labels else str(place) for place in order.tolist()]
     vector = Vector("", values[order], Scale(0, 1, "gray"))
-    return _draw_bars([vector], title, [note], census.legend, names, _percent)
+    notes = [note, doubt] if doubt else [note]
+    return _draw_bars([vector], title, notes, census.legend, names, _percent)
 
 
 def _percent(value: float) -> str:

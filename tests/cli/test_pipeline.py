@@ -48,6 +48,15 @@ def test_softmax_of_the_scores(run: Run) -> None:
     np.testing.assert_allclose([one["probability"] for one in predictions], expected, rtol=1e-6)
 
 
+def test_shares_that_tell_nothing_say_so_where_they_stand(run: Run) -> None:
+    untrained = run("pipeline", sample("digit_3.png"), CLASSIFIER, "--top", 1)
+    assert "with random weights these percentages mean nothing\n" in untrained.out
+    alone = run("pipeline", sample("scores.csv"), "gap -> softmax")
+    assert "of a single class this is always 100 %: softmax compares classes\n0 █" in alone.out
+    maps = run("pipeline", sample("scores.csv"), "softmax as s -> relu")
+    assert "softmax over a single channel is 1 everywhere: s" in maps.err
+
+
 @pytest.mark.parametrize("last", ["log_softmax", "dense(3)"])
 def test_scores_and_logarithms_become_probabilities(run: Run, last: str) -> None:
     record = pipeline(run, sample("scores.csv"), f"flatten -> {last}").record

@@ -346,6 +346,8 @@ def test_two_pipelines_stand_side_by_side(run: Run) -> None:
 
 
 def test_channels_last_is_noticed(run: Run) -> None:
+    for typed, read in (("784", "784 channels of 1x1"), ("28x32", "1 channel of 28x32")):
+        assert f"{typed} is {read}; " in run("shapes", "relu", "--input", typed).err
     assert "did you mean --input 3x224x225?" in run("shapes", "relu", "--input", "224x225x3").err
     assert run("shapes", "relu", "--input", "3x224x224").err == ""
     assert run("shapes", "relu", "--input", "3x8x4").err == ""

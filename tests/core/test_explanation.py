@@ -179,7 +179,7 @@ PIPELINES = (
     "conv(4, 3, 1, same) as a -> relu -> conv(4, 3, 1, 1) -> add(a) -> gap -> dense(3) -> softmax",
     "maxpool(2) as m -> from(input) -> avgpool(2) -> concat(m) -> conv_transpose(3, 3, 2) -> relu6",
     "lppool(3, 1, same) -> lrn(3) -> adaptive_maxpool((3, 2)) -> flatten -> dense(5) -> tanh",
-    "pad((1, 2, 0, 3), replicate) -> resize((1.7, 0.6), mode=bilinear) -> conv(3, 2) -> magnitude",
+    "pad((1, 2, 0, 3), replicate) -> resize((1.7, 0.6), mode=bicubic) -> conv(3, 2) -> magnitude",
     "conv(4, 3, groups=1) -> depth_to_space(2) -> transpose((0, 2, 1)) -> maxpool(2, 1)",
     "conv(6, 3, padding=same) -> conv(6, 3, groups=3) -> slice(2, axis=0, start=3) -> softplus",
 )

@@ -270,6 +270,7 @@ SPARSE = st.one_of(
     st.builds(
         "upsample({}, mode={})".format, pairs(1, 3), st.sampled_from(["nearest", "bilinear"])
     ),
+    st.builds("resize({}, mode=bicubic)".format, st.sampled_from([2, 0.5, "(1.5, 3)"])),
     st.sampled_from(["tanh", "slice(9, axis=1, start=30, step=-2)", "depth_to_space(1)"]),
 )  # fmt: skip
 

@@ -297,6 +297,8 @@ def test_a_window_of_nan_hands_its_gradient_to_the_last_as_torch_does(text):
          lambda f, x: f.interpolate(x, scale_factor=(2, 3), mode="bilinear")),
         ("resize(size=(7, 13), mode=bilinear)",
          lambda f, x: f.interpolate(x, (7, 13), mode="bilinear")),
+        ("resize(size=(7, 13), mode=bicubic)",
+         lambda f, x: f.interpolate(x, (7, 13), mode="bicubic")),
         ("pad((1, 2, 3, 0), reflect)", lambda f, x: f.pad(x, (2, 0, 1, 3), "reflect")),
         ("depth_to_space(2)", lambda f, x: f.pixel_shuffle(x, 2)),
         ("transpose((2, 0, 1))", lambda _, x: x.permute(0, 3, 1, 2)),

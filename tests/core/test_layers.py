@@ -84,6 +84,8 @@ DRAW = {
     "stage": st.sampled_from(["a", "input", "conv1"]),
     "scale": PAIR,
     "mode": st.sampled_from(["nearest", "bilinear"]),
+    "resize.mode": st.sampled_from(["nearest", "bilinear", "bicubic"]),
+    "cubic_coeff_a": st.sampled_from([-0.75, -0.5]),
     "value": NUMBER,
     "shape": st.sampled_from([1, 4, 6, (1, 1, 1), (2, 1, 1), (1, 3, 2), (2, 2, 1)]),
     "low": NUMBER,
@@ -931,6 +933,32 @@ def test_upsample_is_torchs(size, scale, mode):
     )[0].numpy()
     actual = run_layer(make_layer("upsample", scale, mode=mode), x)
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.heavy
+@given(
+    st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    st.tuples(st.integers(1, 17), st.integers(1, 17)),
+    st.sampled_from(["bilinear", "bicubic"]),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_resize_is_torchs(given, made, mode, corners):
+    torch = load_torch()
+    x = noise(15, 2, *given)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(x)[None].double(), size=made, mode=mode, align_corners=corners
+    )[0].numpy()
+    coordinates = "align_corners" if corners else "half_pixel"
+    layer = make_layer("resize", size=made, mode=mode, coordinates=coordinates)
+    np.testing.assert_allclose(run_layer(layer, x), expected, rtol=1e-5, atol=2e-6)
+
+
+def test_bicubic_keeps_nan_where_it_counts():
+    """On a pixel it alone counts, beyond two pixels none does."""
+    x = np.array([[[1, np.nan, 3, 4, 5]]], np.float32)
+    layer = make_layer("resize", size=(1, 9), mode="bicubic", coordinates="align_corners")
+    assert np.isnan(run_layer(layer, x)[0, 0]).tolist() == [0, 1, 1, 1, 0, 1, 0, 0, 0]
 
 
 def test_align_corners_by_hand():

@@ -69,6 +69,7 @@ STRATEGIES = {
     "axis": st.integers(0, 2), "start": st.integers(0, 9), "length": st.integers(1, 9),
     "axes": st.sampled_from([0, 1, (0, 1), (2, 1), (0, 1, 2)]), "step": st.integers(1, 9),
     "transpose.axes": st.permutations([0, 1, 2]).map(tuple), "block": st.integers(1, 4),
+    "resize.mode": st.sampled_from(["Bilinear", "bicubic"]), "cubic_coeff_a": NUMBERS,
     "reduce.mode": st.sampled_from(["mean", "Sum", "max"]), "resize.size": PAIRS,
     "channels": st.sampled_from(["outer", "Inner"]), "resize.scale": st.floats(0.1, 99),
     "coordinates": st.sampled_from(["Half_Pixel", "asymmetric", "align_corners"]),
@@ -371,6 +372,37 @@ def test_toml_preparation(tmp_path):
     assert dataclasses.replace(own, crop=None).shape == (3, 256, 256)
     assert InputSettings(fit="digit").shape == (1, 28, 28)
     assert InputSettings(color="rgb").shape is None
+
+
+def test_toml_names_files_beside_it_only(tmp_path):
+    (tmp_path / "secret.txt").write_text("1,0,-1\n", encoding="utf-8")
+    inner = tmp_path / "net"
+    inner.mkdir()
+    (inner / "near.txt").write_text("1,0,-1\n", encoding="utf-8")
+    (inner / "link.txt").symlink_to(tmp_path / "secret.txt")
+    for line in (
+        "pipeline = 'conv(@{})'", "pipeline = 'conv(filters=\"@{}\")'",
+        "pipeline = 'relu'\n[input]\nlabels = '{}'", "pipeline = 'relu'\n[input]\nweights = '{}'",
+    ):  # fmt: skip
+        for away in ("../secret.txt", str(tmp_path / "secret.txt"), "link.txt", "/dev/zero"):
+            path = write(inner, line.format(away))
+            with pytest.raises(RequestError, match="does not lie beside it") as caught:
+                load_spec(path)
+            assert "--allow-outside" in str(caught.value)
+            if away != "/dev/zero":
+                load_spec(path, allow_outside=True)
+        load_spec(write(inner, line.format("near.txt")))
+    kernel = load_spec(write(inner, "pipeline = 'conv(@near.txt)'")).pipeline
+    assert parse(str(kernel)) == kernel  # its text names the file from here
+
+
+def test_habits_of_torch_are_doubted():
+    for text in ("conv(3, 64, 3)", "conv(1, 6, 5) -> relu", "conv(64, 128, 3, padding=1)"):
+        (said,) = load_spec(text).notes
+        assert said.startswith(text.partition(")")[0].partition(", padding")[0])
+    for text in ("conv(64, 3)", "conv(64, 7, 2)", "conv(96, 11, 4)", "conv(768, 16, 16)",
+                 "conv(64, 3, 1, 1)", "conv(8, 9, 3)", "conv(3, 5, 1)"):  # fmt: skip
+        assert load_spec(text).notes == ()
 
 
 def refusal(folder, text):

@@ -51,7 +51,7 @@ def test_labels_of_vectors_are_harmless():
 
 
 def test_shares_are_bars_on_0_to_100_percent(said):
-    picture = rgb(draw_shares(np.float32([0.25, 0.75, 0]), title="t", labels=["cat", "dog", "cow"]))
+    picture = rgb(draw_shares(np.float32([0.25, 0.75, 0]), "t", ["cat", "dog", "cow"]))
     texts = [text for _, _, text in said]
     assert {"cat", "dog", "25.0 %", "75.0 %", "0 %", "100 %"} <= set(texts)
     assert any("add up to 100 %" in text for text in texts)
@@ -64,7 +64,7 @@ def test_shares_are_bars_on_0_to_100_percent(said):
 def test_of_a_thousand_shares_the_ten_largest_are_drawn(said):
     values = np.full(1000, 0.0005)
     values[[7, 400]] = 0.3, 0.201
-    draw_shares(values, title="t", labels=[f"class {index}" for index in range(1000)])
+    draw_shares(values, "t", [f"class {index}" for index in range(1000)])
     drawn = [text for _, _, text in said if text.startswith("class")]
     assert (len(drawn), drawn[:3]) == (10, ["class 7", "class 400", "class 0"])
     assert any("the other 990 add up to 49.5 %" in text for _, _, text in said)
@@ -72,4 +72,4 @@ def test_of_a_thousand_shares_the_ten_largest_are_drawn(said):
 
 @pytest.mark.parametrize("values", [[math.nan, 1], [math.nan] * 60, [1.0], [1e-30] * 3])
 def test_odd_shares_are_drawn(values):
-    draw_shares(np.float32(values), title="t", labels=None)
+    draw_shares(np.float32(values), "t")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from math import floor
@@ -24,7 +24,7 @@ from cnnviz.core.layers.base import (
     settings,
 )
 from cnnviz.core.layers.bordered import Bordered
-from cnnviz.core.settings import LARGEST, Padding, choice, factors, option, optional, pair
+from cnnviz.core.settings import LARGEST, Padding, choice, factors, number, option, optional, pair
 from cnnviz.core.types import Pads, Pair, Params, Shape, Tensor
 from cnnviz.core.window import Window
 from cnnviz.errors import CnnvizError, RequestError
@@ -122,27 +122,25 @@ class Resampling(Layer):
         """Return to each input its share of the outputs it is blended into."""
         shape = inputs[0].shape
         for axis in (1, 0):
-            low, high, share = self.sources(shape, axis)
             lines = np.moveaxis(gradient, 1 + axis, 0)
             back = np.zeros((shape[1 + axis], *lines.shape[1:]), np.float32)
-            second = share.astype(np.float32).reshape(-1, 1, 1)
-            np.add.at(back, low, lines * (1 - second))
-            if share.any():
-                np.add.at(back, high, lines * second)
+            for source, share in self.sources(shape, axis):
+                np.add.at(back, source, lines * share.astype(np.float32).reshape(-1, 1, 1))
             gradient = np.moveaxis(back, 0, 1 + axis)
         return (np.ascontiguousarray(gradient),)
 
     def explain(self, at: tuple[int, ...], *inputs: Tensor, params: Params) -> Arithmetic:
         """Return the blended pixels with their shares."""
         (x,) = inputs
-        lines: list[list[tuple[int, float]]] = []
-        for axis in (0, 1):
-            low, high, share = (one[at[1 + axis]] for one in self.sources(x.shape, axis))
-            second = float(np.float32(share))
-            ends = [(int(low), 1 - second), (int(high), second)]
-            lines.append([end for end in ends if end[1]] if low != high else ends[:1])
-        cells = [(at[0], row, column) for row, _ in lines[0] for column, _ in lines[1]]
-        weight = np.array([down * along for _, down in lines[0] for _, along in lines[1]])
+        lines: list[dict[int, float]] = [{}, {}]
+        for axis, line in enumerate(lines):
+            for source, share in self.sources(x.shape, axis):
+                place = int(source[at[1 + axis]])
+                line[place] = line.get(place, 0.0) + float(share[at[1 + axis]])
+        cells = [(at[0], row, column) for row in lines[0] for column in lines[1]]
+        weight = np.array(
+            [down * along for down in lines[0].values() for along in lines[1].values()]
+        )
         value = np.array([x[cell] for cell in cells], np.float64)
         return summed(Terms(value, np.array(cells), weight=weight))
 
@@ -192,8 +190,7 @@ class Upsample(Resampling):
         length, scale = shape[1 + axis], self.scale[axis]
         outputs = np.arange(length * scale)
         if self.mode == "nearest":
-            low = high = outputs // scale
-            return low, high, np.zeros(outputs.size)
+            return [(outputs // scale, np.ones(outputs.size))]
         return _between((outputs + 0.5) / scale - 0.5, length)
 
 
@@ -247,13 +244,18 @@ class Resize(Resampling):
         optional(pair()), "rows,columns of the output", default=None, shown="by the scale"
     )
     mode: str = option(
-        choice(("nearest", "bilinear")), "nearest copies, bilinear blends", default="nearest"
+        choice(("nearest", "bilinear", "bicubic")),
+        "nearest copies, bilinear blends two by two, bicubic four by four",
+        default="nearest",
     )
     coordinates: str = option(
         choice(_COORDINATES), "where an output lies: half_pixel is (x+½)/scale − ½, asymmetric "
         "x/scale, align_corners x·(n−1)/(m−1)", default="half_pixel",
     )  # fmt: skip
     rounding: str = option(choice(_ROUNDINGS), "to the nearest input", default="round_prefer_floor")
+    cubic_coeff_a: float = option(
+        number(), "of bicubic: PyTorch has −0.75, TensorFlow −0.5", default=-0.75
+    )
 
     def arguments(self) -> Iterator[tuple[str | None, Any]]:
         """Yield what differs from its default; no scale beside a size, which does without it."""
@@ -309,7 +311,9 @@ class Resize(Resampling):
 
     def _ends(self, line: _Axis, at: Indices) -> tuple[Indices, Indices]:
         places = self._places(line, at)
-        return np.floor(places).astype(np.intp), np.ceil(places).astype(np.intp)
+        low, high = np.floor(places).astype(np.intp), np.ceil(places).astype(np.intp)
+        more = (high - low) * (self.mode == "bicubic")
+        return low - more, high + more
 
     def _places(self, line: _Axis, at: Indices) -> Places:
         places = _COORDINATES[self.coordinates](at.astype(np.float64), line)
@@ -318,11 +322,14 @@ class Resize(Resampling):
     def sources(self, shape: Shape, axis: int) -> Sources:
         """Return the inputs that each output's coordinate lies at, or between."""
         line = self._axes(shape)[axis]
-        return _between(self._places(line, np.arange(line.outputs)), line.inputs)
+        places = self._places(line, np.arange(line.outputs))
+        if self.mode == "bicubic":
+            return _around(places, line.inputs, self.cubic_coeff_a)
+        return _between(places, line.inputs)
 
 
-Sources = tuple[NDArray[np.intp], NDArray[np.intp], Places]
-"""For every output of an axis, the two inputs it blends and the second's share."""
+Sources = Sequence[tuple[NDArray[np.intp], Places]]
+"""For every output of an axis, an input that it blends, and that one's share; and so on."""
 
 
 def _whole(places: Places) -> Places:
@@ -334,17 +341,39 @@ def _whole(places: Places) -> Places:
 def _between(places: Places, length: int) -> Sources:
     place = _whole(np.clip(places, 0, length - 1))
     low = place.astype(np.intp)
+    share = (place - low).astype(np.float32).astype(np.float64)
+    if not share.any():
+        return [(low, 1 - share)]
     # Where the share is 0 only one input counts: not even a NaN may come from the other.
-    return low, np.ceil(place).astype(np.intp), place - low
+    return [(low, 1 - share), (np.ceil(place).astype(np.intp), share)]
+
+
+def _around(places: Places, length: int, a: float) -> Sources:
+    """Return the four inputs around each place: Keys, "Cubic convolution interpolation", 1981."""
+    low = np.floor(places).astype(np.intp)
+    share = places - low
+    sources = []
+    for step in (-1, 0, 1, 2):
+        t = np.abs(share - step)
+        near = ((a + 2) * t - (a + 3)) * t * t + 1
+        far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+        # On an input that one counts alone.
+        source = np.clip(np.where(share > 0, low + step, low), 0, length - 1)
+        sources.append((source, np.where(t <= 1, near, far)))
+    return sources
 
 
 def _blend(x: Tensor, axis: int, sources: Sources) -> Tensor:
     """Return an axis resampled."""
-    low, high, share = sources
-    first = np.take(x, low, axis=axis)
-    if not share.any():
+    (source, share), *others = sources
+    first = np.take(x, source, axis=axis)
+    if not others:
         return first
-    weight = share.astype(np.float32).reshape((-1, 1) if axis == 1 else (-1,))
-    second = np.take(x, high, axis=axis)
+    shape = (-1, 1) if axis == 1 else (-1,)
+    blend, alike = share.astype(np.float32).reshape(shape) * first, np.ones(first.shape, np.bool_)
+    for source, share in others:
+        other = np.take(x, source, axis=axis)
+        blend += share.astype(np.float32).reshape(shape) * other
+        alike &= first == other
     # Equal values stay as they are, infinities too.
-    return np.where(first == second, first, (1 - weight) * first + weight * second)
+    return np.where(alike, first, blend)

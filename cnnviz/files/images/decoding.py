@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import reduce
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +47,7 @@ _DAMAGE = (
     zlib.error,
 )
 
+_BITS, _SAMPLE_FORMAT = 258, 339  # TIFF tags
 _ONE_AT_A_TIME = threading.RLock()  # Pillow's pixel limit and Python's warnings are global
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs about damage to stderr
 
@@ -83,12 +85,18 @@ def guarded(name: str, limit: int | None) -> Iterator[None]:
 
 def decode(stream: BinaryIO, name: str, limit: int | None) -> ImageFile.ImageFile:
     """Read an image's first frame, `guarded`: it has pixels, and not more than `limit`."""
-    image = Image.open(stream)
+    try:
+        image = Image.open(stream)
+    except UnidentifiedImageError:
+        _refuse_float_tiff(stream, name)
+        raise
     _check_size(name, image.size, limit)
-    _mend_transparency(image)
+    key = _transparent_value(image)
     with _silent_libtiff() if image.format == "TIFF" else nullcontext():
         image.load()
     _check_size(name, image.size, limit)
+    if key is not None:
+        image.putalpha(_unlike(key, image, stream))
     return image
 
 
@@ -102,15 +110,61 @@ def upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _mend_transparency(image: ImageFile.ImageFile) -> None:
-    """Bring a PNG's transparent value to the 8 bits that Pillow widens or narrows samples to."""
+def _transparent_value(image: ImageFile.ImageFile) -> tuple[int, ...] | None:
+    """Bring a PNG's transparent value to the 8 bits that Pillow widens fewer to.
+
+    That of 16-bit colour is taken from the picture and returned: 8 bits do not tell it.
+    """
     value = image.info.get("transparency")
     if image.format == "PNG" and image.tile and not isinstance(value, bytes | None):
         widen = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
         if isinstance(value, int):
             image.info["transparency"] = value * widen
         elif image.tile[0].args == "RGB;16B":
-            image.info["transparency"] = tuple(sample >> 8 for sample in value)
+            del image.info["transparency"]
+            return tuple(value)
+    return None
+
+
+def _unlike(key: tuple[int, ...], image: Image.Image, stream: BinaryIO) -> Image.Image:
+    """Return the opacity, 0 or 255, of 16-bit colour: pixels like the `key` are transparent.
+
+    Pillow keeps the high bytes. Read again as if the low ones came last, it keeps those.
+    """
+    from PIL import ImageChops
+
+    stream.seek(0)
+    low = Image.open(stream)
+    low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+    low.load()
+    planes = (*image.split(), *low.split())
+    levels = (*(sample >> 8 for sample in key), *(sample & 255 for sample in key))
+    unlike = [
+        plane.point([255 * (one != level) for one in range(256)])
+        for plane, level in zip(planes, levels, strict=True)
+    ]
+    return reduce(ImageChops.lighter, unlike)
+
+
+def _refuse_float_tiff(stream: BinaryIO, name: str) -> None:
+    """Raise CnnvizError if what Pillow does not know is a TIFF of floats of another kind."""
+    from PIL import TiffImagePlugin
+
+    stream.seek(0)
+    head = stream.read(8)
+    if not head.startswith((b"II*\0", b"MM\0*")):
+        return
+    tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+    stream.seek(tags.next)
+    tags.load(stream)
+    bits = tags.get(_BITS, (1,))
+    if tags.get(_SAMPLE_FORMAT, (1,))[0] == 3:
+        kind = "gray" if len(bits) == 1 else f"{len(bits)} channels"
+        raise CnnvizError(
+            f"{name}: is a TIFF of {bits[0]}-bit floats, {kind}; of floats Pillow reads gray of 32",
+            hint="save its numbers as .npy: "
+            "numpy.save('photo.npy', tifffile.imread('photo.tif').astype('float32'))",
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ All of it is checked before any image is opened.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.matrices import SUFFIXES
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
 from cnnviz.files.samples import PREFIX, named
+
+_DEVICE = re.compile(r"(?i)^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])(?= *(\.|$))")  # to Windows
 
 _UNLOADABLE = frozenset(
     {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -224,12 +227,13 @@ def stem(source: str) -> str:
 
     Examples
     --------
-    >>> stem("photos/cat.jpg"), stem("-"), stem(".."), stem("sample:chelsea")
-    ('cat', 'stdin', 'image', 'chelsea')
+    >>> stem("photos/cat.jpg"), stem("-"), stem(".."), stem("sample:chelsea"), stem("con.png")
+    ('cat', 'stdin', 'image', 'chelsea', 'con_')
     """
     if source == "-":
         return "stdin"
     name = Path(source.removeprefix(PREFIX)).stem.rstrip(". ")  # Windows drops these
+    name = _DEVICE.sub(r"\1_", name)
     return "".join(_folder_character(character) for character in name) or "image"
 
 

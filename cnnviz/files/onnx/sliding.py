@@ -229,7 +229,9 @@ def _cropped(call: Call, x: Value, axis: int, before: int, after: int) -> Value:
     return call.add("slice", x, axis=x.axis(axis), start=before, length=length, part=part)
 
 
-_MODES = {"nearest": "nearest", "linear": "bilinear", "bilinear": "bilinear"}
+_MODES = {
+    "nearest": "nearest", "linear": "bilinear", "bilinear": "bilinear", "cubic": "bicubic",
+}  # fmt: skip
 _COPIES = {
     ("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"),
     ("half_pixel", "round_prefer_ceil"), ("pytorch_half_pixel", "round_prefer_floor"),
@@ -289,13 +291,17 @@ def _resampled(
     if mode not in _MODES:
         raise UnsupportedError(f"mode {mode}")
     copies = mode == "nearest" and (coordinates, rounding) in _COPIES
-    blends = mode != "nearest" and coordinates in ("half_pixel", "pytorch_half_pixel")
+    blends = _MODES[mode] == "bilinear" and coordinates in ("half_pixel", "pytorch_half_pixel")
     settings: dict[str, Any] = {"mode": _MODES[mode]}
     if scale and all(one >= 1 and float(one).is_integer() for one in scale) and (copies or blends):
         return call.add("upsample", x, scale=(int(scale[0]), int(scale[1])), **settings)
     settings["coordinates"] = coordinates
     if mode == "nearest":
         settings["rounding"] = rounding
+    if mode == "cubic":
+        settings["cubic_coeff_a"] = shortest(call.number("cubic_coeff_a", -0.75))
+        if call.integer("exclude_outside", 0):
+            raise UnsupportedError("exclude_outside")
     if size:
         return call.add("resize", x, size=size, **settings)
     return call.add("resize", x, scale=tuple(map(shortest, scale or (1, 1))), **settings)

@@ -51,6 +51,12 @@ def test_folder_without_images(tmp_path):
         ("my cat .png", "my cat"),
         ("naïve.png", "naïve"),
         ("\udcff.png", "_"),
+        ("con.png", "con_"),
+        ("AUX.tar.gz", "AUX_.tar"),
+        ("com1 .png", "com1_"),
+        ("nul", "nul_"),
+        ("console.png", "console"),
+        ("com10.png", "com10"),
     ],
 )
 def test_stem(source, expected):

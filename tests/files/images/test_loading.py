@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnviz.errors import CnnvizError
 from cnnviz.files.images import (
     InputOptions,
     expand_inputs,
@@ -299,6 +300,14 @@ def test_floats_keep_their_values(tmp_path, rng):
     check(load_image(str(pfm)), values[None])
 
 
+def test_other_float_tiffs_are_named_as_what_they_are(tmp_path, rng):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(rng.normal(size=SIZE), bits=64, sample_format=3))
+    with pytest.raises(CnnvizError, match="TIFF of 64-bit floats, gray") as caught:
+        load_image(str(path))
+    assert ".npy" in str(caught.value)
+
+
 def test_compressed_tiff(tmp_path, deep):
     path = save(tmp_path / "a.tif", Image.fromarray(deep), compression="tiff_lzw")
     check_deep(path, deep, 65535)
@@ -315,6 +324,11 @@ def test_16_bit_colour_is_8_bit_in_pillow(tmp_path, rng):
     path.write_bytes(png(*SIZE[::-1], 16, 2, rows, key))
     assert load_image(str(path), RAW_RGB)[:, 0, 0].tolist() == [255, 255, 255]
     assert load_image(str(path), RAW_RGB)[:, 1, 1].tolist() == (levels[1, 1] >> 8).tolist()
+    for channel in range(3):  # one low bit off is opaque
+        levels[1, 2] = levels[0, 0] + np.eye(3, dtype=np.uint16)[channel]
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+        path.write_bytes(png(*SIZE[::-1], 16, 2, rows, key))
+        assert load_image(str(path), RAW_RGB)[:, 1, 2].tolist() == [0x12, 0x56, 0x9A]
 
 
 def test_16_bit_gray_with_alpha_is_8_bit_in_pillow(tmp_path, rng):

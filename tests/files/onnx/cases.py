@@ -37,8 +37,9 @@ OF_CONSTANTS = {"Constant", "ConstantOfShape", "Shape", "Size", "Range"}
 
 # Cases whose expected values are not followed, and why.
 DISAGREEMENTS = {
-    "node/resize_downsample_scales_linear_align_corners": "for a scale, x·(n−1)/(scale·n−1) is "
-    "expected, with an output of broken length; PyTorch and ONNX Runtime take the output's size",
+    f"node/resize_downsample_scales_{mode}_align_corners": "for a scale, x·(n−1)/(scale·n−1) is "
+    "expected, with an output of broken length; PyTorch and ONNX Runtime take the output's size"
+    for mode in ("linear", "cubic")
 }
 
 

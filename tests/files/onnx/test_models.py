@@ -285,16 +285,16 @@ def test_weights_are_loaded_and_may_be_replaced(write, tmp_path):
 
 def test_unsupported_operators_are_told_all_at_once(write):
     model = chain(
-        ("Einsum", [], {}), ("Relu", [], {}), ("Resize", ["", "s"], {"mode": "cubic"}),
+        ("Einsum", [], {}), ("Relu", [], {}), ("Resize", ["", "s"], {"antialias": 1}),
         ("NonZero", [], {}), ("Einsum", [], {}),
         constants={"s": np.ones(4, np.float32)},
     )  # fmt: skip
     with pytest.raises(CnnvizError) as caught:
         load_onnx(write(model))
     assert "Einsum (Einsum/0, Einsum/4); NonZero (NonZero/3)" in caught.value.message
-    other = chain(("Resize", ["", "s"], {"mode": "cubic"}), ("LRN", [], {"size": 4}),
+    other = chain(("Resize", ["", "s"], {"antialias": 1}), ("LRN", [], {"size": 4}),
                   constants={"s": np.ones(4, np.float32)})  # fmt: skip
-    with pytest.raises(CnnvizError, match=r"Resize: mode cubic \(Resize/0\)"):
+    with pytest.raises(CnnvizError, match=r"Resize: antialias \(Resize/0\)"):
         load_onnx(write(other))
 
 
