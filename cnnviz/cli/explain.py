@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnviz.cli.heatmaps import HeatmapOptions
 from cnnviz.cli.options import (
     ColorOptions,
     ComputeOptions,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from rich.text import Text
 
+    from cnnviz.cli.heatmaps import Heat
     from cnnviz.cli.subject import Subject
     from cnnviz.core.explanation import Explanation
     from cnnviz.core.pipeline import Pipeline
@@ -52,6 +54,7 @@ def explain(
     color: ColorOptions,
     folder: FolderOptions,
     form: FormatOptions,
+    where: HeatmapOptions,
     at: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,6 +84,7 @@ def explain(
     """Explain one value: its arithmetic, term by term, and where on the input it looks."""
     from cnnviz.cli.console import note
     from cnnviz.cli.door import working
+    from cnnviz.cli.heatmaps import find
     from cnnviz.cli.printing import print_report
     from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
     from cnnviz.core import explanation
@@ -89,6 +93,7 @@ def explain(
     from cnnviz.view.report import Block, Report
 
     check_out(folder)
+    where.check()
     if at and len(at) > 1:
         raise RequestError(
             f"--at is given {len(at)} times", hint="one value is explained: run it once for each"
@@ -111,14 +116,15 @@ def explain(
         )
         explained = list(steps) if trace else [next(steps)]
         with output:
-            files = list(
-                _write(explained[0], subject, output, held, color.colormap, winners=winners)
-            )
-            record = _record(explained, subject, files)
+            heat = find(explained[0], subject, output, where, seed, quiet=folder.quiet)
+            files = heat.files[::-1] if heat else []
+            colormap = color.colormap
+            files += _write(explained[0], subject, output, held, colormap, winners=winners)
+            record = _record(explained, subject, files, heat)
             output.finish(repeatable(record, seed, weights.weights))
     if show:
         _show(explained[0], subject, form.format)
-    lines = tuple(_lines(explained, subject, most=terms))
+    lines = tuple(_lines(explained, subject, heat, most=terms))
     report = Report(record, [Block(lines)], term_rows(record))
     print_report(report, form.format, quiet=folder.quiet)
     if not folder.quiet:
@@ -251,7 +257,9 @@ def _show(explanation: Explanation, subject: Subject, form: str) -> None:
     console.print(half_blocks(image, width=console.width))
 
 
-def _lines(explanations: list[Explanation], subject: Subject, *, most: int) -> Iterator[Text]:
+def _lines(
+    explanations: list[Explanation], subject: Subject, heat: Heat | None, *, most: int
+) -> Iterator[Text]:
     """Yield the explanations, line by line."""
     from rich.text import Text
 
@@ -264,9 +272,13 @@ def _lines(explanations: list[Explanation], subject: Subject, *, most: int) -> I
             yield Text()
         count = most if number == 0 else min(most, STEP_TERMS)
         yield from explanation_lines(one, subject.x.shape, width=width, most=count)
+    if heat is not None:
+        yield from map(Text, ("", *heat.lines()))
 
 
-def _record(explanations: list[Explanation], subject: Subject, files: list[str]) -> dict[str, Any]:
+def _record(
+    explanations: list[Explanation], subject: Subject, files: list[str], heat: Heat | None
+) -> dict[str, Any]:
     """Return the answer as JSON."""
     from cnnviz import __version__
     from cnnviz.view.explained import explanation_record
@@ -278,5 +290,6 @@ def _record(explanations: list[Explanation], subject: Subject, files: list[str])
         "pipeline": str(subject.pipeline),
         **first,
         "trace": rest,
+        **({} if heat is None else {"heatmap": heat.record()}),
         "files": files,
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnviz import __version__
 from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
@@ -223,7 +224,7 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
     if quiet:
         return
     if predictions:
-        about = [doubt] if (doubt := _doubt(subject)) else []
+        about = [said] if (said := doubt(subject)) else []
         about += ["softmax of the scores:"] * (rows[-1].layer == "dense")
         print_predictions(predictions, beside(form), note="\n".join(about) or None)
     _print_notes(subject, job, outcome)
@@ -266,7 +267,7 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
     inset = fitted(seen, INSET)
     times = max(1, INSET // max(inset.size))
     inset = inset.resize((inset.width * times, inset.height * times), 0)  # in whole pixels
-    pictures = job.pictures._replace(inset=inset, doubt=_doubt(subject))
+    pictures = job.pictures._replace(inset=inset, doubt=doubt(subject))
     outcome.crowded = pictures.only is None and _map_files(subject, job) > CROWD
     if outcome.crowded:
         pictures = pictures._replace(only="grid")
@@ -337,7 +338,7 @@ def class_count(last: Row) -> int | None:
     return shape[0] if per_class and last.layer in CLASSIFIERS else None
 
 
-def _doubt(subject: Subject) -> str | None:
+def doubt(subject: Subject) -> str | None:
     """Return why the last stage's shares tell nothing, if so."""
     if subject.random_stages():
         return "untrained: with random weights these percentages mean nothing"
@@ -355,14 +356,20 @@ def _check_labels(job: Job, classes: int | None) -> None:
         )
 
 
-def predict(job: Job, row: Row, output: Tensor) -> list[Prediction]:
-    """Return the likeliest classes of a classifier's last stage, the likeliest first."""
+def shares(row: Row, output: Tensor) -> NDArray[np.float64]:
+    """Return the probabilities that a classifier's last stage gives, or its scores make."""
     values = output.reshape(-1).astype(np.float64)
     if row.layer == "log_softmax":
         values = np.exp(values)
     elif row.layer == "dense":
         values = np.exp(values - values.max())
         values /= values.sum()
+    return values
+
+
+def predict(job: Job, row: Row, output: Tensor) -> list[Prediction]:
+    """Return the likeliest classes of a classifier's last stage, the likeliest first."""
+    values = shares(row, output)
     labels = job.labels if job.labels and len(job.labels) == len(values) else None
     # A stable sort: equal probabilities come in the order of their classes.
     best = np.argsort(-values, kind="stable")[: job.network.top]

@@ -162,13 +162,14 @@ def load_params(
     """
     if path is None:
         return own
+    from cnnviz.files.samples import located
     from cnnviz.files.weights import check_weights, load_weights
 
     specs = pipeline.param_specs(shape)
     chosen = {row.name for row in pipeline.rows(shape) if row.weights == "kernels"}
     given = own or {}
     optional = frozenset(key for key in specs if key in given or key.rpartition(".")[0] in chosen)
-    loaded = check_weights(load_weights(path), specs, optional, path)
+    loaded = check_weights(load_weights(located(path)), specs, optional, path)
     return {**given, **loaded} if given else loaded
 
 

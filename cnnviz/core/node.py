@@ -89,6 +89,29 @@ class Node:
         return {**self.layer.initial_params((seed, index), *shapes), **own}
 
 
+def between(nodes: Sequence[Node], first: str, last: str) -> list[tuple[int, Node]]:
+    """Return the stages on the ways from a stage, or ``input``, to a later one, and their numbers.
+
+    Those that read the first, directly or not, and that the last is or reads; not the first itself.
+    """
+    reached, forward = {first}, list[tuple[int, Node]]()
+    for index, node in enumerate(nodes, start=1):
+        if node.name != first and reached & set(node.inputs):
+            reached.add(node.name)
+            forward.append((index, node))
+    wanted, path = {last}, list[tuple[int, Node]]()
+    for index, node in reversed(forward):
+        if node.name in wanted:
+            wanted.update(node.inputs)
+            path.append((index, node))
+    return path[::-1]
+
+
+def read_on(path: Sequence[tuple[int, Node]]) -> set[str]:
+    """Return the names of stages and of all that they read."""
+    return {name for _, node in path for name in (node.name, *node.inputs)}
+
+
 class Names:
     """The names of the stages so far, in order, and how many of each layer there are."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -18,7 +18,7 @@ from cnnviz.core.layers.base import Elementwise
 from cnnviz.core.layers.graph import From, Merge
 from cnnviz.core.losses import losses_of
 from cnnviz.core.memory import Live, check_memory, peak_of
-from cnnviz.core.node import INPUT, Names, Node, Term, as_input
+from cnnviz.core.node import INPUT, Names, Node, Term, as_input, between, read_on
 from cnnviz.core.statistics import statistics_of
 from cnnviz.core.text import json_settings, layer_text
 from cnnviz.core.types import Computed, Params, Row, Samples, Shape, Stage, Tensor, Totals
@@ -369,6 +369,7 @@ class Pipeline:
         *,
         to: str = INPUT,
         seed: int = 0,
+        held: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Carry a gradient from a stage back to an earlier one, or to the image.
 
@@ -386,6 +387,8 @@ class Pipeline:
             As for `run`.
         to : str
             Where it is carried: an earlier stage's name or number, or ``input``.
+        held : Mapping, optional
+            The outputs of what lies `between`, and is read there, where they are computed.
 
         Returns
         -------
@@ -403,18 +406,11 @@ class Pipeline:
         to = to if to == INPUT else self.nodes[self.find(to)].name
         shapes = {INPUT: x.shape} | {row.name: row.output_shape for row in self.rows(x.shape)}
         start = self.nodes[last].name
-        gradient = _seeded(gradient, start, shapes[start])
-        # Only stages between the two matter: those that read `to`, directly or not.
-        between, path = {to}, list[tuple[int, Node]]()
-        for index, node in enumerate(self.nodes[: last + 1], start=1):
-            if node.name != to and between & set(node.inputs):
-                between.add(node.name)
-                path.append((index, node))
-        found = {start: gradient}
-        if start not in between:
-            return np.zeros(shapes[to], np.float32)
-        names = {name for _, node in path for name in (node.name, *node.inputs)}
-        held = self.computed(x, names, params, seed=seed)
+        found = {start: _seeded(gradient, start, shapes[start])}
+        path = between(self.nodes, to, start)
+        if held is None:
+            held = self.computed(x, read_on(path), params, seed=seed)
+        kept = {to, *(node.name for _, node in path)}
         for index, node in reversed(path):
             own = found.pop(node.name, None)
             if own is None:
@@ -424,7 +420,7 @@ class Pipeline:
             with np.errstate(all="ignore"), noting():
                 back = node.layer.backward(own, held[node.name], *inputs, params=given)
             for name, part in zip(node.inputs, back, strict=True):
-                if name in between:
+                if name in kept:
                     found[name] = found[name] + part if name in found else part
         return found.get(to, np.zeros(shapes[to], np.float32))
 

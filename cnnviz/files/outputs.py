@@ -81,6 +81,11 @@ def explanation_name(row: Row, at: Sequence[int]) -> str:
     return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}.png"
 
 
+def heatmap_name(row: Row, at: Sequence[int], kind: str) -> str:
+    """Name a picture of a heatmap: ``23_dense_fc_at_3_cam.png``."""
+    return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}_{kind}.png"
+
+
 def winners_name(row: Row, channel: int) -> str:
     """Name the picture of a pooling's winners: ``02_maxpool_maxpool1_c007_winners.png``."""
     return f"{_stage_name(row)}_c{channel:03d}_winners.png"

