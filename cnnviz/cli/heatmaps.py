@@ -275,7 +275,7 @@ def _write(
 
 def _shares(subject: Subject, seed: int) -> Any:
     """Draw the classes' shares; None where the pipeline does not classify."""
-    from cnnviz.cli.images import class_count, doubt, shares
+    from cnnviz.cli.predictions import class_count, doubt, shares
     from cnnviz.view.vector import draw_shares
 
     last = subject.rows[-1]

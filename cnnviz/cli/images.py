@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite, prod
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cnnviz import __version__
 from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
@@ -27,6 +24,14 @@ from cnnviz.cli.pictures import (
     fitted,
     write_input,
 )
+from cnnviz.cli.predictions import (
+    check_labels,
+    class_count,
+    doubt,
+    loss_text,
+    lost_without,
+    predict,
+)
 from cnnviz.cli.printing import (
     Prediction,
     beside,
@@ -42,13 +47,14 @@ from cnnviz.cli.subject import (
     numbers,
     prepared,
     random_note,
+    read_without,
     repeatable,
     wrote,
 )
 from cnnviz.cli.writing import Writer
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.threads import thread_count
-from cnnviz.core.types import Row, Stage, Tensor, size_text
+from cnnviz.core.types import Stage, Tensor, size_text
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, stem, unique_stems
 from cnnviz.files.matrices import display_name
@@ -65,7 +71,6 @@ if TYPE_CHECKING:
 
 PICTURE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
 INSET = 96  # pixels of the input at the head of grids, its longer side
-CLASSIFIERS = ("softmax", "log_softmax", "dense")
 
 
 class Job(NamedTuple):
@@ -143,13 +148,12 @@ def read_job(
             f"--out is {output.out!r}, the name of a picture",
             hint="it names a folder, in which each image gets one of its own: --out pictures",
         )
-    nodes = spec.pipeline.nodes
-    written = [node.name for node in nodes]
+    written = [node.name for node in spec.pipeline.nodes]
     if output.stages is not None:
         chosen = [name.strip() for name in output.stages.split(",") if name.strip()]
         if not chosen:
             raise RequestError("--stages names no stage", hint="give names or numbers: --stages 1")
-        written = [nodes[spec.pipeline.find(name)].name for name in chosen]
+        written = [name for path in chosen for name in spec.pipeline.below(path)]
     weights = spec.input.weights if network.weights is None else network.weights
     return Job(
         spec=spec,
@@ -188,16 +192,17 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
     """Load, run, write and print one image of `among`, after `done` others."""
     subject = prepared(source, name, job.spec, job.input, job.network.weights)
     rows = subject.rows
-    _check_labels(job, class_count(rows[-1]))
+    check_labels(job, class_count(rows[-1]))
     ends = finite_range(subject.x)
     form, quiet = job.table.format, job.output.quiet
     with subject.folder(job.output, (), "run.json") as folder:
         if job.network.weights is not None:
             folder.keep(job.network.weights)
         outcome = _compute(subject, job, folder)
-        predictions = list[Prediction]()
+        predictions, lost = list[Prediction](), list[dict[str, Any]]()
         if outcome.scores is not None:
             predictions = predict(job, rows[-1], outcome.scores)
+            lost = lost_without(subject, job, outcome.scores)
         if job.saves(Saved.WEIGHTS):
             _write_weights(subject, job, folder)
         files = {name: one.files for name, one in outcome.written.items()}
@@ -212,6 +217,9 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
             totals,
             [one._asdict() for one in predictions],
         )
+        if job.network.without:
+            maps = read_without(job.network.without)
+            record["without"] = {"maps": maps, "predictions": lost}
         folder.write("shapes.csv", csv_text(stage_rows(outcome.stages)).encode())
         folder.finish(_repeatable(record, job, outcome.written))
     if not job.draws:
@@ -225,6 +233,7 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
         return
     if predictions:
         about = [said] if (said := doubt(subject)) else []
+        about += [f"without those maps: {', '.join(map(loss_text, lost))}"] * bool(lost)
         about += ["softmax of the scores:"] * (rows[-1].layer == "dense")
         print_predictions(predictions, beside(form), note="\n".join(about) or None)
     _print_notes(subject, job, outcome)
@@ -328,54 +337,6 @@ def _shared_ranges(subject: Subject, job: Job) -> Ends:
     return ranges
 
 
-# --- classes -----------------------------------------------------------------------------------
-
-
-def class_count(last: Row) -> int | None:
-    """Return how many classes a pipeline's last stage distinguishes; None if no classifier."""
-    shape = last.output_shape
-    per_class = prod(shape[1:]) == 1  # (N,), or (N, 1, 1) after global pooling
-    return shape[0] if per_class and last.layer in CLASSIFIERS else None
-
-
-def doubt(subject: Subject) -> str | None:
-    """Return why the last stage's shares tell nothing, if so."""
-    if subject.random_stages():
-        return "untrained: with random weights these percentages mean nothing"
-    if subject.rows[-1].output_shape[0] == 1:
-        return "of a single class this is always 100 %: softmax compares classes"
-    return None
-
-
-def _check_labels(job: Job, classes: int | None) -> None:
-    if job.labels is not None and classes is not None and classes != len(job.labels):
-        owner = job.network.labels or "the pipeline's [input]"
-        raise CnnvizError(
-            f"{owner} has {len(job.labels)} labels, the last stage {classes} values",
-            hint="give one label a line for each class",
-        )
-
-
-def shares(row: Row, output: Tensor) -> NDArray[np.float64]:
-    """Return the probabilities that a classifier's last stage gives, or its scores make."""
-    values = output.reshape(-1).astype(np.float64)
-    if row.layer == "log_softmax":
-        values = np.exp(values)
-    elif row.layer == "dense":
-        values = np.exp(values - values.max())
-        values /= values.sum()
-    return values
-
-
-def predict(job: Job, row: Row, output: Tensor) -> list[Prediction]:
-    """Return the likeliest classes of a classifier's last stage, the likeliest first."""
-    values = shares(row, output)
-    labels = job.labels if job.labels and len(job.labels) == len(values) else None
-    # A stable sort: equal probabilities come in the order of their classes.
-    best = np.argsort(-values, kind="stable")[: job.network.top]
-    return [Prediction(labels[i] if labels else str(i), float(values[i])) for i in best]
-
-
 # --- what is kept and said ---------------------------------------------------------------------
 
 
@@ -398,6 +359,7 @@ def _repeatable(
         weights,
         sort=job.output.sort,
         limit=job.output.limit,
+        **({"without": record["without"]} if "without" in record else {}),
         preparation=asdict(job.input),
     )
 

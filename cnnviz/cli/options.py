@@ -300,6 +300,16 @@ class OutputOptions(ComputeOptions, ScaleOptions, FolderOptions):
     values: Annotated[bool, _output("--values", help="Print small maps as numbers.")] = False
 
 
+Without = Annotated[
+    list[str] | None,
+    _network(
+        "--without",
+        metavar="STAGE:C,…",
+        help="Set these maps to zero, and tell what the prediction loses; repeatable.",
+    ),
+]
+
+
 @dataclass(frozen=True, eq=False)
 class SpecOptions:
     """How a pipeline is read."""
@@ -329,6 +339,7 @@ class NetworkOptions(WeightOptions):
     SHOWN: ClassVar[tuple[str, ...]] = (*WeightOptions.SHOWN, "labels", "top")
 
     labels: Annotated[str | None, _network(metavar="FILE", help="One class name a line.")] = None
+    without: Without = None
     top: Annotated[int, _network(metavar="K", min=1, help="How many predictions.")] = 5
 
 

@@ -38,7 +38,7 @@ def pipeline(
     Layers are joined by ->; 'as NAME' names a stage, from(NAME) continues from it.
     """
     from cnnviz.cli.images import run_images
-    from cnnviz.cli.subject import tell_notes
+    from cnnviz.cli.subject import read_without, tell_notes
     from cnnviz.core.layers import ALIASES, LAYERS
     from cnnviz.files.spec import bundled, load_spec
 
@@ -52,5 +52,6 @@ def pipeline(
             hint="cnnviz pipeline IMAGE… SPEC, such as: cnnviz pipeline sample:chelsea edges",
         )
     spec = load_spec(text, allow_outside=network.allow_outside)
+    spec = spec.without(read_without(network.without))
     tell_notes(spec)
     return run_images(sources, spec, inputs, output, table, network)

@@ -219,6 +219,24 @@ def numbers(text: str | None, name: str) -> tuple[float, ...] | None:
         ) from None
 
 
+def read_without(texts: Sequence[str] | None) -> dict[str, list[int]]:
+    """Read ``STAGE:C,C`` into the maps of each stage.
+
+    >>> read_without(["conv1:0,3", "conv1:5"])
+    {'conv1': [0, 3, 5]}
+    """
+    found = dict[str, list[int]]()
+    for text in texts or ():
+        stage, _, maps = text.rpartition(":")
+        parts = [part.strip() for part in maps.split(",")]
+        if not stage or not all(p.isascii() and p.isdecimal() and len(p) < 10 for p in parts):
+            raise RequestError(
+                f"--without is {text!r}", hint="name a stage and its maps: --without conv1:0,3"
+            )
+        found.setdefault(stage, []).extend(map(int, parts))
+    return found
+
+
 def check_out(folder: FolderOptions) -> None:
     """Raise RequestError if --out is empty."""
     if not folder.out:

@@ -43,6 +43,7 @@ class Node:
     name: str
     layer: Layer
     inputs: tuple[str, ...]
+    muted: tuple[int, ...] = ()  # maps that are set to zero
 
     def __post_init__(self) -> None:
         if not STAGE_NAME.fullmatch(self.name):
@@ -53,6 +54,22 @@ class Node:
         fewest, most = self.layer.arity
         if not fewest <= len(self.inputs) <= (most or len(self.inputs)):
             raise RequestError(f"{self.name} reads {len(self.inputs)} stages")
+
+    def mute(self, values: Tensor) -> Tensor:
+        """Return an output, or its gradient, with the muted maps set to zero."""
+        if not self.muted:
+            return values
+        values = values.copy()
+        values[list(self.muted)] = 0
+        return values
+
+    def check_muted(self, shape: Shape) -> None:
+        """Raise CnnvizError unless an output of `shape` has the muted maps."""
+        if self.muted and max(self.muted) >= shape[0]:
+            raise CnnvizError(
+                f"there is no map {max(self.muted)} to leave out",
+                hint=f"it has maps 0 to {shape[0] - 1}",
+            )
 
     def given(self, index: int, shapes: Sequence[Shape], params: Params) -> dict[str, Tensor]:
         """Return those of a pipeline's parameters that are this stage's, by their own names.
@@ -110,6 +127,20 @@ def between(nodes: Sequence[Node], first: str, last: str) -> list[tuple[int, Nod
 def read_on(path: Sequence[tuple[int, Node]]) -> set[str]:
     """Return the names of stages and of all that they read."""
     return {name for _, node in path for name in (node.name, *node.inputs)}
+
+
+def seeded(gradient: Tensor | tuple[int, ...], stage: str, shape: Shape) -> Tensor:
+    """Return a gradient of a stage's shape, or that of the sum of some of its values."""
+    if not isinstance(gradient, tuple):
+        if gradient.shape != shape:
+            raise CnnvizError(f"the gradient is {gradient.shape}, and {stage} is {shape}")
+        return np.asarray(gradient, np.float32)
+    sides = zip(gradient, shape, strict=False)
+    if len(gradient) > len(shape) or not all(0 <= at < side for at, side in sides):
+        raise CnnvizError(f"{stage} is {shape}: it has no {gradient}")
+    chosen = np.zeros(shape, np.float32)
+    chosen[gradient] = 1
+    return chosen
 
 
 class Names:

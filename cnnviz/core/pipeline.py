@@ -18,7 +18,7 @@ from cnnviz.core.layers.base import Elementwise
 from cnnviz.core.layers.graph import From, Merge
 from cnnviz.core.losses import losses_of
 from cnnviz.core.memory import Live, check_memory, peak_of
-from cnnviz.core.node import INPUT, Names, Node, Term, as_input, between, read_on
+from cnnviz.core.node import INPUT, Names, Node, Term, as_input, between, read_on, seeded
 from cnnviz.core.statistics import statistics_of
 from cnnviz.core.text import json_settings, layer_text
 from cnnviz.core.types import Computed, Params, Row, Samples, Shape, Stage, Tensor, Totals
@@ -119,6 +119,19 @@ class Pipeline:
             raise RequestError(f"there is no stage {stage}", hint=f"1 to {len(self.nodes)} exist")
         raise unknown("stage", stage, [node.name for node in self.nodes])
 
+    def without(self, maps: Mapping[str, Iterable[int]]) -> Pipeline:
+        """Return the pipeline with some maps of some stages, by name or number, set to zero."""
+        found = {self.find(stage): tuple(sorted(set(own))) for stage, own in maps.items()}
+        return Pipeline(
+            tuple(replace(node, muted=found.get(at, ())) for at, node in enumerate(self.nodes))
+        )
+
+    def below(self, path: str) -> list[str]:
+        """Return the stages of a module by its path: ``layer1`` has ``layer1.0.conv1`` in it."""
+        names = [node.name for node in self.nodes]
+        found = [name for name in names if name == path or name.startswith(f"{path}.")]
+        return found or [names[self.find(path)]]
+
     def rows(self, shape: Shape, params: Params | None = None) -> Iterator[Row]:
         """Yield what each stage promises for an input of `shape`, touching no pixel.
 
@@ -161,6 +174,7 @@ class Pipeline:
             given = tuple(shapes[name] for name in node.inputs)
             try:
                 output = layer.output_shape(*given)
+                node.check_muted(output)
                 seen = [fields[name] for name in node.inputs]
                 field = Field.after(seen, layer.reads(*given), output)
                 window = layer.window(given[0])
@@ -328,6 +342,7 @@ class Pipeline:
                     output = node.layer.apply(inputs[0], params=own, out=inputs[0])
                 else:
                     output = node.layer.apply(*inputs, params=own)
+            output = node.mute(output)
             seconds = time.perf_counter() - started
             # What is discarded is a pooling's, with its input as it was: only others work in place.
             lost = losses_of(node.layer, inputs[0], output) if losses else None
@@ -406,7 +421,7 @@ class Pipeline:
         to = to if to == INPUT else self.nodes[self.find(to)].name
         shapes = {INPUT: x.shape} | {row.name: row.output_shape for row in self.rows(x.shape)}
         start = self.nodes[last].name
-        found = {start: _seeded(gradient, start, shapes[start])}
+        found = {start: seeded(gradient, start, shapes[start])}
         path = between(self.nodes, to, start)
         if held is None:
             held = self.computed(x, read_on(path), params, seed=seed)
@@ -415,6 +430,7 @@ class Pipeline:
             own = found.pop(node.name, None)
             if own is None:
                 continue
+            own = node.mute(own)
             inputs = [held[name] for name in node.inputs]
             given = node.params(index, [one.shape for one in inputs], params or {}, seed)
             with np.errstate(all="ignore"), noting():
@@ -423,17 +439,3 @@ class Pipeline:
                 if name in kept:
                     found[name] = found[name] + part if name in found else part
         return found.get(to, np.zeros(shapes[to], np.float32))
-
-
-def _seeded(gradient: Tensor | tuple[int, ...], stage: str, shape: Shape) -> Tensor:
-    """Return a gradient of a stage's shape, or that of the sum of some of its values."""
-    if not isinstance(gradient, tuple):
-        if gradient.shape != shape:
-            raise CnnvizError(f"the gradient is {gradient.shape}, and {stage} is {shape}")
-        return np.asarray(gradient, np.float32)
-    sides = zip(gradient, shape, strict=False)
-    if len(gradient) > len(shape) or not all(0 <= at < side for at, side in sides):
-        raise CnnvizError(f"{stage} is {shape}: it has no {gradient}")
-    chosen = np.zeros(shape, np.float32)
-    chosen[gradient] = 1
-    return chosen

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,12 @@ class Spec:
                 hint="--color gray gives 1, --color rgb 3; a .npy of (C, H, W) may have any number",
             )
         return self if self.build is None else self.build(shape)
+
+    def without(self, maps: Mapping[str, Iterable[int]]) -> Spec:
+        """Return the spec with some maps of some stages set to zero, whatever its input."""
+        build, muted = self.build, self.pipeline.without(maps)
+        later = None if build is None else lambda shape: build(shape).without(maps)
+        return replace(self, pipeline=muted, build=later)
 
 
 def load_spec(text: str, *, allow_outside: bool = False) -> Spec:

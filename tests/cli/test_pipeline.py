@@ -57,6 +57,33 @@ def test_shares_that_tell_nothing_say_so_where_they_stand(run: Run) -> None:
     assert "softmax over a single channel is 1 everywhere: s" in maps.err
 
 
+def test_what_leaving_maps_out_costs(run: Run) -> None:
+    arguments = ["pipeline", sample("digit_3.png"), "digits", "--stages", "dense2", "--top", 2]
+    arguments += ["--save", "npy", "--json"]
+    whole = run(*arguments).record
+    done = run(*arguments, "--without", "conv1:0,1,2,3,4,5,6,7", "--without", "maxpool1:3,3")
+    left = done.record
+    maps = {"conv1": list(range(8)), "maxpool1": [3, 3]}
+    assert left["without"]["maps"] == maps
+    lost = left["without"]["predictions"]
+    assert [one["label"] for one in lost] == [one["label"] for one in whole["predictions"]]
+    assert [one["before"] for one in lost] == pytest.approx(
+        [one["probability"] for one in whole["predictions"]]
+    )
+    now = {one["label"]: one["probability"] for one in left["predictions"]}
+    for one in lost:
+        assert one["after"] == pytest.approx(now.get(one["label"], one["after"]))
+    assert lost[0]["after"] < lost[0]["before"]
+    again = run(*arguments[:-1], "--without", "conv1:0").out
+    assert "without those maps: 3 99.5% → " in again
+    for flag, told in (
+        ("conv1", "--without is 'conv1'"), ("conv1:x", "name a stage and its maps"),
+        ("nowhere:1", "unknown stage 'nowhere'"),
+    ):  # fmt: skip
+        refused(run(*arguments, "--without", flag), 2, told)
+    refused(run(*arguments, "--without", "conv1:16"), 1, "no map 16 to leave out", "maps 0 to 15")
+
+
 @pytest.mark.parametrize("last", ["log_softmax", "dense(3)"])
 def test_scores_and_logarithms_become_probabilities(run: Run, last: str) -> None:
     record = pipeline(run, sample("scores.csv"), f"flatten -> {last}").record

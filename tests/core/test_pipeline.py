@@ -197,6 +197,37 @@ def test_lenet5_is_torchs():
     np.testing.assert_allclose(stages[-1].output, y[0].numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_a_module_s_path_names_all_its_stages():
+    pipeline = parse("conv(2) as a.0.x -> relu as a.0 -> relu as a.1 -> relu as ab -> relu")
+    assert pipeline.below("a") == ["a.0.x", "a.0", "a.1"]
+    assert pipeline.below("a.0") == ["a.0.x", "a.0"]
+    assert pipeline.below("ab") == pipeline.below("4") == ["ab"]
+    with pytest.raises(RequestError, match="unknown stage 'b'"):
+        pipeline.below("b")
+
+
+def test_muted_maps_are_zero_and_hand_no_gradient_on():
+    x = noise(4, 2, 7, 8)
+    plain = parse("conv(3, padding=1) as a -> dropout as d -> relu as r -> gap -> dense(2) as s")
+    params = plain.params(x.shape)
+    muted = plain.without({"a": [1], "2": [2]})
+    outputs = muted.computed(x, {"a", "d", "r", "s"}, params)
+    whole = plain.computed(x, {"a", "r"}, params)
+    assert not outputs["a"][1].any()
+    assert (outputs["a"][[0, 2]] == whole["a"][[0, 2]]).all()
+    assert not outputs["d"][[1, 2]].any()
+    assert (outputs["r"][0] == whole["r"][0]).all()
+    back = muted.backward(x, "s", (1,), params, to="a")
+    assert not back[2].any()
+    assert back[0].any()
+    ahead = params["a.weight"].copy()
+    ahead[1] += 1  # what is muted changes nothing
+    assert (muted.forward(x, {**params, "a.weight": ahead}) == outputs["s"]).all()
+    assert plain.without({}) == plain
+    with pytest.raises(CnnvizError, match="stage 1 a: there is no map 3"):
+        list(plain.without({"a": [3]}).rows(x.shape))
+
+
 # Published totals -------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cnnviz.errors import CnnvizError
 from cnnviz.files.matrices import read_bounded
+from cnnviz.files.onnx.modules import named_by_modules
 
 LARGEST_FILE = (1 << 31) - 1  # what protobuf can hold
 LONGEST_TEXT = 200  # of a name from the file, as errors show it
@@ -146,7 +147,7 @@ def _graph(model: Any, folder: Path) -> Graph:
     if graph.sparse_initializer:
         raise CnnvizError("its weights are sparse", hint="export it with dense weights")
     images = [value for value in graph.input if value.name not in constants]
-    nodes = [_node(node, folder) for node in graph.node]
+    nodes = named_by_modules([_node(node, folder) for node in graph.node], graph.node)
     if model.functions:
         nodes = _inlined(nodes, _functions(model, folder))
     if len(images) != 1:

@@ -54,6 +54,35 @@ SMALL = chain(
 )
 
 
+# Names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_stages_go_by_the_paths_of_torchs_modules(write, new):
+    """As torch 2.13 writes them: in nodes' names before 2.5, in their metadata since."""
+    scopes = [
+        (["stem"], "Relu"), ([], "Abs"), (["layer1", "layer1.0", "conv1"], "Relu"),
+        (["layer1", "layer1.0", "down", "down.0"], "Relu"), (["layer1", "layer1.0"], "Abs"),
+        (["layer1", "layer1.0"], "Neg"), (["layer1", "layer1.1"], "Relu"), (["act"], "Sigmoid"),
+        (["act"], "Sigmoid"),
+    ]  # fmt: skip
+    model = chain(*((operator, [], {}) for _, operator in scopes))
+    for number, (node, (path, operator)) in enumerate(zip(model.graph.node, scopes, strict=True)):
+        if new:
+            node.name, inner = f"node_{number}", "layer1.0."
+            full = [f"{inner}{one}" if one in ("conv1", "down", "down.0") else one for one in path]
+            entry = node.metadata_props.add()
+            entry.key = "pkg.torch.onnx.name_scopes"
+            entry.value = str(["", *full, operator.lower()])
+        else:
+            node.name = "/".join(["", *path, operator])
+    names = [node.name for node in load_onnx(write(model)).pipeline.nodes]
+    assert names == [
+        "stem", "node_1" if new else "Abs", "layer1.0.conv1", "layer1.0.down.0", "layer1.0.Abs",
+        "layer1.0.Neg", "layer1.1", "act.Sigmoid", "act.Sigmoid_2",
+    ]  # fmt: skip
+
+
 # Networks ---------------------------------------------------------------------------------------
 
 
