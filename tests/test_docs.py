@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -29,11 +29,18 @@ def test_tables_are_up_to_date(document):
     assert tour.with_tables(TEXTS[document]) == TEXTS[document], "run: python -m tests.tour"
 
 
+def missing(package):
+    return package is not None and importlib.util.find_spec(package) is None
+
+
 EXAMPLES = [
     pytest.param(
         example,
         id=f"{document.stem}: {example.commands[0][7:47]}",
-        marks=[pytest.mark.heavy] if example.slow else [],
+        marks=[
+            *([pytest.mark.heavy] if example.slow else []),
+            pytest.mark.skipif(missing(example.needs), reason=f"{example.needs} is not installed"),
+        ],
     )
     for document in tour.DOCUMENTS
     for example in tour.examples(document)

@@ -6,7 +6,7 @@ that every command prints what stands below it. What it reads in a document:
 - ``<!-- table: NAME -->`` … ``<!-- end -->``: one of TABLES;
 - a block of ``bash`` with commands of cnnviz, and in the lines after it ``<!-- picture: FILE -->``
   (what the commands write, and the document keeps as the picture below), ``<!-- prints: A; B -->``,
-  ``<!-- exit: 1 -->`` and ``<!-- slow -->``, then perhaps a block of ``text`` they print;
+  ``<!-- exit: 1 -->``, ``<!-- slow -->`` and ``<!-- needs: PACKAGE -->``, then perhaps a block of ``text`` they print;
 - ``<!-- add: FILE -->`` or ``<!-- add: FILE before LINE -->``: the block below it is an example of
   what to add to a file of the package.
 """
@@ -34,7 +34,7 @@ DOCUMENTS = (README, *REFERENCE)
 
 BLOCK = re.compile(
     r"```bash\n(?P<commands>(?:(?!```).)*)```"
-    r"(?P<notes>(?:\n+<!-- (?:picture|prints|exit|slow)[^\n]*-->(?:\n!\[[^\]]*\]\([^)]+\))?)*)"
+    r"(?P<notes>(?:\n+<!-- (?:picture|prints|exit|slow|needs)[^\n]*-->(?:\n!\[[^\]]*\]\([^)]+\))?)*)"
     r"(?:\n+```text\n(?P<shown>.*?)```)?",
     re.DOTALL,
 )
@@ -55,6 +55,7 @@ class Example:
     prints: tuple[str, ...]
     exit_code: int
     slow: bool
+    needs: str | None  # a package that may be missing
 
     def made_path(self, folder: Path) -> Path:
         """Return where the picture lies after the commands ran in `folder`."""
@@ -79,6 +80,7 @@ def examples(document: Path) -> Iterator[Example]:
             (*prints, *filter(None, (block["shown"] or "").splitlines())),
             int(notes.get("exit", 0)),
             "slow" in notes,
+            notes.get("needs"),
         )
 
 

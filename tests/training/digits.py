@@ -1,8 +1,10 @@
-"""Train the bundled pipeline ``digits``: ``python -m tests.training.digits`` writes its weights.
+"""Train the bundled pipelines of digits: ``python -m tests.training.digits`` writes their weights.
 
-With ``--validate`` one of the training fifths is left out and measured by instead, and nothing is
-written: for choosing the settings below. ``--minutes`` stops in time; the next call
-goes on where it stopped, with the same result as without a pause.
+``--network`` chooses among `digits`, its sibling `digits_gap`, which ends in global average
+pooling, and `digits_mlp`, which has dense layers alone. With ``--validate`` one of the training
+fifths is left out and measured by instead, and nothing is written: for choosing the settings below.
+``--minutes`` stops in time; the next call goes on where it stopped, with the same result as without
+a pause.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import itertools
 import math
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,39 +34,60 @@ AVERAGING = 0.998  # the shipped weights are a moving average over training's st
 FINE = 2  # strokes are bent and thickened at this many times MNIST's resolution
 
 
-class Network(nn.Module):
-    """The pipeline as torch modules of its names, with batch normalisation to train by."""
+class Plan(NamedTuple):
+    """What tells the networks apart: their convolutions, poolings and dense layers."""
 
-    def __init__(self) -> None:
+    channels: tuple[int, ...]
+    pooled: tuple[int, ...]  # convolutions with a max pooling behind them
+    averaged: bool  # global average pooling instead of flattening
+    dense: tuple[int, ...]
+    dropped: float  # of what the dense layers read, in training
+
+
+NETWORKS = {
+    "digits": Plan((1, 16, 16, 32, 32, 48), (2, 4, 5), False, (48 * 3 * 3, 48, 10), 0.3),
+    "digits_gap": Plan((1, 16, 16, 32, 32, 48, 48), (2, 4), True, (48, 10), 0.0),
+    "digits_mlp": Plan((1,), (), False, (28 * 28, 64, 10), 0.0),
+}
+
+
+class Network(nn.Module):
+    """A pipeline as torch modules of its names, with batch normalisation to train by."""
+
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
-        channels = (1, 16, 16, 32, 32, 48)
-        for number, (inward, outward) in enumerate(itertools.pairwise(channels), 1):
+        self.plan = plan
+        for number, (inward, outward) in enumerate(itertools.pairwise(plan.channels), 1):
             setattr(self, f"conv{number}", nn.Conv2d(inward, outward, 3, padding=1, bias=False))
             setattr(self, f"norm{number}", nn.BatchNorm2d(outward))
-        self.dense1 = nn.Linear(48 * 3 * 3, 48)
-        self.dense2 = nn.Linear(48, 10)
+        for number, (inward, outward) in enumerate(itertools.pairwise(plan.dense), 1):
+            setattr(self, f"dense{number}", nn.Linear(inward, outward))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the scores of the classes."""
-        for number in range(1, 6):
+        for number in range(1, len(self.plan.channels)):
             conv, norm = getattr(self, f"conv{number}"), getattr(self, f"norm{number}")
             x = functional.relu(norm(conv(x)))
-            if number in (2, 4, 5):
+            if number in self.plan.pooled:
                 x = functional.max_pool2d(x, 2)
-        x = functional.dropout(x.flatten(1), 0.3, self.training)
-        return self.dense2(functional.relu(self.dense1(x)))
+        x = x.mean((2, 3)) if self.plan.averaged else x.flatten(1)
+        x = functional.dropout(x, self.plan.dropped, self.training)
+        for number in range(1, len(self.plan.dense)):
+            x = getattr(self, f"dense{number}")(x if number == 1 else functional.relu(x))
+        return x
 
     def folded(self) -> dict[str, np.ndarray]:
         """Return the weights with each batch normalisation multiplied into its convolution."""
         weights = {}
-        for number in range(1, 6):
+        for number in range(1, len(self.plan.channels)):
             conv, norm = getattr(self, f"conv{number}"), getattr(self, f"norm{number}")
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             weights[f"conv{number}.weight"] = conv.weight * scale.reshape(-1, 1, 1, 1)
             weights[f"conv{number}.bias"] = norm.bias - norm.running_mean * scale
-        for name in ("dense1", "dense2"):
-            weights[f"{name}.weight"] = getattr(self, name).weight
-            weights[f"{name}.bias"] = getattr(self, name).bias
+        for number in range(1, len(self.plan.dense)):
+            dense = getattr(self, f"dense{number}")
+            weights[f"dense{number}.weight"] = dense.weight
+            weights[f"dense{number}.bias"] = dense.bias
         return {name: value.detach().numpy() for name, value in weights.items()}
 
 
@@ -122,10 +146,10 @@ def uniform(count: int, low: float, high: float) -> torch.Tensor:
 class Training:
     """A network, its average and its optimiser, which can pause between epochs."""
 
-    def __init__(self, path: Path, epochs: int) -> None:
+    def __init__(self, plan: Plan, path: Path, epochs: int) -> None:
         self.path, self.epochs, self.epoch = path, epochs, 0
         torch.manual_seed(SEED)
-        self.network = Network()
+        self.network = Network(plan)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network,
             multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGING),
@@ -180,10 +204,11 @@ def tensors(pictures: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, tor
 def main() -> None:
     """Train, pausing in time; write the weights when all epochs are done."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", choices=NETWORKS, default="digits")
     parser.add_argument("--validate", action="store_true", help="measure on a training fifth")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--minutes", type=float, default=math.inf, help="pause after so many")
-    parser.add_argument("--checkpoint", type=Path, default=Path("digits.checkpoint.pt"))
+    parser.add_argument("--checkpoint", type=Path, help="(default: NETWORK.checkpoint.pt)")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
     torch.use_deterministic_algorithms(True)
@@ -192,7 +217,8 @@ def main() -> None:
     pictures = np.concatenate([seen.prepared(), drawn().prepared()])
     labels = np.concatenate([seen.labels, drawn().labels])
     known, unknown = tensors(pictures, labels), tensors(unseen.prepared(), unseen.labels)
-    course = Training(options.checkpoint, options.epochs)
+    path = options.checkpoint or Path(f"{options.network}.checkpoint.pt")
+    course = Training(NETWORKS[options.network], path, options.epochs)
     while course.epoch < options.epochs and time.monotonic() < end:
         loss = course.run_epoch(*known)
         figure = f", validation {course.accuracy(*unknown):.2%}" if options.validate else ""
@@ -200,7 +226,7 @@ def main() -> None:
     course.save()
     if course.epoch == options.epochs and not options.validate:
         course.average.eval()
-        save_weights(load_spec("digits").input.weights, course.average.module.folded())
+        save_weights(load_spec(options.network).input.weights, course.average.module.folded())
 
 
 if __name__ == "__main__":
