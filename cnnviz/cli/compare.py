@@ -76,7 +76,7 @@ def compare(
 ) -> None:  # fmt: skip
     """Hold two pipelines against each other: shapes, costs, and how their values differ.
 
-    Draws A, B and A - B side by side, A and B on one scale; where no stages have one shape, A and B
+    Draws A, B and A - B side by side, A and B on one scale; where their shapes differ, A and B
     alone, each on its own.
     """
     from cnnviz import __version__
@@ -142,7 +142,7 @@ class Both(NamedTuple):
     convention: str | None
     notes: list[str]
     pairs: list[tuple[Row, Row]]  # stages with values to compare
-    drawn: tuple[Row, Row]  # one of them; of other shapes where there is none, or it was asked for
+    drawn: tuple[Row, Row]  # what is drawn, of one shape or not
 
 
 class Outcome(NamedTuple):
@@ -170,6 +170,7 @@ def _read(
     from cnnviz.core.comparison import pairs_of
     from cnnviz.core.types import size_text
     from cnnviz.files.spec import load_spec
+    from cnnviz.view.diptych import WHY
 
     spec_a = load_spec(specs[0])
     spec_b = spec_a if specs[1] is None else load_spec(specs[1])
@@ -188,21 +189,12 @@ def _read(
     rows_a, rows_b = a.rows, b.rows
     notes += random_notes({"A": a, "B": b}, seed)
     pairs = pairs_of(rows_a, rows_b)
-    drawn = None if stage is None else _chosen(stage, rows_a, rows_b)
-    if drawn is None and pairs:
-        drawn = pairs[-1]
-        if rows_a[-1].output_shape != rows_b[-1].output_shape:
-            notes.append(
-                "the last stages' shapes differ; drawn is the last pair of equal shape: "
-                f"{_name(drawn)}"
-            )
-    elif drawn is None:
-        drawn = (rows_a[-1], rows_b[-1])
+    drawn = (rows_a[-1], rows_b[-1]) if stage is None else _chosen(stage, rows_a, rows_b)
     if drawn[0].output_shape != drawn[1].output_shape:
         shapes = [size_text(row.output_shape) for row in drawn]
         notes.append(
             f"drawn are A's {drawn[0].name}, {shapes[0]}, and B's {drawn[1].name}, {shapes[1]}, "
-            "each on its own scale, without A − B: only equal shapes can be subtracted"
+            + WHY
         )
     elif drawn not in pairs:
         pairs.append(drawn)
