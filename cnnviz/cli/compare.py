@@ -80,7 +80,7 @@ def compare(
     alone, each on its own.
     """
     from cnnviz import __version__
-    from cnnviz.cli.console import coloured, note
+    from cnnviz.cli.console import coloured, draw, note
     from cnnviz.cli.door import working
     from cnnviz.cli.printing import beside, print_report
     from cnnviz.cli.subject import check_out, repeatable, wrote
@@ -111,11 +111,12 @@ def compare(
                 quiet=folder.quiet,
             )
             comparison = _comparison(both, outcome)
-            files = []
-            if isinstance(outcome.picture, Triptych):
-                files.append(output.write(PICTURE, _png(both, outcome.picture, comparison)))
-            elif outcome.picture is not None:
-                files.append(output.write(PICTURE, _apart_png(both, outcome.picture)))
+            picture = outcome.picture
+            if isinstance(picture, Triptych):
+                png = _png(both, picture, comparison)
+            else:
+                png = _apart_png(both, picture)
+            files = [output.write(PICTURE, png)]
             ends = (finite_range(both.a.x), finite_range(both.b.x))
             record = comparison_record(
                 __version__, both.a.source, comparison, ends, both.notes, files
@@ -125,9 +126,10 @@ def compare(
             output.finish(repeatable(record, compute.seed, network.weights) | how)
         report = comparison_report(comparison, columns, record)
         print_report(report, table.format, quiet=folder.quiet)
-        if show and outcome.picture is not None:
+        if show:
             console = beside(table.format)
-            console.print(outcome.picture.in_terminal(console.width, colours=coloured(console)))
+            colours = coloured(console)
+            draw(console, lambda: png, lambda: picture.in_terminal(console.width, colours=colours))
         if not folder.quiet:
             for text in both.notes:
                 note(text)
@@ -150,7 +152,7 @@ class Outcome(NamedTuple):
 
     stages: tuple[tuple[Stage, ...], tuple[Stage, ...]]  # without their tensors
     differences: dict[tuple[str, str], Difference]
-    picture: Triptych | Diptych | None
+    picture: Triptych | Diptych
 
 
 # --- before anything is computed ---------------------------------------------------------------
@@ -288,6 +290,7 @@ def _run(both: Both, seed: int, colors: ScaleOptions, *, losses: bool, quiet: bo
                 for name in alive.keys() - kept:
                     del alive[name]
             advance()
+    assert picture is not None  # noqa: S101 - both stages have been computed
     return Outcome((tuple(stages[0]), tuple(stages[1])), differences, picture)
 
 

@@ -66,3 +66,8 @@ def test_what_is_to_fill_its_room_does(height, width, high, wide):
 )
 def test_a_zoom_in_words(zoom, words):
     assert zoom.text == words
+
+
+@pytest.mark.parametrize(("values", "side"), [(451, 1), (800, 2), (3000, 7), (120, 1)])
+def test_as_much_is_averaged_as_a_pixel_holds(values, side):
+    assert Zoom((values, values), (434, 434), nearest=True).block == (side, side)
