@@ -359,13 +359,7 @@ class OutputOptions(ComputeOptions, ScaleOptions, FolderOptions):
         ),
     ] = None  # fmt: skip
     show: Annotated[
-        bool,
-        typer.Option(
-            "--show",
-            help="Draw maps in the terminal: the grid where it takes pictures (kitty, iTerm2, "
-            "sixels), else in blocks.",
-            rich_help_panel=OUTPUT,
-        ),
+        bool, typer.Option("--show", help="Draw maps in the terminal.", rich_help_panel=OUTPUT)
     ] = False
     values: Annotated[
         bool,
