@@ -113,7 +113,7 @@ class AnimationOptions(FormatOptions):
             min=360,
             max=4096,
             rich_help_panel=ANIMATION,
-            help="How wide a frame may be, about: maps are scaled by whole numbers; at least 360.",
+            help="How wide a frame may be, about; at least 360.",
         ),
     ] = 960
 

@@ -76,11 +76,11 @@ def compare(
 ) -> None:  # fmt: skip
     """Hold two pipelines against each other: shapes, costs, and how their values differ.
 
-    Draws A, B and A - B side by side, A and B on one scale; where no stages have one shape, A and B
+    Draws A, B and A - B side by side, A and B on one scale; where their shapes differ, A and B
     alone, each on its own.
     """
     from cnnviz import __version__
-    from cnnviz.cli.console import coloured, note
+    from cnnviz.cli.console import coloured, draw, note
     from cnnviz.cli.door import working
     from cnnviz.cli.printing import beside, print_report
     from cnnviz.cli.subject import check_out, repeatable, wrote
@@ -111,11 +111,12 @@ def compare(
                 quiet=folder.quiet,
             )
             comparison = _comparison(both, outcome)
-            files = []
-            if isinstance(outcome.picture, Triptych):
-                files.append(output.write(PICTURE, _png(both, outcome.picture, comparison)))
-            elif outcome.picture is not None:
-                files.append(output.write(PICTURE, _apart_png(both, outcome.picture)))
+            picture = outcome.picture
+            if isinstance(picture, Triptych):
+                png = _png(both, picture, comparison)
+            else:
+                png = _apart_png(both, picture)
+            files = [output.write(PICTURE, png)]
             ends = (finite_range(both.a.x), finite_range(both.b.x))
             record = comparison_record(
                 __version__, both.a.source, comparison, ends, both.notes, files
@@ -125,9 +126,10 @@ def compare(
             output.finish(repeatable(record, compute.seed, network.weights) | how)
         report = comparison_report(comparison, columns, record)
         print_report(report, table.format, quiet=folder.quiet)
-        if show and outcome.picture is not None:
+        if show:
             console = beside(table.format)
-            console.print(outcome.picture.in_terminal(console.width, colours=coloured(console)))
+            colours = coloured(console)
+            draw(console, lambda: png, lambda: picture.in_terminal(console.width, colours=colours))
         if not folder.quiet:
             for text in both.notes:
                 note(text)
@@ -142,7 +144,7 @@ class Both(NamedTuple):
     convention: str | None
     notes: list[str]
     pairs: list[tuple[Row, Row]]  # stages with values to compare
-    drawn: tuple[Row, Row]  # one of them; of other shapes where there is none, or it was asked for
+    drawn: tuple[Row, Row]  # what is drawn, of one shape or not
 
 
 class Outcome(NamedTuple):
@@ -150,7 +152,7 @@ class Outcome(NamedTuple):
 
     stages: tuple[tuple[Stage, ...], tuple[Stage, ...]]  # without their tensors
     differences: dict[tuple[str, str], Difference]
-    picture: Triptych | Diptych | None
+    picture: Triptych | Diptych
 
 
 # --- before anything is computed ---------------------------------------------------------------
@@ -170,6 +172,7 @@ def _read(
     from cnnviz.core.comparison import pairs_of
     from cnnviz.core.types import size_text
     from cnnviz.files.spec import load_spec
+    from cnnviz.view.diptych import WHY
 
     outside = network.allow_outside
     spec_a = load_spec(specs[0], allow_outside=outside)
@@ -189,21 +192,12 @@ def _read(
     rows_a, rows_b = a.rows, b.rows
     notes += random_notes({"A": a, "B": b}, seed)
     pairs = pairs_of(rows_a, rows_b)
-    drawn = None if stage is None else _chosen(stage, rows_a, rows_b)
-    if drawn is None and pairs:
-        drawn = pairs[-1]
-        if rows_a[-1].output_shape != rows_b[-1].output_shape:
-            notes.append(
-                "the last stages' shapes differ; drawn is the last pair of equal shape: "
-                f"{_name(drawn)}"
-            )
-    elif drawn is None:
-        drawn = (rows_a[-1], rows_b[-1])
+    drawn = (rows_a[-1], rows_b[-1]) if stage is None else _chosen(stage, rows_a, rows_b)
     if drawn[0].output_shape != drawn[1].output_shape:
         shapes = [size_text(row.output_shape) for row in drawn]
         notes.append(
             f"drawn are A's {drawn[0].name}, {shapes[0]}, and B's {drawn[1].name}, {shapes[1]}, "
-            "each on its own scale, without A − B: only equal shapes can be subtracted"
+            + WHY
         )
     elif drawn not in pairs:
         pairs.append(drawn)
@@ -297,6 +291,7 @@ def _run(both: Both, seed: int, colors: ScaleOptions, *, losses: bool, quiet: bo
                 for name in alive.keys() - kept:
                     del alive[name]
             advance()
+    assert picture is not None  # noqa: S101 - both stages have been computed
     return Outcome((tuple(stages[0]), tuple(stages[1])), differences, picture)
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from cnnviz.errors import CnnvizError, safe
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+
+    from cnnviz.view.protocols import Protocol
 
 PIPE_WIDTH = 80
 
@@ -43,6 +45,26 @@ def _console(*, to_stderr: bool) -> Console:
 def coloured(console: Console) -> bool:
     """Return whether a console shows colours, so that red and blue can stand for signs."""
     return console.color_system in ("256", "truecolor", "windows") and not console.no_color
+
+
+def draw(console: Console, png: Callable[[], bytes], blocks: Callable[[], RenderableType]) -> None:
+    """Draw in a terminal: a picture, if it takes one, else what stands for it."""
+    from cnnviz.view.protocols import cell_width
+
+    if protocol := _protocol(console):
+        cell = cell_width(console.file)
+        console.file.write(protocol.encode(png(), console.width, cell) + "\n")
+        console.file.flush()
+    else:
+        console.print(blocks())
+
+
+@cache
+def _protocol(console: Console) -> Protocol | None:
+    """Return how pictures are sent to a console; the terminal is asked once."""
+    from cnnviz.view.protocols import find_protocol
+
+    return find_protocol(console.file)
 
 
 def note(text: str) -> None:

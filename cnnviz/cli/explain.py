@@ -248,13 +248,19 @@ def _draw_winners(
 
 def _show(explanation: Explanation, subject: Subject, form: str) -> None:
     """Draw in the terminal where on the input the value looks."""
-    from cnnviz.cli.console import coloured, stderr, stdout
-    from cnnviz.view.explanation_sheet import draw_box
+    from cnnviz.cli.console import coloured, draw
+    from cnnviz.cli.printing import beside
+    from cnnviz.files.images import png_bytes
+    from cnnviz.view.explanation_sheet import LINES, draw_box
     from cnnviz.view.terminal import half_blocks
 
-    console = stdout() if form == "table" else stderr()
-    image = draw_box(subject.x, explanation.field, console.width, plain=not coloured(console))
-    console.print(half_blocks(image, width=console.width))
+    console, x, field = beside(form), subject.x, explanation.field
+    width, plain = console.width, not coloured(console)
+    draw(
+        console,
+        lambda: png_bytes(draw_box(x, field, (480, 640)), {}),
+        lambda: half_blocks(draw_box(x, field, (2 * LINES, width), plain=plain), width=width),
+    )
 
 
 def _lines(

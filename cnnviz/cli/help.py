@@ -18,7 +18,10 @@ def _input(options: InputOptions) -> None:
 
 
 def _output(options: OutputOptions) -> None:
-    """How convolve, pool and pipeline write and show, and in which colours and scale."""
+    """How convolve, pool and pipeline write and show, and in which colours and scale.
+
+    Terminals that take pictures (kitty, iTerm2, sixels) are shown the grid, others half blocks.
+    """
 
 
 def _table(options: TableOptions) -> None:

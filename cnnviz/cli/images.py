@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnviz import __version__
-from cnnviz.cli.console import PLAIN, coloured, note, printable, progress, tell_error
+from cnnviz.cli.console import PLAIN, coloured, draw, note, printable, progress, tell_error
 from cnnviz.cli.door import working
 from cnnviz.cli.options import InputOptions, NetworkOptions, OutputOptions, Saved, TableOptions
 from cnnviz.cli.pictures import (
@@ -321,7 +321,11 @@ def _show(job: Job, picture: DrawnStage) -> None:
     if job.output.values:
         print_values(picture.stage, console, heading=len(job.written) > 1)
     if job.output.show:
-        console.print(picture.in_terminal(console.width, colours=coloured(console)))
+        draw(
+            console,
+            picture.grid_png,
+            lambda: picture.in_terminal(console.width, colours=coloured(console)),
+        )
 
 
 def _shared_ranges(subject: Subject, job: Job) -> Ends:

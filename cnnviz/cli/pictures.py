@@ -269,6 +269,11 @@ class DrawnStage(NamedTuple):
         )
         return grid.image, grid.scales[0]
 
+    def grid_png(self) -> bytes:
+        """Return the grid as the file has it, whether it is written or not."""
+        image, scale = self._grid()
+        return png_bytes(image, _text(scale, self.row.name, self.pipeline))
+
     def _recombined(self) -> int:
         """Count the pictures that recombine three maps: a kernel's, of each colour.
 

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cnnviz.core.statistics import finite_range, rank_maps
 from cnnviz.core.types import Tensor
 from cnnviz.view.grid import lay_out
+from cnnviz.view.lettering import drawable, font, spaced
 from cnnviz.view.maps import draw_map
 from cnnviz.view.robust import Inner
 from cnnviz.view.scale import Scale, choose_scale
-from cnnviz.view.sheet import PAPER
+from cnnviz.view.sheet import MARGIN, PAPER, SOFT, TEXT_SIZE
 from cnnviz.view.vector import draw_vector
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+WHY = "each on its own scale, without A − B: only equal shapes can be subtracted"
 
 MOST_MAPS = 4
 """So many channels of each are drawn, those that vary most."""
@@ -55,7 +58,7 @@ class Diptych:
         return cls(maps, channels, (scales[0], scales[1]), (len(a), len(b)), robust)
 
     def draw(self, titles: Sequence[str]) -> Image.Image:
-        """Draw both sheets side by side."""
+        """Draw both sheets side by side, and below them why there is no difference."""
         sheets = []
         for maps, channels, scale, count, within, title in zip(
             self.maps, self.channels, self.scales, self.counts, self.robust, titles, strict=True
@@ -68,10 +71,13 @@ class Diptych:
                 grid = lay_out(maps, [scale], title=title, labels=labels, remark=cut, robust=within)
                 sheets.append(grid.image)
         left, right = sheets
-        size = (left.width + right.width, max(left.height, right.height))
+        size = (left.width + right.width, max(left.height, right.height) + MARGIN)
         both = Image.new("RGB", size, PAPER)
         both.paste(left, (0, 0))
         both.paste(right, (left.width, 0))
+        text = spaced(drawable(f"A and B are drawn {WHY}"), TEXT_SIZE)
+        place = (MARGIN, both.height - MARGIN)
+        ImageDraw.Draw(both).text(place, text, fill=SOFT, font=font(TEXT_SIZE), anchor="ls")
         return both
 
     def in_terminal(self, width: int, *, colours: bool) -> RenderableType:

@@ -25,7 +25,7 @@ from cnnviz.view.zoom import Zoom, choose_zoom
 
 _SIDE = 384  # pixels a panel is high and wide, about
 _LEAST = 160
-_LINES = 24  # of a terminal
+LINES = 24  # of a terminal
 _CELL = 52  # pixels of a window's cell
 _CHANNELS = 2  # of a window that are drawn
 _TERMS = 10  # of a dense layer or a softmax
@@ -179,14 +179,14 @@ def _edges(box: Box, top: int = 0, left: int = 0) -> list[Edges]:
     return [(rows[0] - top, columns[0] - left, rows[1] + 1 - top, columns[1] + 1 - left)]
 
 
-def draw_box(x: Tensor | Samples, box: Box, columns: int, *, plain: bool = False) -> Image.Image:
-    """Draw the input with the box a value sees, for a terminal: at most `columns` pixels wide.
+def draw_box(x: Tensor | Samples, box: Box, room: Pair, *, plain: bool = False) -> Image.Image:
+    """Draw the input with the box a value sees, for a terminal: in so many rows and columns.
 
     `plain` is for one without colours: there the picture is darker, and the box white.
     """
     _, height, width = x.shape
     shown = range(_shown(x).shape[0])
-    fit = min(columns / width, 2 * _LINES / height)
+    fit = min(room[1] / width, room[0] / height)
     size = max(1, int(width * fit)), max(1, int(height * fit))
     down = (max(1, height // (2 * size[1])), max(1, width // (2 * size[0])))
     planes = [_reduced(x, channel, down) for channel in shown]

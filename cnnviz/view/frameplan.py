@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -105,12 +104,10 @@ class FramePlan:
         pads = scene.window.pads(scene.size)
         padded = (scene.size[0] + pads[0] + pads[2], scene.size[1] + pads[1] + pads[3])
         zoom, made = (
-            choose_zoom(size, room, 1, most=max(room)) for size in (padded, scene.map_size)
+            choose_zoom(size, room, 1, most=max(room), fill=True)
+            for size in (padded, scene.map_size)
         )
-        top, left, bottom, right = (
-            math.ceil(pad / zoom.down[axis % 2]) * zoom.up[axis % 2]
-            for axis, pad in enumerate(pads)
-        )
+        (top, left), (bottom, right) = zoom.shown(pads[:2]), zoom.shown(pads[2:])
         source = Place(x + RING + 1 + left, y + 24 + RING + top, zoom, scene.size)
         height, wide = top + source.shown[0] + bottom, left + source.shown[1] + right
         caption = min(text_width(drawable(look.source), TEXT_SIZE), half)

@@ -1,6 +1,6 @@
 """Frames of an animation: the window on its map, its arithmetic, and the map it fills.
 
-Above, the map that is read and the map that is made, each enlarged or reduced by a whole factor;
+Above, the map that is read and the map that is made, small ones enlarged by a whole factor;
 below, the cells under the window, the kernel and their products, cell by cell, and the sum. What
 stays the same is drawn once on a `Sheet`; a frame is a copy of it in which the rest is filled in.
 """
@@ -166,7 +166,7 @@ class Film:
         look, means, facts = self._look, list[Numbers](), list[Census]()
         for channel in self._found.channels if look.picture is None else look.picture:
             (plane,) = self._scene.planes([channel])
-            means.append(block_means(plane, zoom.down))
+            means.append(block_means(plane, zoom.block))
             facts.append(Census.of(plane))
         ends = Ends()
         for fact in facts:
@@ -192,7 +192,11 @@ class Film:
         else:
             read = Panel(picture, source.zoom.up)
         made = Panel.of(self._scene.output, self.output_scale, output.zoom)
-        for panel, place in ((read, source), (made, output)):
+        for drawn, place in ((read, source), (made, output)):
+            panel = drawn
+            if place.zoom.nearest:
+                blocks = np.ix_(*place.zoom.blocks(place.size))
+                panel = Panel(drawn.colours[blocks], (1, 1))
             size = fitting_size([text for row in panel.texts for text in row], panel.up)
             sheet.panel(panel, place.x, place.y, size)
         widths = (left + width + right, output.shown[1])
@@ -248,12 +252,11 @@ class Film:
         """
         zoom, size = self.output.zoom, self.output.size
         row, column = (
-            np.minimum(np.arange(down, length + down, down), length) - 1  # the last of each block
-            for down, length in zip(zoom.down, size, strict=True)
+            np.minimum((blocks + 1) * step, length) - 1  # the last value of each pixel's block
+            for blocks, step, length in zip(zoom.blocks(size), zoom.block, size, strict=True)
         )
         row = row[:, None]
-        done = (row < at[0]) | ((row == at[0]) & (column <= at[1]))
-        return np.asarray(done.repeat(zoom.up[0], axis=0).repeat(zoom.up[1], axis=1))
+        return np.asarray((row < at[0]) | ((row == at[0]) & (column <= at[1])))
 
     def _progress(self, number: int, at: Pair, width: int) -> str:
         """Write the position, its value and the frame, as far as there is room."""

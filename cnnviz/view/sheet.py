@@ -148,7 +148,7 @@ class Panel:
         """Return the panel of a map (rows, columns), or of three in colour, with its numbers."""
         written = plane.ndim == 2 and max(plane.shape) <= WRITTEN and not zoom.averages
         texts = [[format_cell(value) for value in row] for row in plane.tolist()] if written else ()
-        return cls(map_colours(plane, zoom.down, on), zoom.up, **{"texts": texts, **more})
+        return cls(map_colours(plane, zoom.block, on), zoom.up, **{"texts": texts, **more})
 
     @property
     def corner(self) -> tuple[int, int]:

@@ -137,6 +137,7 @@ def test_nothing_can_be_compared(run: Run) -> None:
         (("maxpool(2)", "gap"), None, "A's maxpool1, 1×4×4, and B's global_avgpool1, 1×1×1"),
         (("flatten", "conv(6)"), None, "A's flatten1, 64, and B's conv1, 6×6×6"),
         (("relu -> maxpool(2) as p", "maxpool(4) as p"), "p", "A's p, 1×4×4, and B's p, 1×2×2"),
+        (("relu", "relu -> maxpool(2)"), None, "A's relu1, 1×8×8, and B's maxpool1, 1×4×4"),
     ],
 )
 def test_stages_of_different_shape_are_drawn_each_on_its_own(
@@ -148,6 +149,15 @@ def test_stages_of_different_shape_are_drawn_each_on_its_own(
     assert said in result.err
     with Image.open("cnnviz-out/step/compare.png") as picture:
         assert "cnnviz:difference" not in picture.info
+
+
+def test_the_parting_ends_are_drawn_and_the_equal_stages_counted(run: Run) -> None:
+    specs = ("relu -> maxpool(2) as a", "tanh -> maxpool(4) as b")
+    record = compared(run, sample("step.png"), *specs)
+    (found,) = record["differences"]
+    assert (found["names"], found["max"] > 0) == (["relu1", "tanh1"], True)
+    with Image.open("cnnviz-out/step/compare.png") as picture:
+        assert picture.info["cnnviz:stage"] == "a and b"
 
 
 def test_inputs_of_different_shape(run: Run) -> None:

@@ -120,13 +120,13 @@ def test_samples_are_drawn_like_their_values():
 
 def test_a_terminal_s_picture_has_the_box():
     x = np.zeros((1, 100, 200), np.float32)
-    image = draw_box(x, Box((50, 69), (100, 139)), 80)
+    image = draw_box(x, Box((50, 69), (100, 139)), (48, 80))
     assert image.size == (80, 40)
     bright = np.argwhere((np.asarray(image.convert("RGB")) == ACCENT).all(axis=2))
     (top, left), (bottom, right) = bright.min(axis=0), bright.max(axis=0)
     assert (top, left) == (19, 39)
     assert (bottom, right) == (28, 56)
-    assert draw_box(x[:, :3, :4], Box(None, None), 80).size == (64, 48)
+    assert draw_box(x[:, :3, :4], Box(None, None), (48, 80)).size == (64, 48)
 
 
 def test_dots_are_on_the_winners():

@@ -35,8 +35,17 @@ def seen(film):
 def expected_map(scene, film):
     """Return the finished map's pixels, as `draw_map` has them."""
     zoom = film.output.zoom
-    plane = block_means(scene.output, zoom.down)
-    return enlarge(rgb(draw_map(plane, film.output_scale)), zoom.up)
+    plane = block_means(scene.output, zoom.block)
+    pixels = rgb(draw_map(plane, film.output_scale))
+    if not zoom.nearest:
+        return enlarge(pixels, zoom.up)
+    rows, columns = (
+        np.arange(length) * down // up // block
+        for length, down, up, block in zip(
+            film.output.shown, zoom.down, zoom.up, zoom.block, strict=True
+        )
+    )
+    return pixels[rows][:, columns]
 
 
 def away_from_rings(picture, place, at):
@@ -108,7 +117,7 @@ def test_a_mean_is_shown_once_all_its_values_are_computed():
     positions = [(0, 0), (2, 0), (2, 799), (300, 7), (599, 799)]
     scene, _, film = film_of("conv(1, 1)", noise(3, 1, 600, 800), positions=positions)
     zoom = film.output.zoom
-    assert zoom.averages
+    assert zoom.block == (4, 4)
     rows, columns = film.output.area
     for at, frame in zip(positions, film.frames(), strict=True):
         hatched = np.isin(frame[rows, columns], [film.palette.of(EMPTY), film.palette.of(LINES)])
@@ -120,10 +129,8 @@ def test_a_mean_is_shown_once_all_its_values_are_computed():
         shown = ~hatched
         for i in range(0, shown.shape[0], 7):
             for j in range(0, shown.shape[1], 11):
-                block = (i // zoom.up[0], j // zoom.up[1])
-                last = tuple(
-                    min((block[a] + 1) * zoom.down[a], scene.map_size[a]) - 1 for a in (0, 1)
-                )
+                value = [p * zoom.down[a] // zoom.up[a] for a, p in enumerate((i, j))]
+                last = tuple(min(value[a] // 4 * 4 + 4, scene.map_size[a]) - 1 for a in (0, 1))
                 done = last[0] < at[0] or (last[0] == at[0] and last[1] <= at[1])
                 in_ring = ring[0].start <= i < ring[0].stop and ring[1].start <= j < ring[1].stop
                 assert in_ring or shown[i, j] == done
@@ -177,6 +184,24 @@ def test_of_many_channels_the_one_shown_is_told_apart():
     assert line.startswith("this channel: ")
     assert "; all 6 channels: " in line
     assert len(film_of("conv(1, 3)", x[:3])[2].plan.patches) == 3
+
+
+@pytest.mark.parametrize("shape", [(300, 451), (4000, 3000), (110, 60), (109, 200), (900, 120)])
+@pytest.mark.parametrize("text", ["conv(1, 3)", "conv(1, 5, padding=40)"])
+def test_a_photograph_fills_its_half_of_the_frame(text, shape):
+    _, _, film = film_of(text, np.ones((1, *shape), np.float32), count=2, size=960)
+    top, left, bottom, right = film.plan.margins
+    height, width = film.plan.source.shown
+    for high, wide in ((top + height + bottom, left + width + right), film.output.shown):
+        assert max(high / 432, wide / 434) > 0.99
+        assert high <= 434
+        assert wide <= 436
+
+
+def test_a_map_of_few_values_is_enlarged_by_whole_numbers():
+    _, _, film = film_of("conv(1, 3)", noise(0, 1, 88, 100), size=960)
+    assert (film.output.zoom.up, film.plan.source.zoom.up) == ((4, 4), (4, 4))
+    assert not film.output.zoom.nearest
 
 
 def test_the_windows_outline_is_where_it_reads():

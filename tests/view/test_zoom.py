@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,25 @@ def test_boxes_hold_their_values(row, column, down, up):
     assert right == 10 + max(math.ceil((column + 3) * zoom.up[1] / down), left - 10 + 1)
 
 
+@given(SIDES, SIDES, st.integers(100, 1500), st.integers(100, 1500))
+def test_what_is_to_fill_its_room_does(height, width, high, wide):
+    zoom = choose_zoom((height, width), (high, wide), 20, fill=True)
+    few = min(high // height, wide // width) >= 4
+    if few or height > 8 * width or width > 8 * height:
+        assert not zoom.nearest
+        return
+    shown = zoom.shown((height, width))
+    assert shown[0] == high or shown[1] == wide
+    assert shown[0] <= high
+    assert shown[1] <= wide
+    for blocks, length, block in zip(
+        zoom.blocks((height, width)), (height, width), zoom.block, strict=True
+    ):
+        steps = np.diff(blocks)
+        assert (blocks[0], 0 <= blocks[-1] <= (length - 1) // block) == (0, True)
+        assert ((steps >= 0) & (steps <= 2)).all()
+
+
 @pytest.mark.parametrize(
     ("zoom", "words"),
     [
@@ -46,3 +66,8 @@ def test_boxes_hold_their_values(row, column, down, up):
 )
 def test_a_zoom_in_words(zoom, words):
     assert zoom.text == words
+
+
+@pytest.mark.parametrize(("values", "side"), [(451, 1), (800, 2), (3000, 7), (120, 1)])
+def test_as_much_is_averaged_as_a_pixel_holds(values, side):
+    assert Zoom((values, values), (434, 434), nearest=True).block == (side, side)
