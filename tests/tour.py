@@ -6,7 +6,8 @@ that every command prints what stands below it. What it reads in a document:
 - ``<!-- table: NAME -->`` … ``<!-- end -->``: one of TABLES;
 - a block of ``bash`` with commands of cnnviz, and in the lines after it ``<!-- picture: FILE -->``
   (what the commands write, and the document keeps as the picture below), ``<!-- prints: A; B -->``,
-  ``<!-- exit: 1 -->``, ``<!-- slow -->`` and ``<!-- needs: PACKAGE -->``, then perhaps a block of ``text`` they print;
+  ``<!-- exit: 1 -->``, ``<!-- slow -->`` and ``<!-- needs: PACKAGE -->``, then perhaps a block of
+  ``text`` they print;
 - ``<!-- add: FILE -->`` or ``<!-- add: FILE before LINE -->``: the block below it is an example of
   what to add to a file of the package.
 """
@@ -34,7 +35,8 @@ DOCUMENTS = (README, *REFERENCE)
 
 BLOCK = re.compile(
     r"```bash\n(?P<commands>(?:(?!```).)*)```"
-    r"(?P<notes>(?:\n+<!-- (?:picture|prints|exit|slow|needs)[^\n]*-->(?:\n!\[[^\]]*\]\([^)]+\))?)*)"
+    r"(?P<notes>(?:\n+<!-- (?:picture|prints|exit|slow|needs)[^\n]*-->"
+    r"(?:\n!\[[^\]]*\]\([^)]+\))?)*)"
     r"(?:\n+```text\n(?P<shown>.*?)```)?",
     re.DOTALL,
 )

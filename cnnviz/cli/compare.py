@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -17,6 +17,7 @@ from cnnviz.cli.options import (
     ScaleOptions,
     TableOptions,
     WeightOptions,
+    Without,
 )
 from cnnviz.errors import CnnvizError, RequestError, unknown
 
@@ -66,6 +67,7 @@ def compare(
             help="Have B pad 'same' as tensorflow does, as pytorch, or onnx-lower (SAME_LOWER).",
         ),
     ] = None,
+    without: Without = None,
     stage: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +85,7 @@ def compare(
     from cnnviz.cli.console import coloured, draw, note
     from cnnviz.cli.door import working
     from cnnviz.cli.printing import beside, print_report
-    from cnnviz.cli.subject import check_out, repeatable, wrote
+    from cnnviz.cli.subject import check_out, read_without, repeatable, wrote
     from cnnviz.core.comparison import CONVENTIONS
     from cnnviz.core.statistics import finite_range
     from cnnviz.view.columns import asks_for_losses, parse_columns
@@ -94,13 +96,14 @@ def compare(
     check_out(folder)
     if convention is not None and convention not in CONVENTIONS:
         raise unknown("convention", convention, list(CONVENTIONS))
-    if spec_b is None and convention is None:
+    if spec_b is None and convention is None and not without:
         raise RequestError(
             "SPEC_B is missing: only one pipeline is given",
-            hint="give another to compare it with, or --convention pytorch",
+            hint="give another to compare it with, or --convention pytorch, or --without conv1:0",
         )
     with working(compute):
-        both = _read(image, (spec_a, spec_b), convention, stage, inputs, network, compute.seed)
+        specs = _specs((spec_a, spec_b), read_without(without), network)
+        both = _read(image, specs, convention, stage, inputs, network, compute.seed)
         output = both.a.folder(folder, [PICTURE], RECORD)
         with output:
             outcome = _run(
@@ -158,9 +161,21 @@ class Outcome(NamedTuple):
 # --- before anything is computed ---------------------------------------------------------------
 
 
+def _specs(
+    texts: tuple[str, str | None], without: Mapping[str, Sequence[int]], network: WeightOptions
+) -> tuple[Spec, Spec]:
+    """Load both pipelines; B is A where it is left out, and has some maps set to zero."""
+    from cnnviz.files.spec import load_spec
+
+    outside = network.allow_outside
+    a = load_spec(texts[0], allow_outside=outside)
+    b = a if texts[1] is None else load_spec(texts[1], allow_outside=outside)
+    return a, b.without(without)
+
+
 def _read(
     image: str,
-    specs: tuple[str, str | None],
+    specs: tuple[Spec, Spec],
     convention: str | None,
     stage: str | None,
     inputs: InputOptions,
@@ -171,12 +186,9 @@ def _read(
     from cnnviz.cli.subject import random_notes, read_another, read_subject
     from cnnviz.core.comparison import pairs_of
     from cnnviz.core.types import size_text
-    from cnnviz.files.spec import load_spec
     from cnnviz.view.diptych import WHY
 
-    outside = network.allow_outside
-    spec_a = load_spec(specs[0], allow_outside=outside)
-    spec_b = spec_a if specs[1] is None else load_spec(specs[1], allow_outside=outside)
+    spec_a, spec_b = specs
     if stage is not None:  # what is no stage is said before any image is read
         _check_stage(stage, spec_a, spec_b)
     a = read_subject(image, spec_a, inputs, network.weights)
@@ -189,6 +201,7 @@ def _read(
         notes.append("the image is prepared for each pipeline as its own [input] says")
     if convention is not None:
         b, notes = _as_convention(b, convention)
+    notes += _lost(a, b, seed)
     rows_a, rows_b = a.rows, b.rows
     notes += random_notes({"A": a, "B": b}, seed)
     pairs = pairs_of(rows_a, rows_b)
@@ -202,6 +215,22 @@ def _read(
     elif drawn not in pairs:
         pairs.append(drawn)
     return Both(a, b, convention, notes, pairs, drawn)
+
+
+def _lost(a: Subject, b: Subject, seed: int) -> list[str]:
+    """Say which maps B is without, and what its prediction loses by that."""
+    muted = [node for node in b.pipeline.nodes if node.muted]
+    if not muted:
+        return []
+    from cnnviz.cli.predictions import class_count, loss_text, losses_of_classes
+
+    listed = "; ".join(f"{node.name} {', '.join(map(str, node.muted))}" for node in muted)
+    notes = [f"B is without the maps {listed}"]
+    if class_count(a.rows[-1]) is not None and a.rows[-1].output_shape == b.rows[-1].output_shape:
+        before, after = (one.pipeline.forward(one.x, one.params, seed=seed) for one in (a, b))
+        lost = losses_of_classes(a.rows[-1], before, after, a.spec.input.labels, 5)
+        notes.append(f"A → B: {', '.join(map(loss_text, lost))}")
+    return notes
 
 
 def _as_convention(b: Subject, convention: str) -> tuple[Subject, list[str]]:

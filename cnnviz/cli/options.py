@@ -305,7 +305,7 @@ Without = Annotated[
     _network(
         "--without",
         metavar="STAGE:C,…",
-        help="Set these maps to zero, and tell what the prediction loses; repeatable.",
+        help="Zero these maps, and tell what is lost.",
     ),
 ]
 

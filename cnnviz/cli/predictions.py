@@ -77,10 +77,16 @@ def lost_without(subject: Subject, job: Job, output: Tensor) -> list[dict[str, A
         return []
     whole = subject.pipeline.without({})
     scores = whole.forward(subject.x, subject.params, seed=job.output.seed)
-    last = subject.rows[-1]
-    before, after = shares(last, scores), shares(last, output)
-    names = class_names(job.labels, len(before))
-    best = np.argsort(-before, kind="stable")[: job.network.top]
+    return losses_of_classes(subject.rows[-1], scores, output, job.labels, job.network.top)
+
+
+def losses_of_classes(
+    last: Row, whole: Tensor, left: Tensor, labels: Sequence[str] | None, top: int
+) -> list[dict[str, Any]]:
+    """Return the shares of the `top` likeliest classes of one output of a stage, and in another."""
+    before, after = shares(last, whole), shares(last, left)
+    names = class_names(labels, len(before))
+    best = np.argsort(-before, kind="stable")[:top]
     return [
         {"label": names[i], "before": float(before[i]), "after": float(after[i])}
         for i in best.tolist()

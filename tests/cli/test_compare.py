@@ -391,3 +391,13 @@ def test_hostile_names(run: Run) -> None:
     result = run("compare", sample("step.png"), "\x1b[31mred.toml", "tanh")
     assert result.code == 0
     assert "\x1b" not in result.out + result.err
+
+
+def test_a_network_against_itself_without_some_maps(run: Run) -> None:
+    done = run("compare", sample("digit_3.png"), "digits", "--without", "conv5:0,1,2", "--json")
+    lines = done.err.replace("\n", " ")
+    assert "B is without the maps conv5 0, 1, 2" in lines
+    assert "A → B: 3 99.5% → " in lines
+    notes = done.record["notes"]
+    assert any(note.startswith("A → B: 3") for note in notes)
+    assert Path("cnnviz-out/digit_3/compare.png").exists()
