@@ -266,8 +266,8 @@ def test_bundled_pipelines(name):
 
 def test_bundled_names():
     assert bundled() == [
-        "alexnet", "digits", "edges", "googlenet", "lenet5", "mobilenet_v1", "resnet18",
-        "squeezenet1_1", "vgg16",
+        "alexnet", "digits", "edges", "googlenet", "lenet5", "mobilenet_v1", "mobilenet_v2",
+        "resnet18", "squeezenet1_1", "vgg16",
     ]  # fmt: skip
     assert not set(bundled()) & set(LAYERS)
 
