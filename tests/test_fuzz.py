@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz import fuzzing, weights
 from tests.fuzz.fuzzing import fuzz
 
-FORMATS = (".safetensors", ".npz")
+FORMATS = (".safetensors", ".npz", ".pth")
 
 
 @pytest.fixture(params=FORMATS)

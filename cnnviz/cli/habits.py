@@ -10,6 +10,7 @@ import ast
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,12 +96,16 @@ def instead(words: Sequence[str]) -> str | None:
     """Return a line that runs in place of ``cnnviz WORDS…``, or what to do first; else None."""
     if not words or any(len(word) > LONGEST for word in words):
         return None
-    for word in words[1:]:
+    for before, word in pairwise(words):
         if (ending := Path(word).suffix.lower()) in CONVERTERS:
             onnx = Path(word).with_suffix(".onnx").name
             return f"convert it first: {CONVERTERS[ending].format(shlex.quote(word), onnx)}"
-        if ending in (".pt", ".pth") and words[0] in (*WITH_SPEC, "shapes"):
-            return "write it with torch.onnx.export(model, x, 'model.onnx'), and give that file"
+        weights = before == "--weights" or word.startswith("-")
+        if ending in (".pt", ".pth") and words[0] in (*WITH_SPEC, "shapes") and not weights:
+            return (
+                f"write its layers as SPEC and give it by --weights {shlex.quote(word)}, or write "
+                "both with torch.onnx.export(model, x, 'model.onnx')"
+            )
     for habit in (_no_command, _options, _kernel_words, _out_of_order, _unquoted, _spec_words):
         changed = habit(list(words))
         if changed is not None and changed != list(words):

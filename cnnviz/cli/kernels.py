@@ -32,9 +32,7 @@ def kernels(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="List the tensors of a .safetensors or .npz file instead."
-        ),
+        typer.Option(metavar="FILE", help="List the tensors of a file of weights instead."),
     ] = None,
     stage: Annotated[
         str | None,

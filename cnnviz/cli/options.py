@@ -328,7 +328,8 @@ class WeightOptions(SpecOptions):
     SHOWN: ClassVar[tuple[str, ...]] = ("weights",)
 
     weights: Annotated[
-        str | None, _network(metavar="FILE", help="A .safetensors or .npz file of trained weights.")
+        str | None,
+        _network(metavar="FILE", help="Trained weights: a .safetensors, .npz, .pth or .pt file."),
     ] = None
 
 

@@ -170,6 +170,8 @@ def load_params(
     given = own or {}
     optional = frozenset(key for key in specs if key in given or key.rpartition(".")[0] in chosen)
     loaded = check_weights(load_weights(located(path)), specs, optional, path)
+    if loaded.note:
+        note(f"{path}: {loaded.note}")
     return {**given, **loaded} if given else loaded
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnviz.cli.habits import instead
-from tests.cli.conftest import Run, sample
+from tests.cli.conftest import Run, refused, sample
 
 MISTAKES = {
     # PyTorch
@@ -101,6 +101,12 @@ def test_other_formats_get_the_way_to_onnx(run: Run, name: str) -> None:
     assert result.code == 2
     assert "onnx" in result.err
     assert len(result.err.splitlines()) == 2
+
+
+def test_weights_are_no_pipeline(run: Run) -> None:
+    refused(run("pipeline", sample("digit_3.png"), "w.pth"), 2, "by --weights w.pth", "onnx")
+    for words in (["--weights", "w.pth"], ["--weights=w.pth"]):
+        assert "onnx" not in run("pipeline", sample("digit_3.png"), "conv(", *words).err
 
 
 def test_a_pipeline_without_quotes_leaves_more_than_a_file() -> None:

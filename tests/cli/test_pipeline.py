@@ -274,7 +274,7 @@ def test_the_table_of_chosen_columns(run: Run) -> None:
 # --- weights and seeds -------------------------------------------------------------------------
 
 
-FORMATS = ("npz", "safetensors")
+FORMATS = ("npz", "safetensors", "pth")
 
 
 def drawn(run: Run, *options: object, text: str = "conv(8)") -> np.ndarray:
@@ -340,13 +340,13 @@ def test_a_toml_file_brings_its_own_settings_and_flags_win(run: Run, work: Path)
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"conv1.weight": (8, 1, 3, 3)}, ["conv1.bias", "missing", "8"]),
+        ({"conv1.weight": (8, 1, 3, 3)}, ["lacks conv1.bias (8)"]),
         ({"conv1.weight": (8, 2, 3, 3), "conv1.bias": (8,)}, ["(8, 2, 3, 3)", "(8, 1, 3, 3)"]),
         (
             {"conv1.weight": (8, 1, 3, 3), "conv1.bias": (8,), "fc.weight": (2, 2)},
-            ["fc.weight", "no stage"],
+            ["no stage takes fc.weight (2, 2)"],
         ),
-        ({}, ["conv1.weight", "missing"]),
+        ({}, ["lacks conv1.weight"]),
     ],
 )
 def test_weights_that_do_not_fit(run: Run, arrays: dict, words: list[str]) -> None:

@@ -109,7 +109,7 @@ def test_weights_that_do_not_fit_are_listed_for_both_formats(run: Run, suffix: s
     path = cnnviz.save_weights(f"w.{suffix}", wrong)
     result = run("pipeline", sample("step.png"), "conv(8)", "--weights", path)
     refused(
-        result, 1, path, "conv1.bias is missing (8)", "fc.bias (1) has no stage",
-        "conv1.weight is (8, 2, 3, 3), not (8, 1, 3, 3)",
+        result, 1, path, "it lacks conv1.weight (8, 1, 3, 3), conv1.bias (8);",
+        "no stage takes conv1.weight (8, 2, 3, 3), fc.bias (1)",
     )  # fmt: skip
     assert not Path("cnnviz-out").exists()

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 import cnnviz
+from cnnviz.files.weights import FORMATS
 from tests.cli.conftest import Run, files_below, refused
+from tests.files.weights.pickles import saved
 from tests.oracles import noise
 
 WEIGHTS = {
@@ -24,8 +26,11 @@ WEIGHTS = {
 }
 
 
-@pytest.fixture(params=["npz", "safetensors"])
+@pytest.fixture(params=["npz", "safetensors", "pth"])
 def path(request: pytest.FixtureRequest) -> str:
+    if request.param == "pth":
+        Path("w.pth").write_bytes(saved({name: WEIGHTS[name] for name in sorted(WEIGHTS)}))
+        return "w.pth"
     return cnnviz.save_weights(f"w.{request.param}", WEIGHTS)
 
 
@@ -126,7 +131,7 @@ def test_filters_of_more_weights_than_are_drawn(run: Run) -> None:
 def test_files_without_filters_or_without_anything(run: Run) -> None:
     refused(run("kernels", "--stage", "conv1"), 2, "conv1", "--weights FILE")
     refused(run("kernels", "--weights", "missing.npz"), 1, "missing.npz")
-    refused(run("kernels", "--weights", "w.pt"), 2, "w.pt", ".safetensors")
+    refused(run("kernels", "--weights", "w.txt"), 2, "w.txt", ".safetensors", ".pth")
     cnnviz.save_weights("w.npz", {"fc.weight": np.ones((2, 2), np.float32)})
     refused(run("kernels", "--weights", "w.npz", "--stage", "conv1"), 1, "holds no filters")
     cnnviz.save_weights("w.npz", {})
@@ -141,3 +146,24 @@ def test_names_from_a_file_stay_in_the_folder_and_off_the_terminal(run: Run) -> 
     result = run("kernels", "--weights", "w.npz", "--stage", "../../up", "-o", "folder")
     assert "wrote folder/.._.._up.png" in result.err
     assert set(files_below(".")) == {"w.npz", "folder/.._.._up.png"}
+
+
+def test_help_names_every_format(run: Run) -> None:
+    words = run("pipeline", "--help").out.replace("│", " ").split()
+    for suffix in FORMATS:
+        assert any(word.strip(",.") == suffix[1:] for word in words), suffix
+
+
+def test_names_of_another_kind_are_told_in_a_note(run: Run) -> None:
+    text = "conv(2, 1) -> relu -> conv(1, 1)"
+    values = {"0.weight": (2, 1, 1, 1), "0.bias": (2,), "2.weight": (1, 2, 1, 1), "2.bias": (1,)}
+    arrays = {f"module.{name}": noise(1, *shape) for name, shape in values.items()}
+    Path("w.pt").write_bytes(saved(arrays, old=True))
+    result = run("pipeline", "sample:digit_3", text, "--weights", "w.pt", "--save", "weights")
+    assert "w.pt: numbers are taken in order: 0 is conv1, 2 is conv2" in result.err
+    used = cnnviz.load_weights("cnnviz-out/digit_3/weights.safetensors")
+    assert used["conv2.bias"].tolist() == arrays["module.2.bias"].tolist()
+    refused(
+        run("pipeline", "sample:digit_3", "conv(3, 1)", "--weights", "w.pt"), 1,
+        "it lacks conv1.weight (3, 1, 1, 1)", "no stage takes module.0.weight (2, 1, 1, 1)",
+    )  # fmt: skip

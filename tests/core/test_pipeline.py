@@ -18,6 +18,7 @@ from cnnviz.core.pipeline import Node, Pipeline, Term
 from cnnviz.core.types import Samples
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import load_spec, parse
+from cnnviz.files.weights import check_weights, load_weights
 from tests.core import torch_networks
 from tests.oracles import correlate_oracle, load_torch, noise
 
@@ -244,6 +245,8 @@ def test_muted_maps_are_zero_and_hand_no_gradient_on():
         ("googlenet", (3, 224, 224), 6_624_904, 1_498_376_192),
         # 4.2 million and 569 million in the paper's table 4
         ("mobilenet_v1", (3, 224, 224), 4_231_976, 568_740_352),
+        # 3.4 million and 300 million in the paper's table 4, 3,504,872 in torchvision
+        ("mobilenet_v2", (3, 224, 224), 3_504_872, 300_774_272),
     ],
 )  # fmt: skip
 def test_published_totals(name, shape, params, macs):
@@ -260,6 +263,7 @@ def test_published_totals(name, shape, params, macs):
         ("squeezenet1_1", (1000, 13, 13)),
         ("googlenet", (1024, 7, 7)),
         ("mobilenet_v1", (1024, 7, 7)),
+        ("mobilenet_v2", (1280, 7, 7)),
     ],
 )
 def test_last_maps_of_published_networks(name, last_maps):
@@ -269,23 +273,28 @@ def test_last_maps_of_published_networks(name, last_maps):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
-def test_published_weights_bind_and_compute_what_torch_does(name):
+@pytest.mark.parametrize(
+    ("name", "zipped"),
+    [
+        ("alexnet", False),
+        ("mobilenet_v2", True),
+        ("resnet18", True),
+        ("squeezenet1_1", False),
+        ("vgg16", True),
+    ],
+)
+def test_published_files_bind_and_compute_what_torch_does(tmp_path, name, zipped):
+    """As torchvision publishes them: state dicts in either form of PyTorch's files."""
     torch = load_torch()
     network = torch_networks.batchnorms_too(getattr(torch_networks, name)(), seed=2)
-    params = {
-        key: value.numpy()
-        for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    }
+    path = str(tmp_path / "w.pth")
+    torch.save(network.state_dict(), path, _use_new_zipfile_serialization=zipped)
     pipeline = load_spec(name).pipeline
     x = noise(3, 3, 97, 110)
     specs = pipeline.param_specs(x.shape)
-    assert {key: spec.shape for key, spec in specs.items()} == {
-        key: value.shape for key, value in params.items()
-    }
-    for stage in pipeline.run(x, params):
-        output = stage.output
+    params = check_weights(load_weights(path), specs, frozenset(), path)
+    assert not params.note
+    output = pipeline.forward(x, params)
     with torch.no_grad():
         expected = network.double()(torch.from_numpy(x)[None].double())[0].numpy()
     np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-8)

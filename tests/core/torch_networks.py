@@ -93,3 +93,99 @@ def squeezenet1_1():
             return torch.softmax(self.classifier(self.features(x)).flatten(1), 1)
 
     return Network()
+
+
+def alexnet():
+    """Krizhevsky 2014."""
+    nn = load_torch().nn
+    return _classifier(
+        nn.Sequential(
+            nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
+        ),
+        nn.Sequential(
+            nn.AdaptiveAvgPool2d(6), nn.Flatten()
+        ),
+        nn.Sequential(
+            nn.Dropout(), nn.Linear(9216, 4096), nn.ReLU(),
+            nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1000),
+        ),
+    )  # fmt: skip
+
+
+def vgg16():
+    """Simonyan & Zisserman 2015, configuration D."""
+    nn = load_torch().nn
+    features, inward = [], 3
+    for outward in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0):
+        if not outward:
+            features.append(nn.MaxPool2d(2))
+            continue
+        features += [nn.Conv2d(inward, outward, 3, padding=1), nn.ReLU()]
+        inward = outward
+    return _classifier(
+        nn.Sequential(*features),
+        nn.Sequential(nn.AdaptiveAvgPool2d(7), nn.Flatten()),
+        nn.Sequential(
+            nn.Linear(25_088, 4096), nn.ReLU(), nn.Dropout(),
+            nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 1000),
+        ),
+    )  # fmt: skip
+
+
+def mobilenet_v2():
+    """Sandler et al. 2018, table 2: inverted residuals."""
+    nn = load_torch().nn
+
+    def convolved(inward, outward, size, stride=1, groups=1):
+        padding = size // 2
+        convolution = nn.Conv2d(inward, outward, size, stride, padding, groups=groups, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(outward), nn.ReLU6())
+
+    class Block(nn.Module):
+        def __init__(self, inward, outward, stride, times):
+            super().__init__()
+            wide = inward * times
+            self.adds = stride == 1 and inward == outward
+            self.conv = nn.Sequential(
+                *([convolved(inward, wide, 1)] if times > 1 else []),
+                convolved(wide, wide, 3, stride, wide),
+                nn.Conv2d(wide, outward, 1, bias=False),
+                nn.BatchNorm2d(outward),
+            )
+
+        def forward(self, x):
+            return x + self.conv(x) if self.adds else self.conv(x)
+
+    features, inward = [convolved(3, 32, 3, 2)], 32
+    for times, outward, count, stride in (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ):  # fmt: skip
+        for index in range(count):
+            features.append(Block(inward, outward, 1 if index else stride, times))
+            inward = outward
+    return _classifier(
+        nn.Sequential(*features, convolved(320, 1280, 1)),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Sequential(nn.Dropout(), nn.Linear(1280, 1000)),
+    )
+
+
+def _classifier(features, avgpool, classifier):
+    """Return a network of three parts, with a softmax at its end."""
+    torch = load_torch()
+    nn = torch.nn
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.avgpool, self.classifier = features, avgpool, classifier
+
+        def forward(self, x):
+            return torch.softmax(self.classifier(self.avgpool(self.features(x))), 1)
+
+    return Network()

@@ -267,7 +267,8 @@ def test_bundled_pipelines(name):
 
 def test_bundled_names():
     assert bundled() == [
-        "alexnet", "digits", "edges", "efficientnet_lite0", "googlenet", "lenet5", "mobilenet_v1",
+        "alexnet", "digits", "digits_gap", "digits_mlp", "edges", "efficientnet_lite0", "googlenet",
+        "lenet5", "mobilenet_v1", "mobilenet_v2",
         "resnet18", "squeezenet1_1", "vgg16",
     ]  # fmt: skip
     assert not set(bundled()) & set(LAYERS)

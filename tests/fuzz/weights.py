@@ -1,4 +1,4 @@
-"""Broken weights files: .safetensors, and .npz as an archive and as arrays in a sound one."""
+"""Broken weights files: of each format's bytes, and of what lies in a sound file of the format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from cnnviz.files.weights import load_weights, save_weights
-from tests.fuzz.fuzzing import Target, mutate
+from tests.files.weights.pickles import Call, Name, archive, dumped, older, saved, tensor
+from tests.fuzz.fuzzing import EDGES, Target, mutate
 from tests.oracles import noise
 
 JSON_WORDS = (
@@ -34,6 +35,19 @@ NPY_WORDS = (
     b"\x93NUMPY", b"\n", b"\0", b"\xff", b"f'{0}'", b"__import__('os').abort()",
 )  # fmt: skip
 
+PICKLE_WORDS = (
+    *(bytes([code]) for code in b"()]}.0123NQRabehjloqrstu\x81\x85\x86\x87\x88\x8f\x90\x91\x93"),
+    b"\x94", b"\x80\2", b"\x80\5", b"\x80\xff", b"\x95\xff\0\0\0\0\0\0\0", b"K\0", b"h\0", b"q\0",
+    b"J\xff\xff\xff\xff", b"r\xff\xff\xff\xff", b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"\x8a\0",
+    b"\x8b\xff\xff\xff\x7f", b"G" + b"\x7f" * 8, b"X\xff\xff\xff\xff", b"X\0\0\0\0",
+    b"X\1\0\0\x000", b"\x8c\7storage", b"\x8e" + b"\xff" * 8, b"U\1a", b"S'a'\n", b"I01\n",
+    b"ccollections\nOrderedDict\n", b"ctorch\nFloatStorage\n", b"ctorch\nfloat16\n",
+    b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_tensor_v3\n",
+    b"ctorch._utils\n_rebuild_parameter\n", b"ctorch\nSize\n", b"ctorch.storage\nUntypedStorage\n",
+    b"c__builtin__\nset\n", b"cposix\nmkdir\n", b"cbuiltins\neval\n", b"iposix\nmkdir\n",
+    b"\x8c\5posix\x8c\5mkdir\x93", b"(" * 500, b"](" * 500, b"2\x86" * 99,
+)  # fmt: skip
+
 LIES = (
     None, True, 0, -1, 2**64, 10**400, 1e308, "", "F32", "F64", "I8", "U16", "BF16", "f32", "F4",
     [], [0], [0, 0], [0, 4], [2**62, 2**62, 0], [10**12], [1] * 65, [[]], {}, ["F32"], "0",
@@ -50,16 +64,17 @@ def targets(folder: Path) -> Iterator[Target]:
     }
     yield _safetensors(folder, params)
     yield _npz(folder, params)
+    yield _pytorch(folder, params)
 
 
 def read_everything(path: str) -> None:
     """Read every tensor of a file, and hold it to what the file promised."""
     weights = load_weights(path)
     shapes = weights.shapes
-    for name, tensor in weights.items():
-        assert tensor.dtype == np.float32
-        assert tensor.shape == shapes[name]
-        tensor.tobytes()  # touches every byte
+    for name, value in weights.items():
+        assert value.dtype == np.float32
+        assert value.shape == shapes[name]
+        value.tobytes()  # touches every byte
 
 
 def lie(rng: random.Random, header: dict[str, Any]) -> dict[str, Any]:
@@ -132,3 +147,66 @@ def _npz(folder: Path, params: dict[str, np.ndarray]) -> Target:
         return archive_bytes.getvalue()
 
     return Target(".npz", path, (stored, buffer.getvalue()), ZIP_WORDS, read_everything, repack)
+
+
+def _pytorch(folder: Path, params: dict[str, np.ndarray]) -> Target:
+    path, storage = folder / "w.pth", {"0": bytes(range(96))}
+    views = dumped(
+        {
+            "state_dict": {
+                "a": tensor((2, 3), strides=(1, 2), kind="BFloat16", count=48),
+                "b": tensor((4, 5), strides=(0, 1), offset=3, count=24),
+                "c": Call(Name("torch._utils._rebuild_parameter"), (tensor((0, 2)), True, {})),
+            },
+            "list": [1, 2.5, None, (True, "x"), Call(Name("torch.Size"), ((1, 2),))],
+        }
+    )
+    forms = (saved(params), saved(params, old=True), archive(views, storage, byteorder=b"big"))
+
+    def repack(rng: random.Random) -> bytes:
+        """Break a pickle, or make one of instructions at random, in a file that is sound."""
+        match rng.randrange(3):
+            case 0:
+                pickle = bytes(mutate(rng, views, words))
+            case 1:
+                pickle = dumped(_wrong(rng))
+            case _:
+                steps = rng.choices(PICKLE_WORDS, k=rng.randrange(40))
+                pickle = b"\x80\2" + b"".join(steps) + b"."
+        if rng.random() < 0.5:
+            return archive(pickle, storage)
+        return older(pickle, {"0": (rng.choice((24, 48, 96, *EDGES[:-4])), storage["0"])})
+
+    words = Target("", path, (), PICKLE_WORDS, read_everything)
+    return Target(".pth", path, forms, PICKLE_WORDS + ZIP_WORDS, read_everything, repack)
+
+
+def _wrong(rng: random.Random, depth: int = 0) -> Any:
+    """Return a checkpoint at random, some of whose tensors have sizes that cannot be."""
+    numbers = (0, 1, 2, 3, 4, 5, 6, 24, 2**31, 2**62, 2**63, -1, 0.5, None, "1", 10**30)
+    few = numbers[:7]
+    match rng.randrange(6) if depth < 5 else 0:
+        case 0 | 1:
+            axes = rng.randrange(4)
+            made = tensor(
+                rng.choices(few, k=axes),
+                rng.choice("0001"),
+                strides=rng.choices(few, k=axes),
+                offset=rng.choice(few),
+                count=24,
+                kind=rng.choice(("Float", "Float", "Half", "Double", "Bool", "QInt8")),
+                view=rng.choice(((), (None,), (("1", 0, 2),))),
+            )
+            if rng.random() < 0.5:
+                return made
+            arguments = list(made.arguments)
+            arguments[rng.randrange(6)] = rng.choice(
+                (*numbers, (1, 2), (2**62,) * 3, (1,) * 70, [])
+            )
+            return Call(made.function, tuple(arguments))
+        case 2 | 3:
+            keys = rng.choices((*"abc", "weight", 1, 2**80, None, "a.b"), k=rng.randrange(5))
+            return {key: _wrong(rng, depth + 1) for key in keys}
+        case 4:
+            return [_wrong(rng, depth + 1) for _ in range(rng.randrange(4))]
+    return Call(Name("collections.OrderedDict"), (_wrong(rng, depth + 1),))

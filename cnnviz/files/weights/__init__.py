@@ -1,23 +1,24 @@
 """Weights in files: ``STAGE.weight``, ``STAGE.bias`` and so on, read when a stage needs them.
 
-Two formats, chosen by the file's suffix: ``.safetensors`` and NumPy's ``.npz``. A file may come
-from anyone, so all it says of itself is checked before memory is taken for it, nothing is ever
-unpickled, and what is wrong with it is a `CnnvizError`.
+Formats are chosen by the file's suffix: ``.safetensors``, NumPy's ``.npz``, PyTorch's ``.pth`` and
+``.pt``. A file may come from anyone, so all it says of itself is checked before memory is taken for
+it, nothing in it is ever run, and what is wrong with it is a `CnnvizError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from cnnviz.core.layers import ParamSpec
 from cnnviz.core.types import Params
-from cnnviz.errors import CnnvizError, RequestError
+from cnnviz.errors import RequestError
 from cnnviz.files.outputs import write_whole
+from cnnviz.files.weights.binding import check_weights
 from cnnviz.files.weights.npz import NpzWeights, write_npz
+from cnnviz.files.weights.pytorch import PytorchWeights
 from cnnviz.files.weights.safetensors import SafetensorsWeights, write_safetensors
-from cnnviz.files.weights.stored import Weights, by, check_writable, shown
+from cnnviz.files.weights.stored import Weights, check_writable
 
 __all__ = ["FORMATS", "Weights", "check_weights", "load_weights", "save_weights", "weights_writer"]
 
@@ -26,16 +27,17 @@ class Format(NamedTuple):
     """How a kind of file is opened and written."""
 
     open: Callable[[str], Weights]
-    write: Callable[[BinaryIO, Params], None]
+    write: Callable[[BinaryIO, Params], None] | None
 
 
 FORMATS = {
     ".safetensors": Format(SafetensorsWeights, write_safetensors),
     ".npz": Format(NpzWeights, write_npz),
+    ".pth": Format(PytorchWeights, None),
+    ".pt": Format(PytorchWeights, None),
 }
 """The formats by suffix."""
-
-BOOKKEEPING = "num_batches_tracked"  # PyTorch's batch norm counts batches; inference does not care
+WRITERS = {suffix: form.write for suffix, form in FORMATS.items() if form.write is not None}
 
 
 def load_weights(path: str) -> Weights:
@@ -44,7 +46,7 @@ def load_weights(path: str) -> Weights:
     Parameters
     ----------
     path : str
-        A ``.safetensors`` or ``.npz`` file.
+        A ``.safetensors``, ``.npz``, ``.pth`` or ``.pt`` file.
 
     Returns
     -------
@@ -54,61 +56,12 @@ def load_weights(path: str) -> Weights:
     Raises
     ------
     RequestError
-        If the suffix is neither.
+        If the suffix is none of them.
     CnnvizError
         If the file cannot be read, or is not what its suffix says.
     """
-    return _format(path, hint="safetensors and numpy.savez write what --weights reads").open(path)
-
-
-def check_weights(
-    weights: Weights, specs: Mapping[str, ParamSpec], optional: frozenset[str], path: str
-) -> Params:
-    """Return the weights if they are just what a pipeline needs.
-
-    Parameters
-    ----------
-    weights : Weights
-        What the file holds.
-    specs : Mapping[str, ParamSpec]
-        What the pipeline needs, ``STAGE.weight`` and the like.
-    optional : frozenset[str]
-        Names the file may lack, such as those of chosen kernels.
-    path : str
-        The file, for the message.
-
-    Raises
-    ------
-    CnnvizError
-        Listing every name that is missing, unexpected or of another shape.
-    """
-    found = {n: s for n, s in weights.shapes.items() if not n.endswith(BOOKKEEPING)}
-    faults = [
-        f"{name} is missing {by(spec.shape)}"
-        for name, spec in specs.items()
-        if name not in found and name not in optional
-    ]
-    faults += [
-        f"{name} is {by(found[name])}, not {by(spec.shape)}"
-        for name, spec in specs.items()
-        if name in found and found[name] != spec.shape
-    ]
-    faults += [
-        f"{shown(name)} {by(shape)} has no stage"
-        for name, shape in found.items()
-        if name not in specs
-    ]
-    if faults:
-        listed = "; ".join(faults[:6]) + (
-            f"; and {len(faults) - 6} more" if len(faults) > 6 else ""
-        )
-        raise CnnvizError(
-            f"{path} does not fit the pipeline: {listed}",
-            hint="names are STAGE.weight, STAGE.bias; name stages with 'as'"
-            if found.keys() ^ (specs.keys() - optional)
-            else "they were made for pictures of another size or number of channels",
-        )
-    return weights
+    hint = "torch.save, safetensors and numpy.savez write what --weights reads"
+    return FORMATS[_suffix(path, FORMATS, hint=hint)].open(path)
 
 
 def save_weights(path: str | Path, params: Params) -> str:
@@ -139,13 +92,16 @@ def save_weights(path: str | Path, params: Params) -> str:
 
 def weights_writer(path: str | Path, params: Params) -> Callable[[BinaryIO], None]:
     """Return what writes tensors into an open file, in the format of a path's suffix."""
-    chosen = _format(path, hint="name it so that it ends in one of them")
+    write = WRITERS[_suffix(path, WRITERS, hint="name it so that it ends in one of them")]
     check_writable(params)
-    return lambda file: chosen.write(file, params)
+    return lambda file: write(file, params)
 
 
-def _format(path: str | Path, *, hint: str) -> Format:
+def _suffix(path: str | Path, among: Iterable[str], *, hint: str) -> str:
     suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise RequestError(f"{str(path)!r} is neither a .safetensors nor an .npz file", hint=hint)
-    return FORMATS[suffix]
+    if suffix not in among:
+        *others, last = among
+        raise RequestError(
+            f"{str(path)!r} does not end in {', '.join(others)} or {last}", hint=hint
+        )
+    return suffix

@@ -9,7 +9,6 @@ import io
 import warnings
 import weakref
 import zipfile
-import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,15 +17,12 @@ from numpy.typing import NDArray
 from cnnviz.core.types import Params
 from cnnviz.errors import CnnvizError
 from cnnviz.files.matrices import NpyHeader, file_error, npy_header
+from cnnviz.files.weights.archive import UNREADABLE, Archive, told
 from cnnviz.files.weights.stored import Stored, Weights, by, byte_count, check_openable, shown
 
-DIRECTORY_LIMIT = 2**21  # bytes of an archive's list of members, which zipfile reads at once
 MOST_MEMBERS = 10_000  # looked into when the file is opened
 MOST_DEFLATED = 1032  # bytes that a byte of deflated data can stand for
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date a zip archive can hold: ours holds no other
-
-_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What zipfile raises on broken or hostile archives."""
 
 
 class NpzWeights(Weights):
@@ -36,7 +32,7 @@ class NpzWeights(Weights):
         self.path = path
         check_openable(path)
         try:
-            file = _Archive(io.FileIO(path))
+            file = Archive(io.FileIO(path))
         except OSError as error:
             raise file_error(path, error) from error
         weakref.finalize(self, file.close)
@@ -44,8 +40,8 @@ class NpzWeights(Weights):
             self._zip = zipfile.ZipFile(file)
             self._members = self._find_members()
             self._headers = {name: self._header(name) for name in self._members}
-        except _UNREADABLE as error:
-            raise self.broken(_reason(error)) from None
+        except UNREADABLE as error:
+            raise self.broken(told(error)) from None
         self.stored = {
             name: Stored(header.shape, header.dtype.name) for name, header in self._headers.items()
         }
@@ -57,8 +53,8 @@ class NpzWeights(Weights):
             with self._zip.open(self._members[name]) as member, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Python 2 wrote 3L
                 array = np.lib.format.read_array(member, allow_pickle=False)
-        except _UNREADABLE as error:
-            raise self.broken(_reason(error)) from None
+        except UNREADABLE as error:
+            raise self.broken(told(error)) from None
         if (array.shape, array.dtype) != (header.shape, header.dtype):
             raise self.broken("it changed since it was opened")
         return array
@@ -112,24 +108,6 @@ class NpzWeights(Weights):
 
     def _where(self, name: str) -> str:
         return f"{self.path}: {shown(name)}"
-
-
-class _Archive(io.BufferedReader):
-    """A file that gives only so much at once, for zipfile trusts an archive's word on its list."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes."""
-        if size is None or size < 0:
-            size = DIRECTORY_LIMIT + 1
-        data = super().read(min(size, DIRECTORY_LIMIT + 1))
-        if len(data) > DIRECTORY_LIMIT:
-            raise zipfile.BadZipFile(f"its list of members is over {DIRECTORY_LIMIT:,} bytes")
-        return data
-
-
-def _reason(error: Exception) -> str:
-    """Say what zipfile said, which may quote the file at length."""
-    return shown(str(error) or type(error).__name__, limit=200)
 
 
 def write_npz(file: BinaryIO, params: Params) -> None:

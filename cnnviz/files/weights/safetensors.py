@@ -15,7 +15,6 @@ https://github.com/huggingface/safetensors#format.
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,9 +29,11 @@ from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError
 from cnnviz.files.matrices import file_error
 from cnnviz.files.weights.stored import (
+    KINDS,
     RESERVED,
+    Kind,
+    MappedWeights,
     Stored,
-    Weights,
     by,
     byte_count,
     check_openable,
@@ -45,31 +46,6 @@ HEADER_LIMIT = 4 * 2**20
 seconds and gigabytes to read."""
 
 
-class Kind(NamedTuple):
-    """A type of numbers: NumPy's word for it, and how its bytes are read."""
-
-    name: str
-    dtype: np.dtype[Any]
-
-
-KINDS = {
-    "F64": Kind("float64", np.dtype("<f8")),
-    "F32": Kind("float32", np.dtype("<f4")),
-    "F16": Kind("float16", np.dtype("<f2")),
-    "BF16": Kind("bfloat16", np.dtype("<u2")),  # the upper half of a float32
-    "I64": Kind("int64", np.dtype("<i8")),
-    "I32": Kind("int32", np.dtype("<i4")),
-    "I16": Kind("int16", np.dtype("<i2")),
-    "I8": Kind("int8", np.dtype("i1")),
-    "U64": Kind("uint64", np.dtype("<u8")),
-    "U32": Kind("uint32", np.dtype("<u4")),
-    "U16": Kind("uint16", np.dtype("<u2")),
-    "U8": Kind("uint8", np.dtype("u1")),
-    "BOOL": Kind("bool", np.dtype("u1")),  # a byte, 0 or 1
-}
-"""The types that are read, by the names the format gives them."""
-
-
 class Entry(NamedTuple):
     """What the header says of a tensor."""
 
@@ -79,8 +55,8 @@ class Entry(NamedTuple):
     end: int
 
 
-class SafetensorsWeights(Weights):
-    """The tensors of a .safetensors file, mapped into memory: float32 is not copied."""
+class SafetensorsWeights(MappedWeights):
+    """The tensors of a .safetensors file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -91,7 +67,7 @@ class SafetensorsWeights(Weights):
                 header = self._header(file, size)
                 self._start = LENGTH_BYTES + len(header)  # of the numbers
                 self._entries = self._read_entries(header, size - self._start)
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self.map(file)
         except OSError as error:
             raise file_error(path, error) from error
         self.stored = {
@@ -100,14 +76,8 @@ class SafetensorsWeights(Weights):
 
     def read(self, name: str) -> NDArray[Any]:
         """Return a tensor's numbers, where they lie in the file."""
-        shape, kind, begin, end = self._entries[name]
-        if self._map.size() < len(self._map):  # what is gone from a map cannot be touched
-            raise self.broken(f"it shrank to {self._map.size():,} bytes since it was opened")
-        count = (end - begin) // kind.dtype.itemsize
-        numbers = np.frombuffer(self._map, kind.dtype, count, self._start + begin).reshape(shape)
-        if kind.name == "bfloat16":
-            return (numbers.astype(np.uint32) << 16).view(np.float32)
-        return numbers
+        entry = self._entries[name]
+        return self.numbers(entry.shape, entry.kind, self._start + entry.begin)
 
     def _header(self, file: BinaryIO, size: int) -> bytes:
         """Return the header's bytes, if there are as many as the file says, and not too many."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import mmap
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,31 @@ from cnnviz.files.matrices import file_error
 MOST_AXES = 64  # of a NumPy array
 MOST_BYTES = 2**63 - 1  # of one, as its strides are counted
 RESERVED = "__metadata__"  # what .safetensors files say of themselves, no tensor
+
+
+class Kind(NamedTuple):
+    """A type of numbers: NumPy's word for it, and how its bytes are read."""
+
+    name: str
+    dtype: np.dtype[Any]
+
+
+KINDS = {
+    "F64": Kind("float64", np.dtype("<f8")),
+    "F32": Kind("float32", np.dtype("<f4")),
+    "F16": Kind("float16", np.dtype("<f2")),
+    "BF16": Kind("bfloat16", np.dtype("<u2")),  # the upper half of a float32
+    "I64": Kind("int64", np.dtype("<i8")),
+    "I32": Kind("int32", np.dtype("<i4")),
+    "I16": Kind("int16", np.dtype("<i2")),
+    "I8": Kind("int8", np.dtype("i1")),
+    "U64": Kind("uint64", np.dtype("<u8")),
+    "U32": Kind("uint32", np.dtype("<u4")),
+    "U16": Kind("uint16", np.dtype("<u2")),
+    "U8": Kind("uint8", np.dtype("u1")),
+    "BOOL": Kind("bool", np.dtype("u1")),  # a byte, 0 or 1
+}
+"""The types that are read, by the names that .safetensors gives them."""
 
 
 class Stored(NamedTuple):
@@ -37,6 +63,7 @@ class Weights(Mapping[str, Tensor], ABC):
 
     path: str
     stored: Mapping[str, Stored]
+    note: str = ""  # what was done to the names, if anything
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -70,6 +97,33 @@ class Weights(Mapping[str, Tensor], ABC):
             f"{self.path} is not a readable {suffix} file: {reason}",
             hint="copy or save it again",
         )
+
+
+class MappedWeights(Weights):
+    """The tensors of a file that is mapped into memory: aligned float32 is not copied."""
+
+    _map: mmap.mmap
+
+    def map(self, file: BinaryIO) -> None:
+        """Map a file, which must not be empty."""
+        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def numbers(
+        self, shape: Shape, kind: Kind, begin: int, strides: Sequence[int] | None = None
+    ) -> NDArray[Any]:
+        """Return the numbers that lie from a byte of the file on; strides are counted in bytes.
+
+        What lies badly in memory is copied, and the file's own pages are let go.
+        """
+        if self._map.size() < len(self._map):  # what is gone from a map cannot be touched
+            raise self.broken(f"it shrank to {self._map.size():,} bytes since it was opened")
+        mapped = np.ndarray(shape, kind.dtype, self._map, begin, strides)
+        found = np.require(mapped, requirements=["C_CONTIGUOUS", "ALIGNED"])
+        if found is not mapped and hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+        if kind.name == "bfloat16":
+            return (found.astype(np.uint32) << 16).view(np.float32)
+        return found
 
 
 def check_openable(path: str) -> None:

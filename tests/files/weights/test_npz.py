@@ -14,7 +14,8 @@ import pytest
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import parse
 from cnnviz.files.weights import check_weights, load_weights, save_weights
-from cnnviz.files.weights.npz import DIRECTORY_LIMIT, MOST_MEMBERS
+from cnnviz.files.weights.archive import DIRECTORY_LIMIT
+from cnnviz.files.weights.npz import MOST_MEMBERS
 from tests.oracles import noise
 
 PIPELINE = parse("conv(4, 3) as c -> batchnorm as bn -> relu -> gap -> dense(2) as fc")
@@ -106,13 +107,15 @@ def test_what_is_missing_extra_or_of_another_shape(tmp_path, suffix):
 
     values = arrays()
     del values["c.weight"]
-    assert "c.weight is missing (4, 3, 3, 3)" in refusal(save(tmp_path, values))
+    assert "it lacks c.weight (4, 3, 3, 3)" in refusal(save(tmp_path, values))
     values = arrays() | {"d.weight": np.zeros((2, 5), np.float32)}
-    assert "d.weight (2, 5) has no stage" in refusal(save(tmp_path, values))
+    assert "no stage takes d.weight (2, 5)" in refusal(save(tmp_path, values))
     values = arrays() | {"c.weight": np.zeros((4, 3, 5, 5), np.float32)}
-    assert "c.weight is (4, 3, 5, 5), not (4, 3, 3, 3)" in refusal(save(tmp_path, values))
+    told = refusal(save(tmp_path, values))
+    assert "it lacks c.weight (4, 3, 3, 3); no stage takes c.weight (4, 3, 5, 5)" in told
     told = refusal(save(tmp_path, {f"x{i}": np.zeros(1) for i in range(20)}))
-    assert "and 22 more" in told
+    assert "and 2 more; no stage takes" in told
+    assert "and 14 more" in told
     assert "STAGE.weight" in told
     for empty in ({"c.weight": np.zeros((4, 3, 0, 3))}, {"c.weight": np.array(1.0)}):
         refusal(save(tmp_path, arrays() | empty))
@@ -126,12 +129,12 @@ def test_optional_weights_may_be_missing(tmp_path):
     assert "c.weight" not in params
     # But what is there must fit.
     wrong = save(tmp_path, values | {"c.weight": weight[:, :2]})
-    assert "c.weight is (4, 2, 3, 3)" in refusal(wrong, optional=frozenset({"c.weight"}))
+    assert "takes c.weight (4, 2, 3, 3)" in refusal(wrong, optional=frozenset({"c.weight"}))
 
 
 def test_the_suffix_chooses_the_format(tmp_path):
-    for name in ("w.pt", "w", "w.npy", "w.npz.txt", ""):
-        with pytest.raises(RequestError, match=r"neither a \.safetensors nor an \.npz file"):
+    for name in ("w.onnx", "w", "w.npy", "w.npz.txt", ""):
+        with pytest.raises(RequestError, match=r"end in \.safetensors, \.npz, \.pth or \.pt"):
             load_weights(name)
     path = save(tmp_path, arrays())
     upper = tmp_path / "W.NPZ"
@@ -187,7 +190,7 @@ def test_an_archive_of_garbage(tmp_path):
     refusal(zipped(tmp_path, {"c.weight.npy": b"garbage", "readme.txt": b"hello"}))
     refusal(zipped(tmp_path, {"c.weight.npy": b""}))
     told = refusal(zipped(tmp_path, {"readme.txt": b"hello"}))
-    assert "c.weight is missing" in told
+    assert "it lacks c.weight" in told
 
 
 def test_pickles_are_never_opened(tmp_path):

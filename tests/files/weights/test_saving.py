@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnviz.errors import CnnvizError, RequestError
-from cnnviz.files.weights import FORMATS, load_weights, save_weights
+from cnnviz.files.weights import WRITERS, load_weights, save_weights
 
 NAMES = st.text(min_size=1, max_size=20).filter(
     lambda name: name.isprintable() and name != "__metadata__"
@@ -19,7 +19,7 @@ NAMES = st.text(min_size=1, max_size=20).filter(
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4)
 PARAMS = st.dictionaries(NAMES, arrays.arrays(np.float32, SHAPES), max_size=4)
 
-pytestmark = pytest.mark.parametrize("suffix", list(FORMATS))
+pytestmark = pytest.mark.parametrize("suffix", list(WRITERS))
 
 
 @pytest.fixture(scope="module")
