@@ -51,7 +51,8 @@ from cnnviz.core.types import Row, Stage, Tensor, size_text
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, stem, unique_stems
 from cnnviz.files.matrices import display_name
-from cnnviz.files.outputs import WEIGHTS, OutputFolder
+from cnnviz.files.names import WEIGHTS
+from cnnviz.files.outputs import OutputFolder
 from cnnviz.files.spec import BUNDLE, Spec, read_labels
 from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses, parse_columns, stage_report, stage_rows

@@ -13,7 +13,7 @@ import numpy as np
 from cnnviz.core.statistics import finite_range, rank_maps
 from cnnviz.core.types import Row, Samples, Stage, Tensor
 from cnnviz.files.images import png_bytes
-from cnnviz.files.outputs import array_name, colour_name, grid_name, map_name
+from cnnviz.files.names import INPUT_PICTURE, array_name, colour_name, grid_name, map_name
 from cnnviz.view.maps import count_outside, draw_colour, draw_map
 from cnnviz.view.numbers import format_number
 from cnnviz.view.robust import inner, narrowed
@@ -30,7 +30,6 @@ MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked fo
 MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be distinguished
 SHOWN = 12  # maps drawn in the terminal
 TERMINAL = 320  # rows and columns of them at most, before they are fitted
-INPUT_PICTURE = "00_input.png"
 LONGEST = 1600  # rows or columns of it
 CROWD = 100  # files of maps from which on an image gets grids only
 
