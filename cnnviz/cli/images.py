@@ -51,7 +51,7 @@ from cnnviz.core.types import Row, Stage, Tensor, size_text
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, stem, unique_stems
 from cnnviz.files.matrices import display_name
-from cnnviz.files.names import WEIGHTS
+from cnnviz.files.names import INPUT_PICTURE, WEIGHTS, array_name
 from cnnviz.files.outputs import OutputFolder
 from cnnviz.files.spec import BUNDLE, Spec, read_labels
 from cnnviz.view import records
@@ -277,6 +277,7 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
     classifies = class_count(rows[-1]) is not None
     if classifies and job.labels:
         names[rows[-1].name] = job.labels
+    _plan(folder, job, [row for row in rows if row.name in job.written], pictures, names)
     silent = job.output.quiet or job.draws  # a bar would run into what is printed meanwhile
     bar = progress(subject.source, len(rows), silent=silent)
     with Writer(folder, thread_count()) as writer, bar as advance:
@@ -298,6 +299,21 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
             del stage
             advance()
     return outcome
+
+
+def _plan(
+    folder: OutputFolder,
+    job: Job,
+    rows: Sequence[Row],
+    pictures: Pictures,
+    names: Mapping[str, Sequence[str]],
+) -> None:
+    """Have all files checked before the first is computed, and listed at once."""
+    files = [INPUT_PICTURE, "shapes.csv"]
+    for row in rows:
+        files += pictures.file_names(row, names[row.name])
+        files += [array_name(row)] if job.saves(Saved.NPY) else []
+    folder.plan([*files, WEIGHTS] if job.saves(Saved.WEIGHTS) else files)
 
 
 def _map_files(subject: Subject, job: Job) -> int:
