@@ -212,7 +212,8 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
             totals,
             [one._asdict() for one in predictions],
         )
-        folder.write("shapes.csv", csv_text(stage_rows(outcome.stages)).encode())
+        table = csv_text(stage_rows(outcome.stages))
+        folder.write("shapes.csv", table.encode("utf-8", "backslashreplace"))
         folder.finish(_repeatable(record, job, outcome.written))
     if not job.draws:
         _print_title(subject, job)

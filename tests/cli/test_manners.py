@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -582,6 +583,32 @@ def test_hostile_names_of_everything_else(run: Run) -> None:
     ]:  # fmt: skip
         result = run(*words)
         assert quiet(result.out + result.err), words
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+def test_names_that_are_no_text(run: Run) -> None:
+    image, kernel, weights = "i\udcff.png", "b\udcff.csv", "w\udcff.npz"
+    shutil.copy(STEP, image)
+    Path(kernel).write_text("1,2\n3,4\n")
+    cnnviz.save_weights(weights, {"conv1.weight": np.ones((2, 1, 3, 3), np.float32)})
+    for words in [
+        ["convolve", image, "-k", f"@{kernel}", "--show", "--values"],
+        ["convolve", image, "-k", f"@{kernel}", "--json"],
+        ["pipeline", image, f"conv(@{kernel})", "--format", "md"],
+        ["pipeline", image, "conv(2, bias=false)", "--weights", weights],
+        ["explain", image, f"conv(@{kernel})"],
+        ["shift", image, f"conv(@{kernel})", "--by", 1],
+        ["compare", image, f"conv(@{kernel})", "relu"],
+        ["animate", image, f"conv(@{kernel})", "--frames", 2],
+        ["shapes", f"conv(@{kernel})", "--input", "1x8x8"],
+        ["kernels", f"@{kernel}", "-o", "k\udcff.png"],
+        ["kernels", "--weights", weights, "--stage", "conv1", "-o", "."],
+    ]:
+        result = run(*words)
+        assert (result.code, "error" in result.err) == (0, False), (words, result.err)
+        assert quiet(result.out + result.err)
+    refused(run("convolve", "gone\udcff.png"), 1, r"gone\udcff.png")
+    refused(run("convolve", image, "-k", "@gone\udcff.csv"), 1, r"gone\udcff.csv")
 
 
 # --- help and examples -------------------------------------------------------------------------
