@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -73,12 +72,9 @@ def _way_out(error: Any) -> str:
 
 
 def _ready_streams() -> None:
-    """Have signs that a terminal cannot show respelled; streams that are closed go nowhere."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open till the end
-        elif isinstance(stream, io.TextIOWrapper):
+    """Have signs that a terminal cannot show respelled."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=SPELLED)
 
 
@@ -178,10 +174,9 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
     except KeyboardInterrupt:
         note("interrupted")
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has had enough (head, less): that is no error of ours.
-        _leave_stdout()
-        return 0
+    except process.Ended as end:
+        note("terminated")
+        return end.exit_code
     except MemoryError:
         tell_error(CnnvizError("not enough memory", hint="resize the image with --resize"))
         return 1
