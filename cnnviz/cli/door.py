@@ -37,17 +37,27 @@ class App(typer.Typer):
         try:
             words = with_shell(args[0] if args else sys.argv[1:])
             code = super().__call__(words, *args[1:], standalone_mode=False, **options)
-        except CnnvizError as error:  # of reading an option
-            code = _refuse(error)
-        except OSError as error:  # Typer prints help and the version itself
-            tell_error(_unwritable(error))
-            _leave_stdout()
-            code = 1
         except Exception as error:
-            if not hasattr(error, "format_message"):  # Typer's vendored click: a usage error
+            code = _told(error)
+            if code is None:
                 raise
-            code = _refuse(RequestError(_sentence(error.format_message()), hint=_way_out(error)))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Exception) -> int | None:
+    """Print an error that ends the program as one message; return its code, None for a bug's."""
+    if text := process.exhausted(error):
+        sys.stderr.write(text)
+        return 1
+    if isinstance(error, CnnvizError):  # of reading an option
+        return _refuse(error)
+    if isinstance(error, OSError):  # Typer prints help and the version itself
+        tell_error(_unwritable(error))
+        _leave_stdout()
+        return 1
+    if not hasattr(error, "format_message"):  # Typer's vendored click: a usage error
+        return None
+    return _refuse(RequestError(_sentence(error.format_message()), hint=_way_out(error)))
 
 
 def _refuse(error: CnnvizError) -> int:
@@ -177,12 +187,6 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
     except process.Ended as end:
         note("terminated")
         return end.exit_code
-    except MemoryError:
-        tell_error(CnnvizError("not enough memory", hint="resize the image with --resize"))
-        return 1
-    except OSError as error:
-        tell_error(_unwritable(error))
-        return 1
     return code
 
 

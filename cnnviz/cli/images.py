@@ -120,9 +120,11 @@ def run_images(
                 done += 1
             except RequestError:
                 raise  # wrong for every image
-            except CnnvizError as error:
+            except (CnnvizError, MemoryError) as error:
                 if len(sources) == 1:
                     raise
+                if isinstance(error, MemoryError):
+                    error = CnnvizError("not enough memory", hint="resize it with --resize")
                 named = display_name(source) in error.message
                 tell_error(error if named else error.within(source))
                 failed = True

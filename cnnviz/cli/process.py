@@ -7,7 +7,9 @@ whole command.
 
 from __future__ import annotations
 
+import _thread
 import atexit
+import errno
 import gc
 import io
 import os
@@ -32,6 +34,7 @@ def set_up() -> None:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
             signal.signal(number, _end)
     choose_kernels()
+    _spare_threads()
 
 
 class Ended(SystemExit):
@@ -117,6 +120,36 @@ def choose_kernels(path: str = "/proc/cpuinfo") -> None:
     flags = next((line for line in lines if line.startswith("flags")), "")  # the first processor's
     if _AVX512.issubset(flags.split()):
         os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+
+
+def _spare_threads() -> None:
+    """Have OpenBLAS start no threads where there is no room for as many as it would.
+
+    It takes their lack for Ctrl-C. A thread takes 30 µs.
+    """
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        return
+    gate = _thread.allocate_lock()
+    with gate:
+        try:
+            for _ in range((os.cpu_count() or 1) - 1):
+                _thread.start_new_thread(gate.__enter__, ())
+        except RuntimeError:
+            os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def exhausted(error: Exception) -> str | None:
+    """Return what there is to print, and nothing to import, if memory or threads ran out."""
+    text = str(error)
+    if isinstance(error, RuntimeError) and "start new thread" in text:
+        return "error: no thread can be started\nhint: allow more of them (ulimit -u)\n"
+    if (
+        isinstance(error, MemoryError | SystemError)  # that without an exception is one, too
+        or (isinstance(error, ImportError) and "failed to map" in text)  # libraries of NumPy
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    ):
+        return "error: not enough memory\nhint: resize the image with --resize\n"
+    return None
 
 
 def start_work() -> None:

@@ -73,6 +73,20 @@ def test_a_picture_is_encoded_while_the_caller_goes_on(folder: OutputFolder) -> 
     assert (folder.path / map_named(0)).read_bytes() == b"done"
 
 
+def test_where_no_thread_can_be_started_the_caller_encodes(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    written: list[str] = []
+    with Writer(folder, 4) as writer:
+        for index in range(3):
+            writer.add(map_named(index), LARGE, lambda: b"x", written.append)
+    assert len(written) == 3
+
+
 @pytest.mark.parametrize("size", [1, LARGE])
 def test_an_error_is_raised_once_and_the_rest_is_dropped(folder: OutputFolder, size: int) -> None:
     def fail() -> bytes:
