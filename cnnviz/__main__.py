@@ -23,6 +23,12 @@ def main() -> None:
         app_for(sys.argv[1:])()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        text = process.exhausted(error)
+        if text is None:
+            raise
+        sys.stderr.write(text)
+        process.leave(1)
     except SystemExit as end:
         process.leave(end.code)
         raise

@@ -136,7 +136,7 @@ def animate(
     from cnnviz.cli.printing import print_report
     from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
     from cnnviz.core.animation import find_stage, make_scene, stops, survey
-    from cnnviz.files.outputs import animation_name
+    from cnnviz.files.names import animation_name
     from cnnviz.files.spec import load_spec
     from cnnviz.view.frameplan import Look
     from cnnviz.view.frames import Film

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -114,7 +115,11 @@ def progress(what: str, steps: int, *, silent: bool) -> Iterator[Callable[[], No
 
 
 def tell_error(error: CnnvizError) -> None:
-    """Print an error on stderr: what is wrong, then a way out."""
+    """Print an error on stderr: what is wrong, then a way out; in a pipe nothing is imported."""
+    if not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")):
+        hint = f"hint: {printable(error.hint)}\n" if error.hint else ""
+        sys.stderr.write(f"error: {printable(error.message)}\n{hint}")
+        return
     console = stderr()
     console.print("error:", style="bold red", end=" ")
     console.print(printable(error.message), markup=False, highlight=False, soft_wrap=True)

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -38,17 +37,27 @@ class App(typer.Typer):
         try:
             words = with_shell(args[0] if args else sys.argv[1:])
             code = super().__call__(words, *args[1:], standalone_mode=False, **options)
-        except CnnvizError as error:  # of reading an option
-            code = _refuse(error)
-        except OSError as error:  # Typer prints help and the version itself
-            tell_error(_unwritable(error))
-            _leave_stdout()
-            code = 1
         except Exception as error:
-            if not hasattr(error, "format_message"):  # Typer's vendored click: a usage error
+            code = _told(error)
+            if code is None:
                 raise
-            code = _refuse(RequestError(_sentence(error.format_message()), hint=_way_out(error)))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Exception) -> int | None:
+    """Print an error that ends the program as one message; return its code, None for a bug's."""
+    if text := process.exhausted(error):
+        sys.stderr.write(text)
+        return 1
+    if isinstance(error, CnnvizError):  # of reading an option
+        return _refuse(error)
+    if isinstance(error, OSError):  # Typer prints help and the version itself
+        tell_error(_unwritable(error))
+        _leave_stdout()
+        return 1
+    if not hasattr(error, "format_message"):  # Typer's vendored click: a usage error
+        return None
+    return _refuse(RequestError(_sentence(error.format_message()), hint=_way_out(error)))
 
 
 def _refuse(error: CnnvizError) -> int:
@@ -73,12 +82,9 @@ def _way_out(error: Any) -> str:
 
 
 def _ready_streams() -> None:
-    """Have signs that a terminal cannot show respelled; streams that are closed go nowhere."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open till the end
-        elif isinstance(stream, io.TextIOWrapper):
+    """Have signs that a terminal cannot show respelled."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=SPELLED)
 
 
@@ -178,16 +184,9 @@ def _guarded(function: Callable[..., int | None], values: dict[str, Any]) -> int
     except KeyboardInterrupt:
         note("interrupted")
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has had enough (head, less): that is no error of ours.
-        _leave_stdout()
-        return 0
-    except MemoryError:
-        tell_error(CnnvizError("not enough memory", hint="resize the image with --resize"))
-        return 1
-    except OSError as error:
-        tell_error(_unwritable(error))
-        return 1
+    except process.Ended as end:
+        note("terminated")
+        return end.exit_code
     return code
 
 

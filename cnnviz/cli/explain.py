@@ -150,7 +150,7 @@ def _write(
     """Write the pictures, and yield their paths."""
     from cnnviz.core.arithmetic import cell_text
     from cnnviz.files.images import png_bytes
-    from cnnviz.files.outputs import explanation_name, winners_name
+    from cnnviz.files.names import explanation_name, winners_name
     from cnnviz.view.explanation_sheet import draw_explanation
 
     part = _surroundings(explanation, held[explanation.row.name])

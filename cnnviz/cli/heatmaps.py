@@ -240,7 +240,7 @@ def _write(
     from cnnviz.core.arithmetic import cell_text
     from cnnviz.core.statistics import finite_range
     from cnnviz.files.images import png_bytes
-    from cnnviz.files.outputs import heatmap_name
+    from cnnviz.files.names import heatmap_name
     from cnnviz.view.heat import Overlay, draw_curves
     from cnnviz.view.maps import draw_map
     from cnnviz.view.scale import choose_scale

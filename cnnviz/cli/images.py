@@ -58,7 +58,8 @@ from cnnviz.core.types import Stage, Tensor, size_text
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, stem, unique_stems
 from cnnviz.files.matrices import display_name
-from cnnviz.files.outputs import WEIGHTS, OutputFolder
+from cnnviz.files.names import INPUT_PICTURE, WEIGHTS, array_name
+from cnnviz.files.outputs import OutputFolder
 from cnnviz.files.spec import BUNDLE, Spec, read_labels
 from cnnviz.view import records
 from cnnviz.view.columns import asks_for_losses, parse_columns, stage_report, stage_rows
@@ -125,9 +126,11 @@ def run_images(
                 done += 1
             except RequestError:
                 raise  # wrong for every image
-            except CnnvizError as error:
+            except (CnnvizError, MemoryError) as error:
                 if len(sources) == 1:
                     raise
+                if isinstance(error, MemoryError):
+                    error = CnnvizError("not enough memory", hint="resize it with --resize")
                 named = display_name(source) in error.message
                 tell_error(error if named else error.within(source))
                 failed = True
@@ -220,7 +223,8 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
         if job.network.without:
             maps = read_without(job.network.without)
             record["without"] = {"maps": maps, "predictions": lost}
-        folder.write("shapes.csv", csv_text(stage_rows(outcome.stages)).encode())
+        table = csv_text(stage_rows(outcome.stages))
+        folder.write("shapes.csv", table.encode("utf-8", "backslashreplace"))
         folder.finish(_repeatable(record, job, outcome.written))
     if not job.draws:
         _print_title(subject, job)
@@ -285,6 +289,7 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
     classifies = class_count(rows[-1]) is not None
     if classifies and job.labels:
         names[rows[-1].name] = job.labels
+    _plan(folder, job, [row for row in rows if row.name in job.written], pictures, names)
     silent = job.output.quiet or job.draws  # a bar would run into what is printed meanwhile
     bar = progress(subject.source, len(rows), silent=silent)
     with Writer(folder, thread_count()) as writer, bar as advance:
@@ -306,6 +311,21 @@ def _compute(subject: Subject, job: Job, folder: OutputFolder) -> Outcome:
             del stage
             advance()
     return outcome
+
+
+def _plan(
+    folder: OutputFolder,
+    job: Job,
+    rows: Sequence[Row],
+    pictures: Pictures,
+    names: Mapping[str, Sequence[str]],
+) -> None:
+    """Have all files checked before the first is computed, and listed at once."""
+    files = [INPUT_PICTURE, "shapes.csv"]
+    for row in rows:
+        files += pictures.file_names(row, names[row.name])
+        files += [array_name(row)] if job.saves(Saved.NPY) else []
+    folder.plan([*files, WEIGHTS] if job.saves(Saved.WEIGHTS) else files)
 
 
 def _map_files(subject: Subject, job: Job) -> int:

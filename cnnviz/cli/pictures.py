@@ -13,7 +13,7 @@ import numpy as np
 from cnnviz.core.statistics import finite_range, rank_maps
 from cnnviz.core.types import Row, Samples, Stage, Tensor
 from cnnviz.files.images import png_bytes
-from cnnviz.files.outputs import array_name, colour_name, grid_name, map_name
+from cnnviz.files.names import INPUT_PICTURE, array_name, colour_name, grid_name, map_name
 from cnnviz.view.maps import count_outside, draw_colour, draw_map
 from cnnviz.view.numbers import format_number
 from cnnviz.view.robust import inner, narrowed
@@ -30,7 +30,6 @@ MOST_MAPS = 64  # a stage of more writes its grid only, unless maps are asked fo
 MOST_IN_GRID = 4096  # maps drawn in a grid: more could not be distinguished
 SHOWN = 12  # maps drawn in the terminal
 TERMINAL = 320  # rows and columns of them at most, before they are fitted
-INPUT_PICTURE = "00_input.png"
 LONGEST = 1600  # rows or columns of it
 CROWD = 100  # files of maps from which on an image gets grids only
 
@@ -74,10 +73,6 @@ class Pictures(NamedTuple):
         outside = 0
         if self.value_range is not None and not within:
             outside = count_outside(maps, scales[0])
-        # A vector writes one picture: labelled, or one pixel a value when maps are asked for.
-        # Maps of one value each say nothing one by one.
-        tells = output.ndim == 3 and maps.shape[1:] != (1, 1)
-        as_maps = self.only == "maps" or (self.only is None and not many and tells)
         return DrawnStage(
             stage=stage,
             maps=maps,
@@ -92,11 +87,32 @@ class Pictures(NamedTuple):
             inset=self.inset,
             doubt=self.doubt,
             within=within,
-            as_maps=as_maps,
+            as_maps=self._as_maps(stage.row),
             as_grid=self.only != "maps",
+            files=self.file_names(stage.row, names),
             only_grid_for_size=many,
             outside=outside,
         )
+
+    def file_names(self, row: Row, names: Sequence[str]) -> list[str]:
+        """Return what a stage's maps, recombined colour pictures and grid are called."""
+        shape = row.output_shape
+        maps = range((shape[0] if len(shape) == 3 else 1) if self._as_maps(row) else 0)
+        return [
+            *(map_name(row, channel) for channel in maps),
+            *(colour_name(row, kernel) for kernel in range(_recombined(row, names))),
+            *([grid_name(row)] if self.only != "maps" else []),
+        ]
+
+    def _as_maps(self, row: Row) -> bool:
+        """Whether each map is a picture of its own.
+
+        A vector writes one picture: labelled, or one pixel a value when maps are asked for. Maps of
+        one value each say nothing one by one.
+        """
+        shape = row.output_shape
+        tells = len(shape) == 3 and shape[1:] != (1, 1) and shape[0] <= MOST_MAPS
+        return self.only == "maps" or (self.only is None and tells)
 
     def _channels(self, maps: Tensor) -> tuple[Sequence[int], str]:
         """Return the channels a grid shows, and their order in words; a vector stays whole."""
@@ -182,6 +198,7 @@ class DrawnStage(NamedTuple):
     within: bool  # whether all values are finite and on their scale
     as_maps: bool
     as_grid: bool
+    files: Sequence[str]  # the pictures' names
     only_grid_for_size: bool
     outside: int
     robust: tuple[slice, slice] | None  # where the range of what is drawn is measured
@@ -204,9 +221,7 @@ class DrawnStage(NamedTuple):
             pictures["grid_channels"] = list(self.channels)
         in_grid = (len(self.channels), len(self.maps)) if self.as_grid and cut else None
         written = Written([], pictures, self.only_grid_for_size, self.outside, in_grid)
-        names = self._names()
-        writer.folder.plan(names)
-        for name, (image, scale) in zip(names, self._images(), strict=True):
+        for name, (image, scale) in zip(self.files, self._images(), strict=True):
             if name == grid_name(self.row) and scale != self.scales[0]:
                 pictures["grid_range"] = [scale.low, scale.high]
             size = image.width * image.height * len(image.getbands())
@@ -216,21 +231,12 @@ class DrawnStage(NamedTuple):
             writer.add_array(array_name(self.row), self.stage.output, written.files.append)
         return written
 
-    def _names(self) -> list[str]:
-        """Return the file names of each map, each recombined colour picture and the grid."""
-        maps = range(len(self.maps) if self.as_maps else 0)
-        return [
-            *(map_name(self.row, channel) for channel in maps),
-            *(colour_name(self.row, kernel) for kernel in range(self._recombined())),
-            *([grid_name(self.row)] if self.as_grid else []),
-        ]
-
     def _images(self) -> Iterator[tuple[Image, Scale]]:
         """Draw the pictures, in the order of their names, each when it is asked for."""
         for channel in range(len(self.maps) if self.as_maps else 0):
             scale = self._scale(channel)
             yield draw_map(self.maps[channel], scale, within=self.within), scale
-        count = self._recombined()
+        count = _recombined(self.row, self.names)
         for kernel in range(count):
             planes, scale = self.maps[kernel::count], self.scales[0]
             if self.names[0].startswith("blue"):
@@ -274,16 +280,6 @@ class DrawnStage(NamedTuple):
         image, scale = self._grid()
         return png_bytes(image, _text(scale, self.row.name, self.pipeline))
 
-    def _recombined(self) -> int:
-        """Count the pictures that recombine three maps: a kernel's, of each colour.
-
-        Those of a depthwise stage of a colour picture; kernel k's are every count-th from k on.
-        """
-        colours = {name.partition(" ")[0] for name in self.names}
-        if self.row.layer != "depthwise" or colours != {"red", "green", "blue"}:
-            return 0
-        return len(self.maps) // 3
-
     def in_terminal(self, width: int, *, colours: bool) -> Group:
         """Return the grid's first maps drawn for a terminal of `width` columns.
 
@@ -314,6 +310,17 @@ class DrawnStage(NamedTuple):
             Text(f"{self.order}: {legend}" if self.order else legend),
             terminal.tile(images, labels, width=width, of=len(self.maps)),
         )
+
+
+def _recombined(row: Row, names: Sequence[str]) -> int:
+    """Count the pictures that recombine three maps: a kernel's, of each colour.
+
+    Those of a depthwise stage of a colour picture; kernel k's are every count-th from k on.
+    """
+    colours = {name.partition(" ")[0] for name in names}
+    if row.layer != "depthwise" or colours != {"red", "green", "blue"}:
+        return 0
+    return row.output_shape[0] // 3
 
 
 def _legend(scales: Sequence[Scale], *, colours: bool) -> str:

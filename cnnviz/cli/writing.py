@@ -63,11 +63,15 @@ class Writer:
         raised here, or at the end.
         """
         self._write(room=max(2 * size, _ROOM))
-        if size < _SMALL or self.threads == 1:
-            data: Future[bytes] = Future()
+        data: Future[bytes] | None = None
+        if size >= _SMALL and self.threads > 1:
+            try:
+                data = self._pool.submit(encode)
+            except RuntimeError:  # the system has no thread left
+                self.threads = 1
+        if data is None:
+            data = Future()
             data.set_result(encode())
-        else:
-            data = self._pool.submit(encode)
         del encode  # and with it, once they are encoded, the pixels
         self._waiting.append(_Picture(name, size, data, written))
         self._size += size

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
 from cnnviz.core.node import INPUT, Node
 from cnnviz.core.types import Samples, Tensor
 from cnnviz.errors import CnnvizError
+
+_LIMIT_FILES = ("memory.max", "memory.limit_in_bytes")  # of control groups, version 2 and 1
 
 
 def readers_of(nodes: Iterable[Node]) -> Counter[str]:
@@ -39,17 +43,63 @@ def peak_of(nodes: Iterable[Node], size: Mapping[str, int]) -> int:
 
 
 def check_memory(needed: int) -> None:
-    """Raise CnnvizError if so many bytes are more than this machine has."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not every system says
-        return
+    """Raise CnnvizError if so many bytes are more than this machine has, or this process may."""
+    available, said = min(_rooms(), default=(needed, ""))
     if needed > available:
         raise CnnvizError(
-            f"maps and weights alive at once take {needed / 2**30:,.1f} GiB, this machine has "
-            f"{available / 2**30:,.1f} GiB",
+            f"maps and weights alive at once take {_size(needed)}, "
+            + said.format(_size(max(available, 0))),
             hint="resize the image (--resize), or use a stride or fewer filters",
         )
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
+
+
+def _rooms() -> Iterator[tuple[int, str]]:
+    """Yield what there is of memory, and what is so large, in words; not every system says."""
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        yield page * os.sysconf("SC_PHYS_PAGES"), "this machine has {}"
+        import resource
+    except (AttributeError, ImportError, OSError, ValueError):
+        return
+    try:  # of a process's seven sizes in pages: all, what is in memory, and the sixth, its data
+        taken = [page * int(size) for size in Path("/proc/self/statm").read_text().split()]
+    except OSError:
+        taken = [0] * 7
+    for limit, used in ((resource.RLIMIT_AS, taken[0]), (resource.RLIMIT_DATA, taken[5])):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            yield soft - used, "this process may have {} more"
+    for most in group_limits():
+        yield most - taken[1], "this process may have {} more"
+
+
+def group_limits(
+    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> Iterator[int]:
+    """Yield how many bytes each of Linux's control groups that hold this process may have.
+
+    `groups` lists them, in a version of two, and files below `root` hold their limits. In a
+    container its own group is the root.
+    """
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        top = root / "memory" if kinds else root
+        for folder in (group := top / path.lstrip("/"), *group.parents):
+            with suppress(OSError, ValueError):  # not there, or "max"
+                yield int((folder / _LIMIT_FILES[bool(kinds)]).read_text())
+            if folder == top:
+                break
 
 
 class Live:

@@ -123,11 +123,7 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
     helpers: list[Future[None]] = []
     with single_threaded_blas():
         try:
-            # NumPy's errstate is part of the context, which threads do not inherit.
-            helpers += (
-                _executor().submit(copy_context().run, work)
-                for _ in range(min(threads, len(items)) - 1)
-            )
+            helpers += (_helper(work) for _ in range(min(threads, len(items)) - 1))
             work()
         except BaseException as error:  # Ctrl-C between two lines: others stop at their next item
             errors.append(error)
@@ -138,6 +134,25 @@ def share(items: Sequence[Item], make_worker: Callable[[], Worker[Item]], thread
                     helper.result()
     if errors:
         raise errors[0]
+
+
+def _helper(work: Callable[[], None]) -> Future[None]:
+    """Have another thread work; where none can be started, the result never begins."""
+    from concurrent.futures import Future
+
+    mine = Future[None]()
+
+    def run() -> None:
+        if mine.set_running_or_notify_cancel():
+            work()
+            mine.set_result(None)
+
+    try:
+        # NumPy's errstate is part of the context, which threads do not inherit.
+        _executor().submit(copy_context().run, run)
+    except RuntimeError:  # the queue has it all the same: a thread that is there may still begin
+        _executor.cache_clear()
+    return mine
 
 
 @cache

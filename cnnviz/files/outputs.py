@@ -1,7 +1,8 @@
-"""The output folder: names, whole files, and ``run.json``, which remembers what is ours.
+"""The output folder: whole files, and ``run.json``, which remembers what is ours.
 
-A file is written under a hidden temporary name in the same folder and renamed, so it appears
-whole or not at all. (It is not forced to the platter: a power cut may lose the newest files.)
+A file is written under a hidden temporary name in the same folder, which has the process's number
+in it, and renamed, so it appears whole or not at all. (It is not forced to the platter: a power cut
+may lose the newest files.)
 
 ``run.json`` lists what cnnviz wrote in the folder; only those names are replaced or removed
 without ``--force``. It keeps that promise even if the process is killed between two files,
@@ -9,8 +10,9 @@ because the list on disk is always a superset of what was written: before a name
 into place, ``run.json`` already lists it together with everything the run before had listed,
 and it shrinks to this run's names only once the stale files are gone.
 
-Two processes writing into the same folder at the same time are not supported: every file is
-still whole, but which run a file comes from, and what ``run.json`` lists, is not defined.
+One run at a time writes in a folder: from its first file to its last it holds the folder, another
+one waits a little for it (see `files.holding`). What is ours is read when the folder is held. Where
+none can be held, every file is still whole, but which run a file comes from is not defined.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,20 +33,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnviz.core.jsontext import json_text
-from cnnviz.core.types import Row
 from cnnviz.errors import CnnvizError
+from cnnviz.files.holding import Hold, is_alive
+from cnnviz.files.names import is_output
 
 RECORD = "run.json"
 """What a run of a pipeline remembers itself by. Other commands that write beside it have a record
 of their own, so that none of them takes the others' files for stale ones."""
 
-WEIGHTS = "weights.safetensors"
-"""The name of a pipeline's weights."""
-
 RECORDS = frozenset({RECORD, "explain.json", "shift.json", "compare.json", "animate.json"})
 """The names of all records."""
 
-RECORD_LIMIT = 64 * 2**20  # bytes; a hundred thousand pictures list in a quarter of it
+RECORD_LIMIT = 4 * 2**20
+"""Bytes of a record: the names of 50,000 maps, and what there is to say of 1,000 stages."""
+
+PATIENCE = 200  # times that a folder is asked for, while another run holds it
+_PAUSE = 0.05  # seconds between two of them
+_TEMPORARY = re.compile(r"\.cnnviz-(\d+)-[0-9a-f]{16}\.tmp")
 
 _ELSEWHERE = "choose another folder with --out"
 _REASONS = {
@@ -59,55 +66,6 @@ _REASONS = {
         "shorten the name of the stage, the image or the --out folder",
     ),
 }
-
-
-def map_name(row: Row, channel: int) -> str:
-    """Name the picture of one channel: ``03_conv_conv2_c007.png``."""
-    return f"{_stage_name(row)}_c{channel:03d}.png"
-
-
-def colour_name(row: Row, kernel: int) -> str:
-    """Name the picture of three channels recombined: ``01_depthwise_depthwise1_rgb000.png``."""
-    return f"{_stage_name(row)}_rgb{kernel:03d}.png"
-
-
-def grid_name(row: Row) -> str:
-    """Name the picture of all channels: ``03_conv_conv2_grid.png``."""
-    return f"{_stage_name(row)}_grid.png"
-
-
-def explanation_name(row: Row, at: Sequence[int]) -> str:
-    """Name the picture of an explained value: ``03_conv_conv2_at_7_0_12.png``."""
-    return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}.png"
-
-
-def heatmap_name(row: Row, at: Sequence[int], kind: str) -> str:
-    """Name a picture of a heatmap: ``23_dense_fc_at_3_cam.png``."""
-    return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}_{kind}.png"
-
-
-def winners_name(row: Row, channel: int) -> str:
-    """Name the picture of a pooling's winners: ``02_maxpool_maxpool1_c007_winners.png``."""
-    return f"{_stage_name(row)}_c{channel:03d}_winners.png"
-
-
-def animation_name(row: Row, channel: int) -> str:
-    """Name the animation of one channel: ``03_conv_conv2_c007.gif``."""
-    return f"{_stage_name(row)}_c{channel:03d}.gif"
-
-
-def array_name(row: Row) -> str:
-    """Name the stage's numbers: ``03_conv_conv2.npy``."""
-    return f"{_stage_name(row)}.npy"
-
-
-def _stage_name(row: Row) -> str:
-    return f"{row.index:02d}_{row.layer}_{row.name}"
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name is a visible file directly inside a folder, on every system."""
-    return bool(name) and name.isprintable() and name[0] != "." and not set(name) & set("/\\:")
 
 
 # --- the folder --------------------------------------------------------------------------------
@@ -159,16 +117,13 @@ class OutputFolder:
         self.path = Path(out) / stem
         self._force = force
         self._record, self._collects = record, collects
-        before = _read_record(self.path / record)
-        self._fresh = not os.path.lexists(self.path / record)
-        self._foreign_record = not self._fresh and before is None
-        self._listed = dict.fromkeys(before or ())  # what run.json on disk lists as ours
-        self._earlier = frozenset(self._listed)
-        self._planned: dict[str, None] = {}
+        self._kept = set[str]()
         self._written: dict[str, None] = {}
+        self._planned: dict[str, None] = {}
         self._created: list[Path] = []
-        self._ready = False  # the folder exists
+        self._hold: Hold | None = None  # from the first write to the end
         self._marked = False  # run.json on disk says that a run is under way
+        self._read()
 
     def __enter__(self) -> Self:
         return self
@@ -179,20 +134,23 @@ class OutputFolder:
     def check(self, names: Iterable[str] = ()) -> None:
         """Raise what writing would raise, as far as it can be known, and touch nothing.
 
-        Call it before a long computation; with names, also for those that would be refused.
+        Call it before a long computation; with names, also for those that would be refused. While
+        another run writes in the folder, what is ours is not known.
         """
+        glance = None
         try:
-            nearest = next(p for p in (self.path, *self.path.parents) if os.path.lexists(p))
-            if not nearest.is_dir():
-                raise CnnvizError(f"{nearest} is not a folder", hint=_ELSEWHERE)
-            if not os.access(nearest, os.W_OK | os.X_OK):
-                raise CnnvizError(f"cannot write in {nearest}: no permission", hint=_ELSEWHERE)
-            if self._foreign_record and not self._force:
-                raise _not_ours(self.path / self._record)
-        except OSError as error:
-            raise _failure("create", self.path, error) from error
-        for name in names:
-            self._check_name(name)
+            if self._hold is None:
+                self._check_place()
+                glance = Hold(self.path)
+                self._read()
+            self._check_ours(self._record, ours=not self._foreign_record)
+            for name in names:
+                self._check_name(name)
+        except BlockingIOError:
+            pass
+        finally:
+            if glance is not None:
+                glance.release()
 
     def plan(self, names: Iterable[str]) -> None:
         """Check names and have run.json list them all at the next write, not one by one.
@@ -218,8 +176,7 @@ class OutputFolder:
 
     def write_by(self, name: str, fill: Callable[[BinaryIO], object]) -> str:
         """Write one whole file by a function that fills it; return its path."""
-        self.check((name,))
-        self._create()
+        self._enter(name)
 
         def fill_and_list(file: BinaryIO) -> None:
             fill(file)
@@ -234,9 +191,8 @@ class OutputFolder:
 
         Otherwise `finish` would remove it, and the run could not be repeated.
         """
-        name = Path(path).name
-        if name in self._listed and Path(path).parent.resolve() == self.path.resolve():
-            self._written[name] = None
+        if Path(path).parent.resolve() == self.path.resolve():
+            self._kept.add(Path(path).name)
 
     def finish(self, record: Mapping[str, object]) -> str:
         """Remove what the run before wrote and this one did not, then write the record.
@@ -244,11 +200,11 @@ class OutputFolder:
         In this order, so that a stale file is still listed if the process dies in between.
         NaN and infinities become null; the bytes depend on the record and the names only.
         """
-        self.check()
-        self._create()
+        self._enter()
         self._remove_stale()
         path = self._write_record({"cnnviz": None, **record, "files": list(self._written)})
         self._listed, self._marked, self._created = dict(self._written), False, []
+        self._let_go()
         return path
 
     def discard(self) -> None:
@@ -257,47 +213,105 @@ class OutputFolder:
         Files already replaced stay, listed in a run.json that says the run is unfinished, so
         that the next run can replace or remove them. Temporary files are gone already.
         """
-        with suppress(OSError):
-            names = [path.name for path in self.path.iterdir()]
-            if self._fresh and self._marked and names == [self._record]:
-                (self.path / self._record).unlink()
-            for folder in reversed(self._created):
-                folder.rmdir()  # refuses a folder with anything in it
+        try:
+            with suppress(OSError):
+                names = [path.name for path in self.path.iterdir()]
+                if self._fresh and self._marked and names == [self._record]:
+                    (self.path / self._record).unlink()
+                for folder in reversed(self._created):
+                    if self._hold is not None or folder != self.path:  # another run may hold it
+                        folder.rmdir()  # refuses a folder with anything in it
+        finally:
+            self._let_go()
 
     # --- steps
 
-    def _create(self) -> None:
-        if self._ready:
+    def _read(self) -> None:
+        """Learn from the record on disk what is ours."""
+        before = _read_record(self.path / self._record)
+        names = _names_in(before)
+        self._fresh = not os.path.lexists(self.path / self._record)
+        self._foreign_record = not self._fresh and before is None
+        self._listed = dict.fromkeys(names)  # what run.json on disk lists as ours
+        self._earlier = frozenset(names)
+        self._written = dict.fromkeys(name for name in names if name in self._kept)
+
+    def _enter(self, *names: str) -> None:
+        """Check names; before the first write make the folder, hold it, and check them again."""
+        self.check(names)
+        if self._hold is not None:
             return
+        for left in reversed(range(PATIENCE)):
+            try:
+                missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
+                for folder in reversed(missing):
+                    folder.mkdir(exist_ok=True)
+                    self._created.append(folder)
+                hold = Hold(self.path)
+            except BlockingIOError:
+                if not left:
+                    raise self._held() from None
+                time.sleep(_PAUSE)
+            except OSError as error:
+                if not left or not isinstance(error, FileNotFoundError):
+                    raise _failure("create", self.path, error) from error
+            else:
+                if hold.there:  # otherwise another run has just removed its empty folder
+                    self._hold = hold
+                    break
+        self._read()
+        self.check(names)
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
+    def _held(self) -> CnnvizError:
+        """Return the error for a folder that another run holds, whose record says which."""
+        found = (_read_record(self.path / name) or {} for name in sorted(RECORDS))
+        numbers = (record.get("process") for record in found)
+        who = next((f" (process {n})" for n in numbers if type(n) is int and is_alive(n)), "")
+        return CnnvizError(
+            f"another run{who} writes in {self.path}",
+            hint="wait until it has ended, or write elsewhere with --out",
+        )
+
+    def _check_place(self) -> None:
+        """Refuse a place where no folder is or can be."""
         try:
-            missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
-            for folder in reversed(missing):
-                folder.mkdir(exist_ok=True)
-                self._created.append(folder)
+            nearest = next(p for p in (self.path, *self.path.parents) if os.path.lexists(p))
+            if not nearest.is_dir():
+                raise CnnvizError(f"{nearest} is not a folder", hint=_ELSEWHERE)
+            if not os.access(nearest, os.W_OK | os.X_OK):
+                raise CnnvizError(f"cannot write in {nearest}: no permission", hint=_ELSEWHERE)
         except OSError as error:
             raise _failure("create", self.path, error) from error
-        self._ready = True
 
     def _check_name(self, name: str) -> None:
-        """Refuse a name that is not plain, a folder's, or that of a file which is not ours."""
-        if not _is_plain(name) or name in RECORDS:
+        """Refuse a name that cnnviz never gives, and that of a file which is not ours."""
+        if not is_output(name):
             raise CnnvizError(
                 f"{name!r} cannot name a file in {self.path}", hint="rename the stage"
             )
-        target = self.path / name
-        try:
-            mode = target.lstat().st_mode
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _failure("write", target, error) from error
-        if stat.S_ISDIR(mode):
-            raise _failure("write", target, IsADirectoryError(errno.EISDIR, ""))
-        if name not in self._listed and not self._force:
-            raise _not_ours(target)
+        self._check_ours(name, ours=name in self._listed)
+
+    def _check_ours(self, name: str, *, ours: bool) -> None:
+        if _is_there(self.path / name) and not ours and not self._force:
+            raise _not_ours(self.path / name)
 
     def _write_record(self, record: Mapping[str, object]) -> str:
-        text = (json_text(record, indent=2) + "\n").encode()
+        """Write the record; if it would be too long to be read again, without its longest parts."""
+        while len(text := (json_text(record, indent=2) + "\n").encode()) > RECORD_LIMIT:
+            parts = {key: json_text({key: record[key]}) for key in record if key != "files"}
+            longest = max(parts, key=lambda key: len(parts[key]))
+            if longest == "cnnviz":
+                raise CnnvizError(
+                    f"{self.path / self._record} cannot list so many files in {RECORD_LIMIT:,} "
+                    "bytes",
+                    hint="write fewer (--stages, --only grid), or elsewhere with --out",
+                )
+            record = {key: value for key, value in record.items() if key != longest}
         return write_whole(self.path / self._record, lambda file: file.write(text))
 
     def _list(self, name: str) -> None:
@@ -305,7 +319,8 @@ class OutputFolder:
         if self._marked and name in self._listed:
             return
         listed = {**self._listed, **self._planned, name: None}
-        self._write_record({"cnnviz": "unfinished", "files": list(listed)})
+        under_way = {"cnnviz": "unfinished", "process": os.getpid()}
+        self._write_record({**under_way, "files": list(listed)})
         self._listed, self._marked = listed, True
 
     def _remove_stale(self) -> None:
@@ -314,7 +329,10 @@ class OutputFolder:
                 if (self.path / name).is_file():
                     self._written.setdefault(name)
         stale = [self.path / name for name in self._listed if name not in self._written]
-        stale += self.path.glob(".cnnviz-*.tmp")  # of a run that was killed
+        for path in self.path.glob(".cnnviz-*.tmp"):  # of a run that was killed
+            found = _TEMPORARY.fullmatch(path.name)
+            if found and (int(found[1]) == os.getpid() or not is_alive(int(found[1]))):
+                stale.append(path)
         # Where the file system folds case, an old name may be this run's file.
         ours = {_identity(self.path / name) for name in self._written} if stale else set()
         for path in stale:
@@ -333,9 +351,9 @@ def write_file(path: Path, data: bytes, *, mark: bytes, force: bool = False) -> 
     An existing one is replaced if it bears `mark` in its first bytes, as what cnnviz wrote does,
     or with `force`.
     """
-    ours = force or not os.path.lexists(path)
+    ours = not _is_there(path) or force
     with suppress(OSError):
-        if not ours and path.is_file():  # not a pipe, which would wait for ever
+        if not ours and path.is_file():  # a link may lead to a pipe, which would wait for ever
             with path.open("rb") as file:
                 ours = mark in file.read(1 << 16)
     if not ours:
@@ -352,7 +370,8 @@ def write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
 
     Returns the path as the user should see it.
     """
-    temporary = target.parent / f".cnnviz-{os.urandom(8).hex()}.tmp"
+    _is_there(target)
+    temporary = target.parent / f".cnnviz-{os.getpid()}-{os.urandom(8).hex()}.tmp"
     try:
         with temporary.open("xb") as file:
             fill(file)
@@ -365,20 +384,33 @@ def write_whole(target: Path, fill: Callable[[BinaryIO], object]) -> str:
     return str(target)
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a link; CnnvizError for what must not be replaced by a file."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _failure("write", path, error) from error
+    if stat.S_ISDIR(mode):
+        raise _failure("write", path, IsADirectoryError(errno.EISDIR, ""))
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise CnnvizError(f"{path} is a pipe or a device, not a file", hint=_ELSEWHERE)
+    return True
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return which file a path is; None for a folder or nothing."""
+    """Return which file a path is; None for nothing, and for what is no file."""
     try:
         found = path.lstat()
     except OSError:
         return None
-    return None if stat.S_ISDIR(found.st_mode) else (found.st_dev, found.st_ino)
+    is_file = stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
+    return (found.st_dev, found.st_ino) if is_file else None
 
 
-def _read_record(path: Path) -> list[str] | None:
-    """Read the names an earlier run listed; None if that file is missing or not ours.
-
-    The file may be anything, so it is believed only as far as plain names in its own folder.
-    """
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """Read what an earlier run remembered; None if that file is missing or not ours."""
     try:
         if not path.is_file():  # not a pipe, which would wait for ever
             return None
@@ -389,12 +421,16 @@ def _read_record(path: Path) -> list[str] | None:
         return None
     if not isinstance(record, dict) or "cnnviz" not in record:
         return None
-    names = record.get("files")
-    if not isinstance(names, list):
-        return None
-    return [
-        name for name in names if isinstance(name, str) and _is_plain(name) and name not in RECORDS
-    ]
+    return record if isinstance(record.get("files"), list) else None
+
+
+def _names_in(record: Mapping[str, Any] | None) -> list[str]:
+    """Return the files that a record lists.
+
+    It may be anyone's, so it is believed only as far as names that cnnviz gives.
+    """
+    names = record["files"] if record else ()
+    return [name for name in names if isinstance(name, str) and is_output(name)]
 
 
 def _not_ours(path: Path) -> CnnvizError:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from cnnviz.cli import process
 from cnnviz.cli.app import COMMANDS, app_for
-from tests.cli.conftest import sample
+from cnnviz.core.pipeline import Pipeline
+from cnnviz.core.types import Stage, Tensor
+from tests.cli.conftest import Run, command, files_below, sample
 
 LINUX = "linux"
 CHOICE = "OPENBLAS_CORETYPE"
@@ -81,6 +87,75 @@ def test_garbage_is_looked_for_while_working() -> None:
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+@pytest.mark.skipif(sys.platform != LINUX, reason="limits as Linux has them")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["convolve", sample("chelsea.jpg"), "--show"],
+        ["pipeline", sample("chelsea.jpg"), "vgg16", "-q"],
+        ["pipeline", sample("chelsea.jpg"), "upsample(40) -> relu", "-q"],
+        ["kernels", "gabor(31)", "-o", "k.png", "-f"],
+    ],
+    ids=lambda words: words[-2],
+)
+@pytest.mark.parametrize(
+    "size",
+    [150, 200, 300, 500, *(pytest.param(n, marks=pytest.mark.heavy) for n in range(120, 2000, 40))],
+)
+def test_too_little_memory_is_one_message(words: list[object], size: int, work: Path) -> None:
+    import resource
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (size << 20, size << 20))
+
+    done = subprocess.run(command(*words), capture_output=True, preexec_fn=limited, check=False)
+    assert done.returncode in {0, 1}
+    said = [line for line in done.stderr.splitlines() if line.lower().startswith(b"error:")]
+    assert len(said) == done.returncode or b"OpenBLAS error" in done.stderr  # which ends by itself
+    assert b"Traceback" not in done.stderr
+    assert not [path for path in work.rglob("*") if path.suffix == ".tmp"]
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (MemoryError(), "memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+        (ImportError("libz.so: failed to map segment from shared object"), "memory"),
+        (RuntimeError("can't start new thread"), "thread"),
+        (RuntimeError("another"), None),
+        (ImportError("no module"), None),
+        (OSError(errno.ENOSPC, "No space left on device"), None),
+    ],
+)
+def test_what_has_run_out(error: Exception, word: str | None, run: Run) -> None:
+    text = process.exhausted(error)
+    assert (text is None) == (word is None)
+    if word is not None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Pipeline, "run", Mock(side_effect=error))
+            result = run("pipeline", sample("step.png"), "relu")
+        assert (result.code, result.out, result.err) == (1, "", text)
+        assert word in result.err
+
+
+def test_of_several_images_one_that_takes_too_much_is_reported(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Pipeline.run
+
+    def exhausted(pipeline: Pipeline, x: Tensor, *rest: object, **options: Any) -> Iterator[Stage]:
+        if x.shape[1:] == (8, 8):
+            raise MemoryError
+        return whole(pipeline, x, *rest, **options)
+
+    monkeypatch.setattr(Pipeline, "run", exhausted)
+    result = run("pipeline", sample("step.png"), sample("digit_3.png"), "relu")
+    assert (result.code, result.err.count("error:")) == (1, 1)
+    assert "step.png: not enough memory" in result.err
+    assert files_below("cnnviz-out/digit_3")
 
 
 def test_an_end_flushes_and_does_what_was_promised() -> None:

@@ -25,6 +25,10 @@ def folder(work: Path) -> OutputFolder:
     return OutputFolder(work, "image")
 
 
+def map_named(index: int) -> str:
+    return f"01_x_x_c00{index}.png"
+
+
 def slowly(data: bytes, seconds: float) -> Callable[[], bytes]:
     def encode() -> bytes:
         time.sleep(seconds)
@@ -40,12 +44,12 @@ def test_pictures_are_written_in_order(folder: OutputFolder, threads: int, size:
     with Writer(folder, threads) as writer:
         for index in range(7):
             encode = slowly(b"%d" % index, (7 - index) / 500)
-            writer.add(f"{index}.png", size, encode, written.append)
-        writer.add_array("last.npy", np.zeros(3), written.append)
+            writer.add(map_named(index), size, encode, written.append)
+        writer.add_array("01_x_last.npy", np.zeros(3), written.append)
         assert len(written) == 8  # numbers come after the pictures before them
-    names = [f"{index}.png" for index in range(7)]
-    assert written == [str(folder.path / name) for name in [*names, "last.npy"]]
-    assert all((folder.path / name).read_bytes() == name[:1].encode() for name in names)
+    names = [map_named(index) for index in range(7)]
+    assert written == [str(folder.path / name) for name in [*names, "01_x_last.npy"]]
+    assert all((folder.path / name).read_bytes() == name[-5:-4].encode() for name in names)
 
 
 def test_what_waits_is_bounded(folder: OutputFolder) -> None:
@@ -53,10 +57,10 @@ def test_what_waits_is_bounded(folder: OutputFolder) -> None:
     go = threading.Event()
     with Writer(folder, 2) as writer:
         for index in range(3):
-            writer.add(f"{index}.png", HUGE, lambda: b"x" * go.wait(5), written.append)
+            writer.add(map_named(index), HUGE, lambda: b"x" * go.wait(5), written.append)
         assert not written
         threading.Timer(0.05, go.set).start()
-        writer.add("3.png", HUGE, lambda: b"x", written.append)  # waits for the first
+        writer.add(map_named(3), HUGE, lambda: b"x", written.append)  # waits for the first
         assert written
     assert len(written) == 4
 
@@ -64,9 +68,23 @@ def test_what_waits_is_bounded(folder: OutputFolder) -> None:
 def test_a_picture_is_encoded_while_the_caller_goes_on(folder: OutputFolder) -> None:
     go = threading.Event()
     with Writer(folder, 2) as writer:
-        writer.add("a.png", LARGE, lambda: b"done" * go.wait(5), lambda _: None)
+        writer.add(map_named(0), LARGE, lambda: b"done" * go.wait(5), lambda _: None)
         go.set()  # reached, though the picture waits for it
-    assert (folder.path / "a.png").read_bytes() == b"done"
+    assert (folder.path / map_named(0)).read_bytes() == b"done"
+
+
+def test_where_no_thread_can_be_started_the_caller_encodes(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    written: list[str] = []
+    with Writer(folder, 4) as writer:
+        for index in range(3):
+            writer.add(map_named(index), LARGE, lambda: b"x", written.append)
+    assert len(written) == 3
 
 
 @pytest.mark.parametrize("size", [1, LARGE])
@@ -76,15 +94,15 @@ def test_an_error_is_raised_once_and_the_rest_is_dropped(folder: OutputFolder, s
 
     written: list[str] = []
     with pytest.raises(CnnvizError, match="no"), Writer(folder, 2) as writer:  # noqa: PT012
-        writer.add("a.png", size, lambda: b"a", written.append)
-        writer.add("b.png", size, fail, written.append)
-        writer.add("c.png", size, lambda: b"c", written.append)
-    assert [Path(path).name for path in written] == ["a.png"]
+        writer.add(map_named(0), size, lambda: b"a", written.append)
+        writer.add(map_named(1), size, fail, written.append)
+        writer.add(map_named(2), size, lambda: b"c", written.append)
+    assert [Path(path).name for path in written] == [map_named(0)]
 
 
 def test_after_an_error_outside_nothing_more_is_written(folder: OutputFolder) -> None:
     with pytest.raises(KeyboardInterrupt), Writer(folder, 2) as writer:  # noqa: PT012
-        writer.add("a.png", LARGE, slowly(b"a", 0.05), lambda _: None)
+        writer.add(map_named(0), LARGE, slowly(b"a", 0.05), lambda _: None)
         raise KeyboardInterrupt
     time.sleep(0.1)
     assert not folder.path.exists()

@@ -109,6 +109,24 @@ def test_share_inside_share():
     assert sorted(done) == sorted([*range(4)] * 3)
 
 
+@pytest.mark.parametrize("started", [0, 1])
+def test_where_no_thread_can_be_started_the_others_do_it_all(monkeypatch, started):
+    share(range(9), lambda: lambda _: time.sleep(0.001), started + 1)
+    start, left, done = threading.Thread.start, [started], []
+
+    def refuse(thread):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(20):
+        done.clear()
+        share(range(40), lambda: lambda item: (time.sleep(0.0001), done.append(item)), 8)
+        assert sorted(done) == [*range(40)]  # all of it, when the call has ended
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system has no such call")
 def test_threads_stay_on_the_processors_they_had():
     before, during = os.sched_getaffinity(0), []

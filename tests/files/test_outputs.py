@@ -3,48 +3,19 @@
 import errno
 import json
 import os
+import threading
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from cnnviz.core.types import Row
 from cnnviz.errors import CnnvizError
-from cnnviz.files.outputs import (
-    RECORD_LIMIT,
-    OutputFolder,
-    array_name,
-    grid_name,
-    map_name,
-)
+from cnnviz.files import outputs
+from cnnviz.files.outputs import RECORD_LIMIT, OutputFolder, write_file, write_whole
 
 RECORD = {"cnnviz": "0.1.0", "pipeline": "conv(8)"}
-
-
-def row(index=3, layer="conv", name="conv2"):
-    return Row(
-        index=index,
-        name=name,
-        layer=layer,
-        text=layer,
-        settings={},
-        inputs=("input",),
-        input_shape=(1, 2, 2),
-        output_shape=(1, 2, 2),
-        kernel_size=None,
-        stride=None,
-        padding=None,
-        dilation=None,
-        groups=None,
-        params=0,
-        macs=0,
-        receptive_field=None,
-        effective_stride=None,
-        effective_padding=None,
-        memory_bytes=16,
-        weights=None,
-    )
 
 
 def contents(folder):
@@ -63,42 +34,32 @@ def write_run(out, files, **options):
     return folder.path
 
 
-# --- names ---------------------------------------------------------------------------------------
-
-
-def test_names():
-    assert map_name(row(), 7) == "03_conv_conv2_c007.png"
-    assert map_name(row(index=123), 1234) == "123_conv_conv2_c1234.png"
-    assert grid_name(row(1, "maxpool", "layer1.0-pool")) == "01_maxpool_layer1.0-pool_grid.png"
-    assert array_name(row()) == "03_conv_conv2.npy"
-
-
 # --- a plain run ---------------------------------------------------------------------------------
 
 
 def test_a_run_writes_its_files_and_its_record(tmp_path):
     with OutputFolder(tmp_path / "deep" / "out", "cat") as folder:
         assert not folder.path.exists()  # nothing until the first file
-        shown = folder.write("b.png", b"B")
-        folder.write("a.png", b"A")
+        shown = folder.write("01_x_b.npy", b"B")
+        folder.write("01_x_a.npy", b"A")
         recorded = folder.finish({**RECORD, "stages": []})
-    assert shown == str(tmp_path / "deep" / "out" / "cat" / "b.png")
+    assert shown == str(tmp_path / "deep" / "out" / "cat" / "01_x_b.npy")
     assert Path(recorded).name == "run.json"
-    assert list(contents(folder.path)) == ["a.png", "b.png", "run.json"]
+    assert list(contents(folder.path)) == ["01_x_a.npy", "01_x_b.npy", "run.json"]
     assert (folder.path / "run.json").read_text() == (
         '{\n  "cnnviz": "0.1.0",\n  "pipeline": "conv(8)",\n  "stages": [],\n'
-        '  "files": [\n    "b.png",\n    "a.png"\n  ]\n}\n'
+        '  "files": [\n    "01_x_b.npy",\n    "01_x_a.npy"\n  ]\n}\n'
     )
 
 
 def test_paths_are_shown_as_out_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert OutputFolder("out", "cat").write("a.png", b"") == str(Path("out/cat/a.png"))
-    assert OutputFolder(".", "dog").write("a.png", b"") == str(Path("dog/a.png"))
+    for out, shown in [("out", "out/cat/01_x_a.npy"), (".", "cat/01_x_a.npy")]:
+        assert OutputFolder(out, "cat").write("01_x_a.npy", b"") == str(Path(shown))
 
 
 def test_two_runs_write_identical_bytes(tmp_path):
-    files = {"b.png": b"B", "a.png": b"A"}
+    files = {"01_x_b.npy": b"B", "01_x_a.npy": b"A"}
     first = contents(write_run(tmp_path, files))
     assert contents(write_run(tmp_path, files)) == first
     assert contents(write_run(tmp_path / "other", files)) == first
@@ -128,9 +89,9 @@ def test_the_record_holds_no_nan_and_keeps_its_order(tmp_path):
 
 def test_new_files_have_the_usual_permissions(tmp_path):
     (tmp_path / "usual").touch()
-    folder = write_run(tmp_path, {"a.png": b"A"})
+    folder = write_run(tmp_path, {"01_x_a.npy": b"A"})
     usual = (tmp_path / "usual").stat().st_mode
-    assert (folder / "a.png").stat().st_mode == usual
+    assert (folder / "01_x_a.npy").stat().st_mode == usual
     assert (folder / "run.json").stat().st_mode == usual
 
 
@@ -157,7 +118,7 @@ def test_arrays_are_written_in_pieces(tmp_path):
     array = np.ones((64, 1024, 1024), np.float32)  # 256 MB
     tracemalloc.start()
     try:
-        path = OutputFolder(tmp_path, "cat").write_array("big.npy", array)
+        path = OutputFolder(tmp_path, "cat").write_array("01_conv_big.npy", array)
         assert tracemalloc.get_traced_memory()[1] < 70 * 2**20
     finally:
         tracemalloc.stop()
@@ -168,7 +129,7 @@ def test_arrays_are_written_in_pieces(tmp_path):
 def test_objects_are_never_pickled(tmp_path):
     folder = OutputFolder(tmp_path, "cat")
     with pytest.raises(ValueError, match=r"pickle|Object"):
-        folder.write_array("a.npy", np.array([{}], dtype=object))
+        folder.write_array("01_x_a.npy", np.array([{}], dtype=object))
     assert contents(folder.path) == {}
 
 
@@ -176,41 +137,41 @@ def test_objects_are_never_pickled(tmp_path):
 
 
 def test_a_later_run_replaces_and_removes_what_an_earlier_one_wrote(tmp_path):
-    write_run(tmp_path, {"a.png": b"A", "b.png": b"B", "c.npy": b"C"})
+    write_run(tmp_path, {"01_x_a.npy": b"A", "01_x_b.npy": b"B", "01_x_c.npy": b"C"})
     (tmp_path / "cat" / "notes.txt").write_text("mine")
-    folder = write_run(tmp_path, {"b.png": b"B2", "d.png": b"D"})
+    folder = write_run(tmp_path, {"01_x_b.npy": b"B2", "01_x_d.npy": b"D"})
     found = contents(folder)
-    assert list(found) == ["b.png", "d.png", "notes.txt", "run.json"]
-    assert found["b.png"] == b"B2"
+    assert list(found) == ["01_x_b.npy", "01_x_d.npy", "notes.txt", "run.json"]
+    assert found["01_x_b.npy"] == b"B2"
     assert found["notes.txt"] == b"mine"
-    assert listed(folder) == ["b.png", "d.png"]
+    assert listed(folder) == ["01_x_b.npy", "01_x_d.npy"]
 
 
 def test_stale_files_stay_until_the_run_is_finished(tmp_path):
-    write_run(tmp_path, {"a.png": b"A", "b.png": b"B"})
+    write_run(tmp_path, {"01_x_a.npy": b"A", "01_x_b.npy": b"B"})
     with OutputFolder(tmp_path, "cat") as folder:
-        folder.write("b.png", b"B2")
-    assert list(contents(folder.path)) == ["a.png", "b.png", "run.json"]
+        folder.write("01_x_b.npy", b"B2")
+    assert list(contents(folder.path)) == ["01_x_a.npy", "01_x_b.npy", "run.json"]
 
 
 def test_a_foreign_file_is_not_overwritten_without_force(tmp_path):
-    target = tmp_path / "cat" / "a.png"
+    target = tmp_path / "cat" / "01_x_a.npy"
     target.parent.mkdir()
     target.write_bytes(b"mine")
     folder = OutputFolder(tmp_path, "cat")
-    with pytest.raises(CnnvizError, match=r"a\.png exists and was not written by cnnviz") as caught:
-        folder.write("a.png", b"A")
+    with pytest.raises(CnnvizError, match=r"a\.npy exists and was not written by cnnviz") as caught:
+        folder.write("01_x_a.npy", b"A")
     assert "--force" in caught.value.hint
     assert caught.value.exit_code == 1
     with pytest.raises(CnnvizError, match="not written by cnnviz"):
-        folder.check(["b.png", "a.png"])
-    folder.check(["b.png"])
+        folder.check(["01_x_b.npy", "01_x_a.npy"])
+    folder.check(["01_x_b.npy"])
     folder.discard()
-    assert contents(target.parent) == {"a.png": b"mine"}
+    assert contents(target.parent) == {"01_x_a.npy": b"mine"}
 
-    write_run(tmp_path, {"a.png": b"A"}, force=True)
+    write_run(tmp_path, {"01_x_a.npy": b"A"}, force=True)
     assert target.read_bytes() == b"A"
-    write_run(tmp_path, {"a.png": b"A2"})  # ours from now on
+    write_run(tmp_path, {"01_x_a.npy": b"A2"})  # ours from now on
     assert target.read_bytes() == b"A2"
 
 
@@ -221,43 +182,39 @@ def test_a_foreign_file_is_not_overwritten_without_force(tmp_path):
         b"not json",
         b"\xff\xfe",
         b"[1, 2]",
-        b'{"files": ["a.png"]}',
-        b'{"cnnviz": "1", "files": "a.png"}',
-        b'{"cnnviz": "1", "files": {"a.png": 1}}',
+        b'{"files": ["01_x_a.npy"]}',
+        b'{"cnnviz": "1", "files": "01_x_a.npy"}',
+        b'{"cnnviz": "1", "files": {"01_x_a.npy": 1}}',
         b'{"cnnviz": "1"}',
         b"[" * 200_000,
-        b'{"cnnviz": ' + b"1" * 10_000 + b', "files": ["a.png"]}',
+        b'{"cnnviz": ' + b"1" * 10_000 + b', "files": ["01_x_a.npy"]}',
     ],
 )
 def test_a_foreign_run_json_is_respected(tmp_path, garbage):
     home = tmp_path / "cat"
     home.mkdir()
     (home / "run.json").write_bytes(garbage)
-    (home / "a.png").write_bytes(b"mine")
+    (home / "01_x_a.npy").write_bytes(b"mine")
     before = contents(home)
     folder = OutputFolder(tmp_path, "cat")
-    for act in (folder.check, lambda: folder.write("b.png", b"B"), lambda: folder.finish(RECORD)):
+    for act in (
+        folder.check,
+        lambda: folder.write("01_x_b.npy", b"B"),
+        lambda: folder.finish(RECORD),
+    ):
         with pytest.raises(CnnvizError, match=r"run\.json exists and was not written by cnnviz"):
             act()
     folder.discard()
     assert contents(home) == before
-    write_run(tmp_path, {"b.png": b"B"}, force=True)
-    assert listed(home) == ["b.png"]
-    assert (home / "a.png").read_bytes() == b"mine"
+    write_run(tmp_path, {"01_x_b.npy": b"B"}, force=True)
+    assert listed(home) == ["01_x_b.npy"]
+    assert (home / "01_x_a.npy").read_bytes() == b"mine"
 
 
 def test_a_huge_run_json_is_not_read(tmp_path):
-    write_run(tmp_path, {"a.png": b"A"})
+    write_run(tmp_path, {"01_x_a.npy": b"A"})
     with (tmp_path / "cat" / "run.json").open("ab") as record:
         record.write(b" " * RECORD_LIMIT)
-    with pytest.raises(CnnvizError, match="not written by cnnviz"):
-        OutputFolder(tmp_path, "cat").check()
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_in_place_of_run_json_does_not_hang(tmp_path):
-    (tmp_path / "cat").mkdir()
-    os.mkfifo(tmp_path / "cat" / "run.json")
     with pytest.raises(CnnvizError, match="not written by cnnviz"):
         OutputFolder(tmp_path, "cat").check()
 
@@ -269,16 +226,20 @@ def test_a_hostile_run_json_removes_nothing_outside_its_folder(tmp_path):
     (home / "sub").mkdir(parents=True)
     (home / "sub" / "y").write_text("keep")
     (home / ".hidden").write_text("keep")
-    (home / "link").symlink_to(outside)
-    (home / "stale.png").write_text("remove")
+    (home / "01_x_link.npy").symlink_to(outside)
+    for name in ("photo.png", "notes.md", "01_beach.png"):
+        (home / name).write_text("keep")
+    (home / "01_x_stale.npy").write_text("remove")
     names = ["../x", str(outside), "sub/y", "sub", "sub/../../x", "..", ".", "", "run.json"]
-    names += ["..\\x", "C:x", ".hidden", "a\0b", "a\nb", "\ud800", 7, None, ["x"], "gone", "link"]
-    names += ["n" * 5000, "stale.png", "stale.png"]
+    names += ["..\\x", "C:x", ".hidden", "a\0b", "a\nb", "\ud800", 7, None, ["x"], "gone"]
+    names += ["photo.png", "notes.md", "01_beach.png", "01_x_link.npy"]
+    names += ["n" * 5000, "01_x_stale.npy", "01_x_stale.npy"]
     (home / "run.json").write_text(json.dumps({"cnnviz": "1", "files": names}))
-    write_run(tmp_path, {"a.png": b"A"})
+    write_run(tmp_path, {"01_x_a.npy": b"A"})
     assert outside.read_text() == "keep"
     assert (home / "sub" / "y").read_text() == "keep"
-    assert sorted(p.name for p in home.iterdir()) == [".hidden", "a.png", "run.json", "sub"]
+    kept = {".hidden", "sub", "photo.png", "notes.md", "01_beach.png"}
+    assert {p.name for p in home.iterdir()} == kept | {"01_x_a.npy", "run.json"}
 
 
 def test_a_symlink_in_place_of_a_file_is_replaced_not_followed(tmp_path):
@@ -286,25 +247,25 @@ def test_a_symlink_in_place_of_a_file_is_replaced_not_followed(tmp_path):
     outside.write_text("keep")
     home = tmp_path / "cat"
     home.mkdir()
-    (home / "a.png").symlink_to(outside)
+    (home / "01_x_a.npy").symlink_to(outside)
     with pytest.raises(CnnvizError, match="not written by cnnviz"):
-        OutputFolder(tmp_path, "cat").write("a.png", b"A")
-    write_run(tmp_path, {"a.png": b"A"}, force=True)
+        OutputFolder(tmp_path, "cat").write("01_x_a.npy", b"A")
+    write_run(tmp_path, {"01_x_a.npy": b"A"}, force=True)
     assert outside.read_text() == "keep"
-    assert not (home / "a.png").is_symlink()
-    assert (home / "a.png").read_bytes() == b"A"
+    assert not (home / "01_x_a.npy").is_symlink()
+    assert (home / "01_x_a.npy").read_bytes() == b"A"
 
 
 def test_an_old_name_that_is_this_runs_file_is_not_removed(tmp_path):
-    """On a file system that folds case, Relu.png and relu.png are one file."""
-    home = write_run(tmp_path, {"Relu.png": b"A"})
+    """On a file system that folds case, A and a are one file."""
+    home = write_run(tmp_path, {"01_x_A.npy": b"A"})
     with OutputFolder(tmp_path, "cat") as folder:
-        folder.write("relu.png", b"B")
-        (home / "Relu.png").unlink()
-        (home / "Relu.png").hardlink_to(home / "relu.png")  # as a folding file system answers
+        folder.write("01_x_a.npy", b"B")
+        (home / "01_x_A.npy").unlink()
+        (home / "01_x_A.npy").hardlink_to(home / "01_x_a.npy")  # as a folding file system answers
         folder.finish(RECORD)
-    assert (home / "relu.png").read_bytes() == b"B"
-    assert (home / "Relu.png").exists()  # removing it would have removed relu.png there
+    assert (home / "01_x_a.npy").read_bytes() == b"B"
+    assert (home / "01_x_A.npy").exists()  # removing it would have removed a there
 
 
 @pytest.mark.parametrize(
@@ -362,17 +323,17 @@ def test_killed_at_any_moment_everything_written_is_still_known_as_ours(
     def attempt(out):
         with OutputFolder(out, "cat") as folder:
             if planned:
-                folder.plan(["b.png", "c.png", "e.png"])
-            folder.write("b.png", b"B2")
-            folder.write("c.png", b"C2")
-            folder.write("e.png", b"E2")
+                folder.plan(["01_x_b.npy", "01_x_c.npy", "01_x_e.npy"])
+            folder.write("01_x_b.npy", b"B2")
+            folder.write("01_x_c.npy", b"C2")
+            folder.write("01_x_e.npy", b"E2")
             folder.finish({"cnnviz": "2"})
 
     alive, steps = False, 0
     while not alive:
         steps += 1
         out = tmp_path / str(steps)
-        home = write_run(out, {"a.png": b"A", "b.png": b"B"})
+        home = write_run(out, {"01_x_a.npy": b"A", "01_x_b.npy": b"B"})
         (home / "notes.txt").write_text("mine")
         with monkeypatch.context() as patch:
             kill_at(steps, patch)
@@ -381,11 +342,11 @@ def test_killed_at_any_moment_everything_written_is_still_known_as_ours(
                 alive = True
             except Killed:
                 pass
-        pictures = {path.name: path.read_bytes() for path in home.glob("*.png")}
+        pictures = {path.name: path.read_bytes() for path in home.glob("*.npy")}
         assert set(pictures) <= set(listed(home)), f"step {steps}"
         assert set(pictures.values()) <= {b"A", b"B", b"B2", b"C2", b"E2"}
-        write_run(out, {"d.png": b"D"})  # needs no --force, leaves nothing stale
-        assert list(contents(home)) == ["d.png", "notes.txt", "run.json"], f"step {steps}"
+        write_run(out, {"01_x_d.npy": b"D"})  # needs no --force, leaves nothing stale
+        assert list(contents(home)) == ["01_x_d.npy", "notes.txt", "run.json"], f"step {steps}"
     assert steps > 30
 
 
@@ -397,41 +358,42 @@ def test_killed_at_any_moment_of_the_first_run(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             kill_at(steps, patch)
             try:
-                write_run(out, {"a.png": b"A", "b.png": b"B"})
+                write_run(out, {"01_x_a.npy": b"A", "01_x_b.npy": b"B"})
                 alive = True
             except Killed:
                 pass
-        home = write_run(out, {"d.png": b"D"})
-        assert list(contents(home)) == ["d.png", "run.json"], f"step {steps}"
+        home = write_run(out, {"01_x_d.npy": b"D"})
+        assert list(contents(home)) == ["01_x_d.npy", "run.json"], f"step {steps}"
     assert steps > 20
 
 
 def test_an_interrupted_run_says_so_and_the_next_one_cleans_up(tmp_path):
-    home = write_run(tmp_path, {"a.png": b"A", "b.png": b"B"})
+    home = write_run(tmp_path, {"01_x_a.npy": b"A", "01_x_b.npy": b"B"})
 
     def interrupted():
         with OutputFolder(tmp_path, "cat") as folder:
-            folder.write("b.png", b"B2")
-            folder.write("c.png", b"C2")
+            folder.write("01_x_b.npy", b"B2")
+            folder.write("01_x_c.npy", b"C2")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert json.loads((home / "run.json").read_text()) == {
         "cnnviz": "unfinished",
-        "files": ["a.png", "b.png", "c.png"],
+        "process": os.getpid(),
+        "files": ["01_x_a.npy", "01_x_b.npy", "01_x_c.npy"],
     }
-    write_run(tmp_path, {"c.png": b"C3"})
-    assert list(contents(home)) == ["c.png", "run.json"]
+    write_run(tmp_path, {"01_x_c.npy": b"C3"})
+    assert list(contents(home)) == ["01_x_c.npy", "run.json"]
 
 
 def test_an_interrupted_first_run_is_known_as_ours(tmp_path):
     with OutputFolder(tmp_path, "cat") as folder:
-        folder.write("a.png", b"A")
-    assert listed(folder.path) == ["a.png"]
+        folder.write("01_x_a.npy", b"A")
+    assert listed(folder.path) == ["01_x_a.npy"]
     folder.discard()  # twice is no harm
-    write_run(tmp_path, {"a.png": b"A2"})
-    assert (folder.path / "a.png").read_bytes() == b"A2"
+    write_run(tmp_path, {"01_x_a.npy": b"A2"})
+    assert (folder.path / "01_x_a.npy").read_bytes() == b"A2"
 
 
 def test_ctrl_c_while_a_file_is_written_leaves_nothing_of_it(tmp_path, monkeypatch):
@@ -440,7 +402,7 @@ def test_ctrl_c_while_a_file_is_written_leaves_nothing_of_it(tmp_path, monkeypat
 
     def attempt():
         with OutputFolder(tmp_path, "cat") as folder:
-            folder.write("a.png", b"A")
+            folder.write("01_x_a.npy", b"A")
 
     monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -449,7 +411,7 @@ def test_ctrl_c_while_a_file_is_written_leaves_nothing_of_it(tmp_path, monkeypat
 
 
 def test_planned_names_are_listed_at_once(tmp_path, monkeypatch):
-    names = [f"{i:05d}.png" for i in range(500)]
+    names = [f"01_relu_relu1_c{i:05d}.png" for i in range(500)]
     folder = OutputFolder(tmp_path, "cat")
     folder.plan(names)
     assert contents(tmp_path) == {}
@@ -465,13 +427,88 @@ def test_planned_names_are_listed_at_once(tmp_path, monkeypatch):
 
 def test_a_planned_name_that_is_foreign_is_refused(tmp_path):
     (tmp_path / "cat").mkdir()
-    (tmp_path / "cat" / "a.png").write_bytes(b"mine")
+    (tmp_path / "cat" / "01_x_a.npy").write_bytes(b"mine")
     folder = OutputFolder(tmp_path, "cat")
     with pytest.raises(CnnvizError, match="not written by cnnviz"):
-        folder.plan(["b.png", "a.png"])
-    folder.write("b.png", b"B")
+        folder.plan(["01_x_b.npy", "01_x_a.npy"])
+    folder.write("01_x_b.npy", b"B")
     with pytest.raises(CnnvizError, match="not written by cnnviz"):
-        folder.write("a.png", b"A")
+        folder.write("01_x_a.npy", b"A")
+
+
+# --- two runs at once ----------------------------------------------------------------------------
+
+
+def test_a_second_run_waits_and_then_says_who_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "PATIENCE", 3)
+    with OutputFolder(tmp_path, "cat") as first:
+        first.write("01_x_a.npy", b"A")
+        with OutputFolder(tmp_path, "cat", record="explain.json") as second:
+            second.check(["01_x_a.npy"])  # whose it is shows when the first has ended
+            with pytest.raises(CnnvizError, match=rf"\(process {os.getpid()}\) writes in") as busy:
+                second.write("01_x_b.npy", b"B")
+        assert "--out" in busy.value.hint
+        first.finish(RECORD)
+        assert list(contents(first.path)) == ["01_x_a.npy", "run.json"]
+        with OutputFolder(tmp_path, "cat") as second:
+            second.write("01_x_b.npy", b"B")
+            second.finish(RECORD)
+    assert list(contents(first.path)) == ["01_x_b.npy", "run.json"]
+
+
+def test_what_is_ours_is_read_when_nobody_else_writes(tmp_path):
+    second = OutputFolder(tmp_path, "cat")
+    write_run(tmp_path, {"01_x_a.npy": b"A", "01_x_b.npy": b"B"})
+    second.keep(tmp_path / "cat" / "01_x_b.npy")
+    second.write("01_x_a.npy", b"A2")  # needs no --force
+    second.finish(RECORD)
+    assert (second.replaced, sorted(listed(second.path))) == (2, ["01_x_a.npy", "01_x_b.npy"])
+
+
+def test_a_folder_that_the_first_run_removes_is_made_again(tmp_path):
+    def fail(_):
+        raise ValueError
+
+    first, second = (OutputFolder(tmp_path / "out", "cat") for _ in range(2))
+    with pytest.raises(ValueError):  # noqa: PT011
+        first.write_by("01_x_a.npy", fail)
+    waiting = threading.Thread(target=second.write, args=("01_x_b.npy", b"B"))
+    waiting.start()
+    first.discard()
+    waiting.join()
+    second.finish(RECORD)
+    assert list(contents(second.path)) == ["01_x_b.npy", "run.json"]
+
+
+def test_only_temporary_files_of_dead_processes_are_removed(tmp_path):
+    home = tmp_path / "cat"
+    home.mkdir()
+    dead, alive = (home / f".cnnviz-{n}-{'0' * 16}.tmp" for n in (2**22 + 1, os.getppid()))
+    for path in (dead, alive, home / ".cnnviz-notes.tmp"):
+        path.touch()
+    write_run(tmp_path, {"01_x_a.npy": b"A"})
+    assert set(contents(home)) == {alive.name, ".cnnviz-notes.tmp", "01_x_a.npy", "run.json"}
+
+
+# --- what a record holds -------------------------------------------------------------------------
+
+
+def test_a_record_that_would_be_too_long_does_without_its_longest_part(tmp_path):
+    with OutputFolder(tmp_path, "cat") as folder:
+        folder.write("01_x_a.npy", b"A")
+        folder.finish({**RECORD, "stages": ["x" * 100] * (RECORD_LIMIT // 100), "seed": 1})
+    assert json.loads((folder.path / "run.json").read_text()) == {
+        **RECORD, "seed": 1, "files": ["01_x_a.npy"],
+    }  # fmt: skip
+    write_run(tmp_path, {"01_x_a.npy": b"A2"})  # still known as ours
+
+
+def test_more_files_than_a_record_can_list_are_refused_before_any_is_written(tmp_path):
+    with OutputFolder(tmp_path, "cat") as folder:
+        folder.plan(f"01_conv_conv1_c{i:06d}.png" for i in range(130_000))
+        with pytest.raises(CnnvizError, match="cannot list so many files"):
+            folder.write("00_input.png", b"x")
+    assert contents(tmp_path) == {}
 
 
 # --- the system says no --------------------------------------------------------------------------
@@ -513,34 +550,34 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path, monkeypatch, step
     def attempt():
         with OutputFolder(tmp_path / "out", "cat") as folder:
             if kind == "bytes":
-                folder.write("a.png", data)
+                folder.write("01_x_a.npy", data)
             else:
-                folder.write_array("a.png", np.frombuffer(data, np.uint8))
+                folder.write_array("01_x_a.npy", np.frombuffer(data, np.uint8))
 
     full_disk_on(step, monkeypatch)
-    with pytest.raises(CnnvizError, match=r"cannot write .*a\.png: the disk is full") as caught:
+    with pytest.raises(CnnvizError, match=r"cannot write .*a\.npy: the disk is full") as caught:
         attempt()
     assert "free some space" in caught.value.hint
     assert contents(tmp_path) == {}
 
 
 def test_a_disk_that_fills_up_keeps_what_was_written_known_as_ours(tmp_path, monkeypatch):
-    home = write_run(tmp_path, {"a.png": b"A"})
+    home = write_run(tmp_path, {"01_x_a.npy": b"A"})
 
     def attempt():
         with OutputFolder(tmp_path, "cat") as folder:
-            folder.write("b.png", b"B")
+            folder.write("01_x_b.npy", b"B")
             full_disk_on("flush", monkeypatch)
-            folder.write("a.png", b"A2")
+            folder.write("01_x_a.npy", b"A2")
 
     with pytest.raises(CnnvizError, match="disk is full"):
         attempt()
     monkeypatch.undo()
-    assert set(contents(home)) == {"a.png", "b.png", "run.json"}
-    assert (home / "a.png").read_bytes() == b"A"
-    assert set(listed(home)) == {"a.png", "b.png"}
-    write_run(tmp_path, {"c.png": b"C"})
-    assert list(contents(home)) == ["c.png", "run.json"]
+    assert set(contents(home)) == {"01_x_a.npy", "01_x_b.npy", "run.json"}
+    assert (home / "01_x_a.npy").read_bytes() == b"A"
+    assert set(listed(home)) == {"01_x_a.npy", "01_x_b.npy"}
+    write_run(tmp_path, {"01_x_c.npy": b"C"})
+    assert list(contents(home)) == ["01_x_c.npy", "run.json"]
 
 
 @pytest.mark.parametrize(
@@ -561,7 +598,7 @@ def test_every_refusal_of_the_system_is_one_error(tmp_path, monkeypatch, number,
             patch.setattr(Path, method, refuse)
             folder = OutputFolder(tmp_path, "cat")
             with pytest.raises(CnnvizError, match=f"cannot {match} .*cat.*{words}") as caught:
-                folder.write("a.png", b"A")
+                folder.write("01_x_a.npy", b"A")
             assert caught.value.exit_code == 1
             assert "--out" in caught.value.hint
         folder.discard()
@@ -569,18 +606,18 @@ def test_every_refusal_of_the_system_is_one_error(tmp_path, monkeypatch, number,
 
 
 def test_a_stale_file_that_cannot_be_removed_is_still_listed(tmp_path, monkeypatch):
-    home = write_run(tmp_path, {"a.png": b"A"})
+    home = write_run(tmp_path, {"01_x_a.npy": b"A"})
     unlink = Path.unlink
 
     def refuse(self, **options):
-        if self.name == "a.png":
+        if self.name == "01_x_a.npy":
             raise PermissionError(errno.EACCES, "no")
         unlink(self, **options)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(CnnvizError, match=r"cannot remove .*a\.png: no permission"):
-        write_run(tmp_path, {"b.png": b"B"})
-    assert set(listed(home)) == {"a.png", "b.png"}
+    with pytest.raises(CnnvizError, match=r"cannot remove .*a\.npy: no permission"):
+        write_run(tmp_path, {"01_x_b.npy": b"B"})
+    assert set(listed(home)) == {"01_x_a.npy", "01_x_b.npy"}
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):
@@ -591,7 +628,8 @@ def test_a_file_in_place_of_a_folder(tmp_path):
         (tmp_path / "out" / "x", "cat"),
     ]:
         folder = OutputFolder(out, stem, force=True)
-        for act in (folder.check, lambda: folder.write("a.png", b""), lambda: folder.finish({})):  # noqa: B023
+        writing = partial(folder.write, "01_x_a.npy", b"")
+        for act in (folder.check, writing, partial(folder.finish, {})):
             with pytest.raises(CnnvizError, match="out is not a folder") as caught:
                 act()
             assert "--out" in caught.value.hint
@@ -606,23 +644,40 @@ def test_a_dangling_link_in_place_of_the_folder(tmp_path):
 
 
 def test_a_folder_in_place_of_a_file(tmp_path):
-    (tmp_path / "cat" / "a.png").mkdir(parents=True)
-    with pytest.raises(CnnvizError, match=r"cannot write .*a\.png: a folder is in its place"):
-        write_run(tmp_path, {"a.png": b"A"}, force=True)
-    assert [p.name for p in (tmp_path / "cat").iterdir()] == ["a.png"]
+    (tmp_path / "cat" / "01_x_a.npy").mkdir(parents=True)
+    with pytest.raises(CnnvizError, match=r"cannot write .*a\.npy: a folder is in its place"):
+        write_run(tmp_path, {"01_x_a.npy": b"A"}, force=True)
+    assert [p.name for p in (tmp_path / "cat").iterdir()] == ["01_x_a.npy"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["01_x_a.npy", "run.json"])
+def test_a_pipe_in_place_of_a_file_is_neither_opened_nor_replaced(tmp_path, name):
+    (tmp_path / "cat").mkdir()
+    pipe = tmp_path / "cat" / name
+    os.mkfifo(pipe)
+    for act in (
+        lambda: write_run(tmp_path, {"01_x_a.npy": b"A"}, force=True),
+        lambda: write_file(pipe, b"x", mark=b"x", force=True),
+        lambda: write_whole(pipe, lambda file: file.write(b"x")),
+    ):
+        with pytest.raises(CnnvizError, match="is a pipe or a device, not a file"):
+            act()
+    assert pipe.is_fifo()
+    assert [path.name for path in (tmp_path / "cat").iterdir()] == [name]
 
 
 def test_names_too_long_for_the_file_system(tmp_path):
     with pytest.raises(CnnvizError, match="the name is too long") as caught:
-        write_run(tmp_path, {"n" * 300 + ".png": b"A"})
+        write_run(tmp_path, {f"01_relu_{'n' * 300}.npy": b"A"})
     assert "shorten" in caught.value.hint
     folder = OutputFolder(tmp_path, "s" * 300)
     with pytest.raises(CnnvizError, match="the name is too long"):
-        folder.write("a.png", b"A")
+        folder.write("01_x_a.npy", b"A")
     assert contents(tmp_path) == {}
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
 def test_a_place_where_nothing_can_be_made():
     with pytest.raises(CnnvizError, match=r"cannot (create|write in) /proc"):
-        OutputFolder("/proc/out", "cat").write("a.png", b"A")
+        OutputFolder("/proc/out", "cat").write("01_x_a.npy", b"A")

@@ -25,6 +25,7 @@ from PIL import Image, PngImagePlugin
 _SMALL = 1 << 13  # pixels up to which Pillow's files are as small and written as fast
 _BAND = 1 << 17  # bytes of pixels taken out of Pillow's memory at a time: they stay in the cache
 _PLACES, _ROWS = 5, 16  # where each way is tried, and how many rows: more than a map's pixel has
+_MOST_TEXT = 1 << 12  # characters of a value: each of a run's pictures has the pipeline's text
 _COLOUR_TYPES = {"L": 0, "RGB": 2, "P": 3}
 
 
@@ -54,7 +55,8 @@ def png_bytes(image: Image.Image, text: Mapping[str, str]) -> bytes:
         The picture. An indexed one stays indexed; if it is small, with those entries of its
         palette that are in use.
     text : Mapping[str, str]
-        Keywords and values, written in this order: Latin-1 as tEXt, the rest as iTXt.
+        Keywords and values, written in this order: Latin-1 as tEXt, the rest as iTXt. A value of
+        more than 4,096 characters ends in …; bytes of file names that are no text become escapes.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def png_bytes(image: Image.Image, text: Mapping[str, str]) -> bytes:
     """
     metadata = PngImagePlugin.PngInfo()
     for keyword, value in text.items():
-        metadata.add_text(keyword, value)
+        metadata.add_text(keyword, _writable(value))
     file = io.BytesIO()
     rare = image.mode not in _COLOUR_TYPES or "transparency" in image.info
     if rare or image.width * image.height <= _SMALL:
@@ -85,6 +87,13 @@ def png_bytes(image: Image.Image, text: Mapping[str, str]) -> bytes:
     put(file, b"IDAT", _deflated(image, way))
     put(file, b"IEND", b"")
     return file.getvalue()
+
+
+def _writable(value: str) -> str:
+    """Return a text as it is written."""
+    if len(value) > _MOST_TEXT:
+        value = f"{value[: _MOST_TEXT - 1]}…"
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def _deflated(image: Image.Image, way: _Way, *, sampled: bool = False) -> bytes:

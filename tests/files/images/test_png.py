@@ -238,6 +238,16 @@ def test_png_bytes_keep_pixels_and_text(rng):
         assert b"iTXtcnnviz:pipeline" in data
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [("x" * 4096, "x" * 4096), ("x" * 4097, "x" * 4095 + "…"), ("@b\udcff.csv", "@b\\udcff.csv")],
+)
+def test_text_is_bounded_and_can_be_written(value, written):
+    data = png_bytes(Image.new("L", (1, 1)), {"cnnviz:pipeline": value})
+    with Image.open(io.BytesIO(data)) as read:
+        assert read.text == {"cnnviz:pipeline": written}
+
+
 def test_png_bytes_of_indexed_images(rng):
     indices = rng.choice(np.uint8([3, 200, 7, 255]), SIZE)
     palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
