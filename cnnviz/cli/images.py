@@ -54,7 +54,7 @@ from cnnviz.cli.subject import (
 from cnnviz.cli.writing import Writer
 from cnnviz.core.statistics import finite_range
 from cnnviz.core.threads import thread_count
-from cnnviz.core.types import Stage, Tensor, size_text
+from cnnviz.core.types import Row, Stage, Tensor, size_text
 from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.images import expand_inputs, stem, unique_stems
 from cnnviz.files.matrices import display_name

@@ -1,4 +1,4 @@
-"""Measure the bundled ``digits`` as it is used: ``python -m tests.training.measure``.
+"""Measure ``digits`` or a sibling as it is used: ``python -m tests.training.measure [NETWORK]``.
 
 Pictures are written as PNGs, loaded and prepared by the command's own code, and run through the
 bundled pipeline with the bundled weights.
@@ -6,6 +6,7 @@ bundled pipeline with the bundled weights.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,9 +24,11 @@ from tests.training.data import Digits, held_out
 Drawing = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def wrong_ones(digits: Digits, drawing: Drawing, folder: Path) -> list[int]:
+def wrong_ones(
+    digits: Digits, drawing: Drawing, folder: Path, network: str = "digits"
+) -> list[int]:
     """Return the places of the digits that are taken for another once drawn and saved."""
-    spec = load_spec("digits")
+    spec = load_spec(network)
     options = input_options(InputOptions(), spec.input)
     params = dict(load_weights(spec.input.weights))
     rng = np.random.default_rng(0)
@@ -99,10 +102,11 @@ def cases() -> Iterator[tuple[str, Digits, Drawing]]:
 
 
 def main() -> None:
-    """Print one line a case."""
+    """Print one line a case, of the network named or of `digits`."""
+    network = sys.argv[1] if len(sys.argv) > 1 else "digits"
     with tempfile.TemporaryDirectory() as name:
         for title, digits, drawing in cases():
-            wrong = wrong_ones(digits, drawing, Path(name))
+            wrong = wrong_ones(digits, drawing, Path(name), network)
             count = len(digits.labels)
             share = f"{1 - len(wrong) / count:.2%}"
             print(f"{title}: {share}, {len(wrong)} of {count:,} wrong", flush=True)
