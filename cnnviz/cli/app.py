@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
@@ -42,7 +43,7 @@ def __getattr__(name: str) -> App:
 
 
 def app_for(arguments: Sequence[str]) -> App:
-    """Return what runs these words: with the one command they begin with, else with all.
+    """Return what runs these words: with the one command they begin with, else what lists all.
 
     Making a command takes a millisecond or two, and only one of them is ever run.
     """
@@ -50,11 +51,11 @@ def app_for(arguments: Sequence[str]) -> App:
     if first == "version":
         typer.echo(f"cnnviz {__version__}")
         raise SystemExit(0)
-    return make_app([first] if first in COMMANDS else COMMANDS)
+    return make_app([first]) if first in COMMANDS else make_app(listed=True)
 
 
-def make_app(names: Sequence[str] = COMMANDS) -> App:
-    """Make the program with some of its commands."""
+def make_app(names: Sequence[str] = COMMANDS, *, listed: bool = False) -> App:
+    """Make the program with some of its commands, or with all as a list needs them."""
     app = App(
         name="cnnviz",
         help="See what a convolutional network does to your own picture.",
@@ -73,7 +74,11 @@ def make_app(names: Sequence[str] = COMMANDS) -> App:
         if len(names) == 1 and name != "help":
             lines.append("More: cnnviz help input|output|table|compute")
         epilog = "\b\n" + "\n".join(lines)  # which keeps its lines
-        app.command(name, epilog=epilog)(command(getattr(module, name)))
+        function = getattr(module, name)
+        if listed:
+            app.command(name, help=inspect.getdoc(function))(lambda: None)
+        else:
+            app.command(name, epilog=epilog)(command(function))
     app.callback(invoke_without_command=True)(_root)
     return app
 
