@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from cnnviz import __version__
-from cnnviz.cli.console import note, stderr
+from cnnviz.cli.console import note, progress
 from cnnviz.cli.options import (
     ColorOptions,
     ComputeOptions,
@@ -203,12 +203,10 @@ def _encode(
 
 def _with_progress(frames: Iterator[Bytes], count: int, *, quiet: bool) -> Iterator[Bytes]:
     """Yield the frames; meanwhile a bar on a terminal, nothing in a pipe."""
-    if quiet or not stderr().is_terminal:
-        yield from frames
-        return
-    from rich.progress import track
-
-    yield from track(frames, "frames", total=count, console=stderr(), transient=True)
+    with progress("frames", count, silent=quiet) as advance:
+        for frame in frames:
+            yield frame
+            advance()
 
 
 def _words(subject: Subject, scene: Scene, found: Survey, count: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -109,9 +109,14 @@ def progress(what: str, steps: int, *, silent: bool) -> Iterator[Callable[[], No
     from rich.markup import escape
     from rich.progress import Progress
 
-    with Progress(console=stderr(), transient=True) as bar:
-        task = bar.add_task(escape(printable(what)), total=steps)
+    bar = Progress(console=stderr(), transient=True)
+    task = bar.add_task(escape(printable(what)), total=steps)
+    try:
+        with suppress(RuntimeError):  # no thread can be started: it does not move
+            bar.start()
         yield lambda: bar.advance(task)
+    finally:
+        bar.stop()
 
 
 def tell_error(error: CnnvizError) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 
 import cnnviz
 from cnnviz.view.colormaps import COLORMAPS
-from tests.cli.conftest import Run, files_below, pixels, refused, sample, save_plane
+from tests.cli.conftest import Run, command, files_below, pixels, refused, sample, save_plane
 
 CHAIN = "conv(sobel) as edges -> relu -> maxpool(2) -> flatten -> dense(3) -> softmax"
 
@@ -370,3 +372,50 @@ def test_counts_of_written_files(run: Run) -> None:
     assert len(names("cnnviz-out/step")) == 6
     again = run("convolve", sample("step.png"), "--only", "grid")
     assert "wrote 4 files to cnnviz-out/step (in place of 5 files of an earlier run)" in again.err
+
+
+# --- several runs at once ----------------------------------------------------------------------
+
+AT_ONCE: list[list[object]] = [
+    ["convolve"], ["pool"], ["pipeline", "edges"], ["pipeline", "conv(4) -> relu", "--save", "npy"],
+    ["explain", "conv(sobel_x) -> relu"], ["shift", "conv(sobel_x)", "--by", 1],
+    ["compare", "maxpool(2)", "avgpool(2)"], ["animate", "conv(sobel_x)", "--frames", 2],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(40, marks=pytest.mark.heavy)])
+def test_commands_on_one_image_at_once(rounds: int, work: Path) -> None:
+    """None fails, none is refused afterwards, and each file is in the record of its command."""
+    rng = np.random.default_rng(0)
+    image = sample("digit_3.png")
+    for number in range(rounds):
+        chosen = [AT_ONCE[one] for one in rng.integers(len(AT_ONCE), size=3 + number % 2)]
+        running = [
+            subprocess.Popen(command(words[0], image, *words[1:], "-q"), stderr=subprocess.PIPE)
+            for words in chosen
+        ]
+        said = [process.communicate(timeout=120)[1] for process in running]
+        assert [process.returncode for process in running] == [0] * len(chosen), said
+    for words in AT_ONCE:
+        done = subprocess.run(command(words[0], image, *words[1:], "-q"), check=False)
+        assert done.returncode == 0
+    folder = work / "cnnviz-out/digit_3"
+    records = set(folder.glob("*.json"))
+    listed = [name for path in records for name in json.loads(path.read_text())["files"]]
+    assert sorted({path.name for path in set(folder.iterdir()) - records}) == sorted(listed)
+
+
+def test_a_run_that_waits_in_vain_says_who_writes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cnnviz.files import outputs
+
+    monkeypatch.setattr(outputs, "PATIENCE", 2)
+    with outputs.OutputFolder("cnnviz-out", "step") as folder:
+        folder.write("00_input.png", b"x")
+        before = files_below(".")
+        for words in (["convolve"], ["explain", "relu"]):
+            result = run(words[0], sample("step.png"), *words[1:])
+            refused(result, 1, f"another run (process {os.getpid()}) writes in", "--out")
+        assert files_below(".") == before
+        assert run("convolve", sample("camera.png")).code == 0  # beside it

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import gc
+import io
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from rich.console import Console
 
-from cnnviz.cli import process
+from cnnviz.cli import console, process
 from cnnviz.cli.app import COMMANDS, app_for
 from cnnviz.core.pipeline import Pipeline
 from cnnviz.core.types import Stage, Tensor
@@ -66,6 +71,45 @@ def test_other_machines_are_left_alone(x86_64: pytest.MonkeyPatch, tmp_path: Pat
     x86_64.setattr(os, "uname", lambda: os.uname_result((LINUX, "", "", "", "aarch64")))
     process.choose_kernels(path)
     assert CHOICE not in os.environ
+
+
+@pytest.mark.skipif(sys.platform != LINUX, reason="processors as Linux counts them")
+@pytest.mark.parametrize(("room", "threads"), [(64, None), (3, "1"), (0, "1")])
+def test_blas_starts_no_threads_where_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch, room: int, threads: str | None
+) -> None:
+    start, running = _thread.start_new_thread, list[int]()
+
+    def limited(*arguments: Any) -> int:
+        if len(running) == room:
+            raise RuntimeError("can't start new thread")
+        running.append(start(*arguments))
+        return running[-1]
+
+    monkeypatch.setattr(_thread, "start_new_thread", limited)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    tasks = Path("/proc/self/task")
+    before = len(list(tasks.iterdir()))
+    process.spare_threads()
+    assert os.environ.pop("OPENBLAS_NUM_THREADS", None) == threads
+    assert len(running) == min(room, 7)
+    deadline = time.monotonic() + 10
+    while len(list(tasks.iterdir())) > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(list(tasks.iterdir())) <= before  # none waits for ever
+
+
+def test_a_bar_that_no_thread_can_move_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    screen = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(console, "stderr", lambda: screen)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with console.progress("frames", 2, silent=False) as advance:
+        advance()
+    assert screen.file.getvalue().rindex("\x1b[?25h") > 0  # the cursor is shown again
 
 
 def test_a_library_leaves_the_process_alone() -> None:

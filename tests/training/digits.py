@@ -26,7 +26,6 @@ from cnnviz.files.weights import save_weights
 from tests.training.data import SEED, training
 from tests.training.drawn import drawn
 
-EPOCHS = 120
 BATCH = 64
 RATE, DECAY = 4e-3, 1e-2
 SMOOTHING = 0.02
@@ -42,11 +41,12 @@ class Plan(NamedTuple):
     averaged: bool  # global average pooling instead of flattening
     dense: tuple[int, ...]
     dropped: float  # of what the dense layers read, in training
+    epochs: int = 120
 
 
 NETWORKS = {
     "digits": Plan((1, 16, 16, 32, 32, 48), (2, 4, 5), False, (48 * 3 * 3, 48, 10), 0.3),
-    "digits_gap": Plan((1, 16, 16, 32, 32, 48, 48), (2, 4), True, (48, 10), 0.0),
+    "digits_gap": Plan((1, 16, 16, 32, 32, 48, 48), (2, 4), True, (48, 10), 0.0, 48),
     "digits_mlp": Plan((1,), (), False, (28 * 28, 64, 10), 0.0),
 }
 
@@ -206,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", choices=NETWORKS, default="digits")
     parser.add_argument("--validate", action="store_true", help="measure on a training fifth")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--epochs", type=int, help="(default: the plan's)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="pause after so many")
     parser.add_argument("--checkpoint", type=Path, help="(default: NETWORK.checkpoint.pt)")
     options = parser.parse_args()
@@ -218,13 +218,14 @@ def main() -> None:
     labels = np.concatenate([seen.labels, drawn().labels])
     known, unknown = tensors(pictures, labels), tensors(unseen.prepared(), unseen.labels)
     path = options.checkpoint or Path(f"{options.network}.checkpoint.pt")
-    course = Training(NETWORKS[options.network], path, options.epochs)
-    while course.epoch < options.epochs and time.monotonic() < end:
+    epochs = options.epochs or NETWORKS[options.network].epochs
+    course = Training(NETWORKS[options.network], path, epochs)
+    while course.epoch < epochs and time.monotonic() < end:
         loss = course.run_epoch(*known)
         figure = f", validation {course.accuracy(*unknown):.2%}" if options.validate else ""
         print(f"epoch {course.epoch}: loss {loss:.4f}{figure}", flush=True)
     course.save()
-    if course.epoch == options.epochs and not options.validate:
+    if course.epoch == epochs and not options.validate:
         course.average.eval()
         save_weights(load_spec(options.network).input.weights, course.average.module.folded())
 
