@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cnnviz.core.pipeline import Pipeline
     from cnnviz.core.types import Tensor
     from cnnviz.files.outputs import OutputFolder
+    from cnnviz.files.spec import Spec
     from cnnviz.view.explanation_sheet import Excerpted
 
 RECORD = "explain.json"
@@ -60,8 +61,8 @@ def explain(
         typer.Option(
             "--at",
             metavar="STAGE:C,ROW,COL",
-            help="The value: a stage by name or number, and its channel, row and column (an index "
-            "in a vector); or STAGE:max, STAGE:min. (default: the last stage's largest)",
+            help="The value: a stage, and its channel, row and column (in a vector an index or "
+            "label); or STAGE:max, :min. (default: the last stage's largest)",
         ),
     ] = None,
     trace: Annotated[
@@ -101,7 +102,8 @@ def explain(
     with working(compute):
         loaded = load_spec(spec, allow_outside=weights.allow_outside)
         pipeline, seed = loaded.pipeline, compute.seed
-        place = explanation.read_place(pipeline, at[0] if at else f"{len(pipeline.nodes)}:max")
+        asked = _numbered(at[0], loaded) if at else f"{len(pipeline.nodes)}:max"
+        place = explanation.read_place(pipeline, asked)
         if winners:
             _check_winners(pipeline, place.stage)
         subject = read_subject(image, loaded, inputs, weights.weights)
@@ -128,6 +130,8 @@ def explain(
     report = Report(record, [Block(lines)], term_rows(record))
     print_report(report, form.format, quiet=folder.quiet)
     if not folder.quiet:
+        if prepares := subject.spec.preparation():
+            note(prepares)
         if random := subject.random_stages(explained[0].row.index):
             note(random_note(random, seed))
         if found.passed_over:
@@ -136,6 +140,15 @@ def explain(
                 f"{place.stage} are NaN or infinite"
             )
         wrote(len(files), output, files[0])
+
+
+def _numbered(at: str, spec: Spec) -> str:
+    """Return a place with the number of a class in place of its label: ``softmax1:cup``."""
+    stage, _, word = at.rpartition(":")
+    labels = [label.lower() for label in spec.input.labels or ()]
+    if word.strip().lower() in labels and not word.strip().isdecimal():
+        return f"{stage or len(spec.pipeline.nodes)}:{labels.index(word.strip().lower())}"
+    return at
 
 
 def _write(
@@ -272,14 +285,14 @@ def _lines(
     from cnnviz.cli.console import stdout
     from cnnviz.view.explained import explanation_lines
 
+    if heat is not None:
+        yield from map(Text, (*heat.lines(), ""))
     width = stdout().width if stdout().is_terminal else None
     for number, one in enumerate(explanations):
         if number:
             yield Text()
         count = most if number == 0 else min(most, STEP_TERMS)
         yield from explanation_lines(one, subject.x.shape, width=width, most=count)
-    if heat is not None:
-        yield from map(Text, ("", *heat.lines()))
 
 
 def _record(

@@ -31,7 +31,11 @@ class HeatmapOptions:
     heatmap: Annotated[
         str | None,
         typer.Option(
-            **choice("--heatmap", "auto", "cam", "gradcam", "gradient", "occlusion"),
+            **choice(
+                "method",
+                *("auto", "cam", "gradcam", "gradient", "occlusion"),
+                also={"grad-cam": "gradcam", "saliency": "gradient", "gradients": "gradient"},
+            ),
             help="Draw where on the picture it comes from: auto, cam, gradcam, …",
         ),
     ] = None
@@ -95,8 +99,10 @@ class HeatmapOptions:
             if given is None or (self.heatmap if methods is None else self.heatmap in methods):
                 continue
             wanted = " or ".join(methods or ("auto",))
+            other = f", not to {self.heatmap}" if self.heatmap else ""
             raise RequestError(
-                f"{flag} belongs to a heatmap", hint=f"add --heatmap {wanted}, or leave it out"
+                f"{flag} belongs to --heatmap {wanted}{other}",
+                hint=f"say --heatmap {wanted}, or leave {flag} out",
             )
 
 
@@ -156,6 +162,10 @@ class Heat:
         elif found.values.shape[1:] != self.subject.x.shape[1:]:
             whole = "×".join(map(str, self.subject.x.shape[1:]))
             yield f"  its {size} cells are stretched bilinearly over the picture of {whole}"
+        if self.curves:
+            from cnnviz.view.heat import verdict
+
+            yield f"  does it deserve trust? {verdict(*self.curves)}"
         for way, curve in zip(("deletion", "insertion"), self.curves or (), strict=False):
             yield (
                 f"  {way}: mean {written(curve.area(curve.scores))}, of a random map "
@@ -243,6 +253,7 @@ def _write(
     from cnnviz.files.names import heatmap_name
     from cnnviz.view.heat import Overlay, draw_curves
     from cnnviz.view.maps import draw_map
+    from cnnviz.view.numbers import format_number
     from cnnviz.view.scale import choose_scale
 
     row, at, method = explained.row, explained.at, found.method
@@ -268,8 +279,14 @@ def _write(
     overlay = Overlay(found, draw_input(subject.x, subject.channels)[0])
     yield write(f"{method}_over", overlay.alone_over(title))
     if curves is not None:
-        yield write(f"{method}_curves", draw_curves(*curves, f"{title}: does it deserve trust?"))
-    notes = [found.reason, "red speaks for it, blue against it"][: 1 + found.signed]
+        which = f"{row.name} {cell_text(at)} by {method}: does the map deserve trust?"
+        yield write(f"{method}_curves", draw_curves(*curves, which))
+    colours = "red speaks for it, blue against it" if found.signed else "red: it looks there"
+    notes = [found.reason, colours]
+    if overlay.part:
+        notes.append("close up: the value reads nothing else of the picture")
+    if row.name != found.scored:
+        notes.insert(0, f"{row.name} {cell_text(at)} is {format_number(explained.result)}")
     yield write(method, overlay.sheet(title, notes, _shares(subject, seed)))
 
 

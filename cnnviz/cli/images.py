@@ -30,6 +30,7 @@ from cnnviz.cli.predictions import (
     doubt,
     loss_text,
     lost_without,
+    of_one_channel,
     predict,
 )
 from cnnviz.cli.printing import (
@@ -401,11 +402,14 @@ def _print_notes(subject: Subject, job: Job, outcome: Outcome) -> None:
             if flipped
             else "cross-correlation, as in every CNN (--flip rotates the kernels)"
         )
-    rows = (row for row in subject.rows if row.layer == "softmax")
-    if alone := [row.name for row in rows if row.output_shape[0] == 1]:
-        note(f"softmax over a single channel is 1 everywhere: {joined(alone)}")
-    if random := subject.random_stages():
-        note(random_note(random, job.output.seed))
+    random = subject.random_stages()
+    remarks = (
+        subject.spec.preparation(),
+        of_one_channel(subject.rows),
+        random_note(random, job.output.seed) if random else None,
+    )
+    for text in filter(None, remarks):
+        note(text)
     grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
     if grids:
         note(f"more than {MOST_MAPS} maps, grid only: {joined(grids)} (--only maps writes each)")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnviz.cli.printing import Prediction
 from cnnviz.core.types import Row, Tensor
 from cnnviz.errors import CnnvizError, safe
+from cnnviz.view.numbers import joined
 
 if TYPE_CHECKING:
     from cnnviz.cli.images import Job
@@ -34,6 +35,12 @@ def doubt(subject: Subject) -> str | None:
     if subject.rows[-1].output_shape[0] == 1:
         return "of a single class this is always 100 %: softmax compares classes"
     return None
+
+
+def of_one_channel(rows: Sequence[Row]) -> str | None:
+    """Say which softmax has a single channel to share 1 among."""
+    alone = [row.name for row in rows if row.layer == "softmax" and row.output_shape[0] == 1]
+    return f"softmax over a single channel is 1 everywhere: {joined(alone)}" if alone else None
 
 
 def check_labels(job: Job, classes: int | None) -> None:

@@ -23,7 +23,7 @@ from cnnviz.core.layers.normalization import BatchNorm
 from cnnviz.core.node import Node, between, read_on
 from cnnviz.core.pipeline import INPUT, Pipeline, as_input
 from cnnviz.core.types import Pair, Params, Samples, Shape, Tensor
-from cnnviz.errors import RequestError
+from cnnviz.errors import CnnvizError, RequestError
 
 METHODS = ("cam", "gradcam", "gradient", "occlusion")
 
@@ -139,7 +139,8 @@ def heatmap(
     params, seed
         As for `Pipeline.run`.
     method : str
-        One of `METHODS`, or ``auto``: `cam` where it is exact, else `gradcam`, else `gradient`.
+        One of `METHODS`, or ``auto``: `cam` where it is exact, else `gradcam`; `gradient` of one
+        place of a map.
     on : str, optional
         With `gradcam`: the stage whose maps are weighed; by default the last one with rows and
         columns that the score reads.
@@ -171,7 +172,7 @@ def heatmap(
                 f"cam: no global average pooling leads linearly to {task.stage}",
                 hint="--heatmap gradcam weighs the maps by their gradients instead",
             )
-    if method in ("auto", "gradcam"):
+    if method == "gradcam" or (method == "auto" and not task.local):
         maps = task.maps_stage() if on is None else task.chosen(on)
         if maps is not None:
             why = f"no global average pooling leads linearly to {task.stage}: "
@@ -183,7 +184,10 @@ def heatmap(
             )
     if method == "occlusion":
         return task.occlusion(patch, stride, wrap)
-    why = f"{task.stage} reads no stage with rows and columns: " if method == "auto" else ""
+    why = ""
+    if method == "auto":
+        one = "is one place of a map" if task.local else "reads no stage with rows and columns"
+        why = f"{task.stage} {one}: "
     return task.gradient(why, times_input=times_input)
 
 
@@ -201,6 +205,11 @@ class _Task(NamedTuple):
     def shapes(self) -> dict[str, Shape]:
         rows = self.pipeline.rows(self.x.shape)
         return {INPUT: self.x.shape} | {row.name: row.output_shape for row in rows}
+
+    @property
+    def local(self) -> bool:
+        """Whether the score is one place of a map, and looks at its surroundings alone."""
+        return prod(self.shapes[self.stage][1:]) > 1
 
     def on_way(self, to: str) -> list[tuple[int, Node]]:
         """Return the stages between an earlier one and the score."""
@@ -326,6 +335,12 @@ class _Task(NamedTuple):
         x = self.x.tensor() if isinstance(self.x, Samples) else self.x
         side = max(1, min(x.shape[1:]) // 8)
         rows, columns = patch or (side, side)
+        if rows >= x.shape[1] and columns >= x.shape[2]:
+            raise CnnvizError(
+                f"a patch of {rows}×{columns} covers the whole picture of "
+                f"{x.shape[1]}×{x.shape[2]}",
+                hint="give a smaller --patch",
+            )
         down, across = stride or (max(1, rows // 2), max(1, columns // 2))
         mean, whole = x.mean(axis=(1, 2), dtype=np.float64), self.score(x)
         counts = [

@@ -101,7 +101,7 @@ class OutputFolder:
     @property
     def replaced(self) -> int:
         """How many files of an earlier run this one overwrote, or removed at its end."""
-        return len(self._earlier & self._written.keys() if self._collects else self._earlier)
+        return len(self._earlier)
 
     def __init__(
         self,
@@ -325,6 +325,7 @@ class OutputFolder:
 
     def _remove_stale(self) -> None:
         if self._collects:
+            self._earlier &= frozenset(self._written)
             for name in self._listed:
                 if (self.path / name).is_file():
                     self._written.setdefault(name)

@@ -73,6 +73,26 @@ def test_occlusion_takes_a_patch(run: Run) -> None:
     assert heat["max"] > 1  # without a part of its strokes it is less of a 3
 
 
+def test_a_class_is_asked_for_by_its_label(run: Run) -> None:
+    Path("net.toml").write_text(f"pipeline = '{GAP}'\n[input]\nlabels = ['Cat', 'dog', 'a cup']\n")
+    arguments = ["explain", sample("coffee.jpg"), "net.toml", "--heatmap", "auto"]
+    for at in ("softmax1:a cup", "softmax1:A CUP", "a cup"):
+        done = run(*arguments, "--at", at, "--json").record
+        assert (done["stage"], done["at"]) == ("softmax1", [2])
+    assert "cam of d 2 (a cup) = " in run(*arguments, "--at", "d:a cup").out
+    refused(run(*arguments, "--at", "softmax1:horse"), 2, "'horse' is no cell")
+
+
+def test_one_place_of_a_map_is_looked_at_closely(run: Run) -> None:
+    done = run("explain", sample("chelsea.jpg"), "conv(sobel_x) -> maxpool(2)", "--at",
+               "maxpool1:0,40,50", "--heatmap", "auto", "--json")  # fmt: skip
+    assert done.record["heatmap"]["method"] == "gradient"
+    assert pixels(done.record["files"][0]).shape[0] < 640
+    assert "in place of" not in done.err
+    other = run("explain", sample("chelsea.jpg"), "conv(sobel_x) -> maxpool(2)")
+    assert "in place of" not in other.err  # what was written before is still there
+
+
 def test_two_runs_write_the_same(run: Run) -> None:
     before = None
     for _ in range(2):
@@ -85,11 +105,14 @@ def test_two_runs_write_the_same(run: Run) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--on", "c"], "--on belongs to a heatmap"),
-        (["--heatmap", "cam", "--patch", "3"], "add --heatmap occlusion"),
-        (["--heatmap", "occlusion", "--times-input"], "add --heatmap gradient"),
-        (["--save", "npy"], "add --heatmap auto"),
-        (["--heatmap", "saliency"], "unknown --heatmap 'saliency'"),
+        (["--on", "c"], "--on belongs to --heatmap gradcam"),
+        (
+            ["--heatmap", "cam", "--patch", "3"],
+            "--patch belongs to --heatmap occlusion, not to cam",
+        ),
+        (["--heatmap", "occlusion", "--times-input"], "say --heatmap gradient"),
+        (["--save", "npy"], "say --heatmap auto"),
+        (["--heatmap", "attention"], "unknown method 'attention'"),
         (["--heatmap", "occlusion", "--patch", "0"], "--patch"),
         (["--heatmap", "gradcam", "--on", "d"], "reads no rows and columns of d"),
         (["--heatmap", "cam", "--at", "c:max"], "no global average pooling leads linearly to c"),

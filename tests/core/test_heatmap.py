@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnnviz.core.heatmap import faithfulness, heatmap, score_of, stretched
-from cnnviz.errors import RequestError
+from cnnviz.errors import CnnvizError, RequestError
 from cnnviz.files.spec import parse
 from tests.oracles import load_torch, noise
 
@@ -95,7 +95,7 @@ def test_maps_are_torchs(name, seed):
 
 def test_occlusion_is_the_naive_loop():
     pipeline, x, params = setting("plain")
-    for patch, stride in (((3, 2), (2, 1)), ((5, 7), (5, 7)), ((20, 30), (4, 4)), (None, None)):
+    for patch, stride in (((3, 2), (2, 1)), ((5, 7), (5, 7)), ((20, 3), (4, 4)), (None, None)):
         found = heatmap(
             pipeline, x, "fc", (CLASS,), params, method="occlusion", patch=patch, stride=stride
         )
@@ -147,13 +147,15 @@ def test_a_value_of_a_softmax_stands_for_its_score():
 def test_auto_says_what_it_chose_and_why():
     x = noise(0, 1, 8, 9)
     for text, method, told in (
+        ("conv(2) -> relu", "gradient", "relu1 is one place of a map"),
         ("conv(2) as a -> relu -> gap -> dense(3)", "cam", "linear"),
         ("conv(2) as a -> gap -> relu -> dense(3)", "gradcam", "no global average pooling leads"),
         ("flatten -> dense(3)", "gradient", "no stage with rows and columns"),
     ):
         pipeline = parse(text)
         last = pipeline.nodes[-1].name
-        found = heatmap(pipeline, x, last, (0,))
+        cell = (0, 2, 3) if last == "relu1" else (0,)
+        found = heatmap(pipeline, x, last, cell)
         assert found.method == method
         assert told in found.reason
 
@@ -176,6 +178,8 @@ def test_what_is_not_exact_is_no_cam():
 
 def test_wrong_requests():
     pipeline, x, params = setting("plain")
+    with pytest.raises(CnnvizError, match="a patch of 13×18 covers the whole picture of 13×18"):
+        heatmap(pipeline, x, "fc", (0,), params, method="occlusion", patch=(13, 18))
     for settings, told in (
         ({"method": "saliency"}, "unknown heatmap"),
         ({"method": "gradcam", "on": "nowhere"}, "unknown stage"),

@@ -82,12 +82,15 @@ def check_weights(
         sides.append(f"it lacks {_listed(lacks)}")
     if besides:
         sides.append(f"no stage takes {_listed({n: found[n] for n in besides.values()})}")
-    raise CnnvizError(
-        f"{path} does not fit the pipeline: {'; '.join(sides)}",
-        hint="names are STAGE.weight, STAGE.bias; name stages with 'as'"
-        if lacks.keys() != besides.keys()
-        else "they were trained in layers, or on pictures, of other sizes",
-    )
+    inner = {found[name][1:] for name in besides.values()}
+    gray = [shape[2:] for shape in lacks.values() if shape[1:2] == (1,)]
+    if any((3, *rest) in inner for rest in gray):
+        hint = "the file was trained on colour: --color rgb"
+    elif lacks.keys() != besides.keys():
+        hint = "names are STAGE.weight, STAGE.bias; name stages with 'as'"
+    else:
+        hint = "they were trained in layers, or on pictures, of other sizes"
+    raise CnnvizError(f"{path} does not fit the pipeline: {'; '.join(sides)}", hint=hint)
 
 
 def _listed(shapes: Mapping[str, Shape]) -> str:
