@@ -47,15 +47,10 @@ def check_memory(needed: int) -> None:
     available, said = min(_rooms(), default=(needed, ""))
     if needed > available:
         raise CnnvizError(
-            f"maps and weights alive at once take {_size(needed)}, "
-            + said.format(_size(max(available, 0))),
+            f"maps and weights alive at once take {needed / 2**30:,.2f} GiB, "
+            + said.format(f"{max(available, 0) / 2**30:,.2f} GiB"),
             hint="resize the image (--resize), or use a stride or fewer filters",
         )
-
-
-def _size(count: int) -> str:
-    """Write a number of bytes for people."""
-    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 def _rooms() -> Iterator[tuple[int, str]]:

@@ -43,7 +43,7 @@ def test_limits_of_groups_and_those_around_them(root, lines, limits):
 def test_more_than_there_is():
     check_memory(1)
     with pytest.raises(
-        CnnvizError, match=r"1,048,576\.0 GiB, this (machine has|process may have) "
+        CnnvizError, match=r"1,048,576\.00 GiB, this (machine has|process may have) "
     ):
         check_memory(2**50)
 
@@ -62,5 +62,5 @@ resource.setrlimit(resource.{limit}, (2**30, 2**30))
 check_memory(2**30)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "take 1.0 GiB, this process may have" in done.stderr
-    assert " MiB more" in done.stderr
+    assert "take 1.00 GiB, this process may have" in done.stderr
+    assert " GiB more" in done.stderr

@@ -456,13 +456,20 @@ def test_a_second_run_waits_and_then_says_who_writes(tmp_path, monkeypatch):
     assert list(contents(first.path)) == ["01_x_b.npy", "run.json"]
 
 
-def test_what_is_ours_is_read_when_nobody_else_writes(tmp_path):
-    second = OutputFolder(tmp_path, "cat")
-    write_run(tmp_path, {"01_x_a.npy": b"A", "01_x_b.npy": b"B"})
+def test_what_is_ours_is_read_when_the_first_has_ended(tmp_path):
+    first, second = (OutputFolder(tmp_path, "cat") for _ in range(2))
+    first.write("01_x_a.npy", b"A")
     second.keep(tmp_path / "cat" / "01_x_b.npy")
-    second.write("01_x_a.npy", b"A2")  # needs no --force
+    waiting = threading.Thread(target=second.write, args=("01_x_a.npy", b"A2"))
+    waiting.start()
+    for name in ("01_x_b.npy", "01_x_c.npy"):
+        first.write(name, b"old")
+    first.finish(RECORD)
+    waiting.join()
     second.finish(RECORD)
-    assert (second.replaced, sorted(listed(second.path))) == (2, ["01_x_a.npy", "01_x_b.npy"])
+    assert second.replaced == 3
+    assert listed(second.path) == ["01_x_b.npy", "01_x_a.npy"]
+    assert contents(second.path).keys() == {"01_x_a.npy", "01_x_b.npy", "run.json"}
 
 
 def test_a_folder_that_the_first_run_removes_is_made_again(tmp_path):
