@@ -71,10 +71,10 @@ def middle(size: Pair, covered: Pair, part: Pair) -> Box:
 
 # --- ink and paper: which is lighter, what light fell on the paper, where strokes are -----------
 
-_ALONG = 64  # the paper is measured at no more points a side
 _ROUNDS = 15
-_UNLIKELY = 0.02  # the weight of what is brighter than the paper supposed so far: it may be ink
-_FARTHEST = (0.3, 0.2, 0.15, 0.1, 0.1, 0.1)  # what is still brighter by this much is ink
+_SMALL = 128  # pixels of the longer side that tell which is lighter, ink or paper
+_GRAIN = 256  # of it to one pixel of the blur that frees strokes from noise
+_SHADE = 0.1  # of full light at least is what ink is measured by
 _LINKED = 0.05  # a piece with this share of the largest one's pixels belongs to the drawing
 _WHOLE_SIDE = 0.9  # a piece along this share of a side is no drawing, but what the paper lies on
 
@@ -106,18 +106,49 @@ def inverted(values: NDArray[Any], how: str, white: float | None) -> NDArray[Any
 
 
 def is_dark_on_light(values: NDArray[Any]) -> bool:
-    """Return whether the darkest spot is further from the border's median than the lightest is.
+    """Return whether narrow dark things stand out more than narrow light ones, over all channels.
 
-    A spot is the mean of 3x3 pixels, over all channels; the border is a sixteenth of the shorter
-    side wide. The border is taken for ground, and strokes for what differs most from it.
+    Of a picture without either kind the other is looked at: what is left are strokes, while a
+    shadow's edge, or a table beside the paper, is as wide as the rest.
     """
     plane = to_unit(values)
-    margin = max(1, min(plane.shape) // 16)
-    inner = np.zeros(plane.shape, np.bool_)
-    inner[margin:-margin, margin:-margin] = True
-    ground = np.median(plane[~inner])
-    spots = _spots(plane)
-    return bool(ground - spots.min() > spots.max() - ground)
+    step = max(1, max(plane.shape) // _SMALL)
+    rows, columns = (side // step for side in plane.shape)
+    if rows and columns:
+        cells = plane[: rows * step, : columns * step].reshape(rows, step, columns, step)
+        plane = cells.mean((1, 3))
+    lit, unlit = without_narrow(plane), -without_narrow(-plane)
+    dark, light = -without_narrow(-lit) - lit, unlit - without_narrow(unlit)
+    return bool(dark.max() > light.max())
+
+
+def without_narrow(plane: Plane) -> Plane:
+    """Return a plane without what is bright and narrower than a quarter of its longer side.
+
+    A morphological opening by a square (Serra, "Image Analysis and Mathematical Morphology", 1982):
+    it follows the edge of a shadow, which is wide on both its sides. Along the picture's edges what
+    is brighter than both its ends is ink that touches them.
+    """
+    side = max(plane.shape) // 4 + 2
+    framed = np.pad(plane, 1, "edge")
+    for lines in (framed, framed.T):
+        for line in (lines[0], lines[-1]):
+            back = np.minimum.accumulate(line[::-1])[::-1]
+            np.maximum(np.minimum.accumulate(line), back, out=line)
+    paper = np.pad(framed, side - 2, "edge")
+    for join in (np.minimum, np.maximum):
+        paper = _joined(_joined(paper, side, join).T, side, join).T
+    return paper
+
+
+def _joined(plane: Plane, side: int, join: np.ufunc) -> Plane:
+    """Join every `side` rows that follow one another, in steps that double."""
+    span = 1
+    while span < side:
+        step = min(span, side - span)
+        plane = join(plane[:-step], plane[step:])
+        span += step
+    return plane
 
 
 def to_unit(values: NDArray[Any]) -> Plane:
@@ -137,56 +168,32 @@ def _spots(plane: Plane) -> Plane:
     return (columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:]) / 9
 
 
-def without_paper(plane: Plane) -> Plane:
-    """Subtract the light that falls unevenly on the ground, which is darker than the strokes.
+def ink_of(plane: Plane) -> Plane:
+    """Return how much of the light on the paper the strokes take; strokes are the brighter ones.
 
-    The ground is a surface of second degree in row and column. Asymmetric least squares (Eilers &
-    Boelens, "Baseline correction with asymmetric least squares smoothing", 2005) find it roughly:
-    what lies above the surface found so far hardly counts, for it may be a stroke. Then an
-    asymmetric truncated quadratic cost (Mazet et al., "Background removal from spectra by designing
-    and minimising a non-quadratic cost function", 2005) settles it: what is near or below counts
-    fully, what is far above not at all. What is below the surface becomes 0.
+    Noise is blurred first, with a deviation of 1/256 of the longer side, by 3×3 means; so pictures
+    of a few pixels stay as they are.
     """
-    rows, columns = (np.linspace(-1, 1, side) for side in plane.shape)
-    steps = tuple(slice(None, None, -(-side // _ALONG)) for side in plane.shape)
-    seen, terms = plane[steps], _terms(rows[steps[0]], columns[steps[1]])
-    ground = np.zeros(len(terms))
-    above = np.zeros(seen.shape)
-    for _ in range(_ROUNDS):
-        ground = _fitted(terms, seen, np.where(above > 0, _UNLIKELY, 1 - _UNLIKELY))
-        above = seen - np.tensordot(ground, terms, 1)
-    for farthest in _FARTHEST:
-        ground = _fitted(terms, seen, np.where(above > farthest, 0.0, 1.0))
-        above = seen - np.tensordot(ground, terms, 1)
-    return np.clip(plane - np.tensordot(ground, _terms(rows, columns), 1), 0, None)
+    for _ in range(round(1.5 * (max(plane.shape) / _GRAIN) ** 2)):  # a mean's variance is 2/3
+        plane = _spots(plane)
+    paper = without_narrow(plane)
+    return (plane - paper) / (1 + _SHADE - paper)
 
 
-def _fitted(terms: Plane, seen: Plane, weights: Plane) -> Plane:
-    """Return the factors of the terms by weighted least squares."""
-    root = np.sqrt(weights)
-    found = np.linalg.lstsq((terms * root).reshape(len(terms), -1).T, (seen * root).ravel())[0]
-    return np.asarray(found, np.float64)
-
-
-def _terms(rows: Plane, columns: Plane) -> Plane:
-    """Return 1, y, x, y², yx, x² at every point, (6, rows, columns)."""
-    y, x = np.meshgrid(rows, columns, indexing="ij")
-    return np.stack([np.ones_like(y), y, x, y * y, y * x, x * x])
-
-
-def threshold(ink: Plane) -> float:
-    """Return the value halfway between paper, which is 0, and the mean of what lies above it.
+def threshold(ink: Plane) -> tuple[float, float]:
+    """Return the value halfway between the means of what lies below and above it, and the lower.
 
     Ridler & Calvard, "Picture thresholding using an iterative selection method", 1978, beginning
     at half of the brightest spot. Unlike Otsu's, it does not mind that strokes are few.
     """
-    level, before = float(_spots(ink).max()) / 2, -1.0
+    level, before, ground = float(_spots(ink).max()) / 2, -1.0, 0.0
     for _ in range(_ROUNDS):
-        above = ink[ink > level]
+        above, below = ink[ink > level], ink[ink <= level]
         if level == before or not above.size:
             break
-        level, before = float(above.mean()) / 2, level
-    return level
+        ground = float(below.mean()) if below.size else 0.0
+        level, before = (float(above.mean()) + ground) / 2, level
+    return level, ground
 
 
 def strokes(ink: Plane, level: float) -> Mask:
@@ -253,12 +260,12 @@ def fit_digit(tensor: Tensor, resample: Resample) -> Tensor:
         (1, 28, 28): paper 0, full ink 1; all 0 if there is nothing to be seen.
     """
     field = np.zeros((1, SIZE, SIZE), np.float32)
-    ink = without_paper(to_unit(tensor))
-    level = threshold(ink)
+    ink = ink_of(to_unit(tensor))
+    level, ground = threshold(ink)
     if level <= 0 or not (ink > level).any():
         return field
     drawing = strokes(ink, level)
-    ink = np.clip(ink / np.median(ink[drawing]), 0, 1) * grown(drawing)
+    ink = np.clip((ink - ground) / (np.median(ink[drawing]) - ground), 0, 1) * grown(drawing)
     rows, columns = (np.flatnonzero((ink > _FAINTEST).any(axis)) for axis in (1, 0))
     box = ink[np.newaxis, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     digit = resample(box.astype(np.float32), within((box.shape[1], box.shape[2]), LONGEST))

@@ -9,8 +9,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from cnnviz.files.images import InputOptions, load_image
 from cnnviz.files.images.loading import resize_planes
-from cnnviz.files.preparation import FITS, INVERSIONS, inverted, strokes, threshold, without_paper
+from cnnviz.files.preparation import FITS, INVERSIONS, inverted, strokes, threshold, without_narrow
 from cnnviz.files.preparation import fit_digit as fit_with
+from cnnviz.files.spec import load_spec
+from cnnviz.files.weights import load_weights
 
 fit_digit = partial(fit_with, resample=resize_planes)
 
@@ -81,7 +83,7 @@ def test_the_table_around_the_paper_is_left_out():
 
 def test_a_drawing_along_the_edge_is_kept_if_nothing_else_is_there():
     stroke = np.zeros((1, 20, 5), np.float32)
-    stroke[:, :, 0] = 1
+    stroke[:, 1:-1, 0] = 1
     assert fit_digit(stroke).sum() > 10
 
 
@@ -150,19 +152,82 @@ def test_without_a_white_lightest_and_darkest_change_places():
 # The parts ---------------------------------------------------------------------------------------
 
 
-def test_paper_is_a_surface_of_second_degree():
-    y, x = np.mgrid[-1:1:50j, -1:1:70j]
-    paper = 0.3 + 0.1 * y - 0.2 * x + 0.1 * x * x - 0.05 * x * y
+def test_paper_follows_the_edge_of_a_shadow():
+    """And the sum of what is narrower is what stood on it."""
+    paper = np.full((80, 100), 0.3)
+    paper[:, 60:] = 0.6
     drawing = np.zeros_like(paper)
-    drawing[10:40, 30:34] = 0.5
-    np.testing.assert_allclose(without_paper(paper + drawing), drawing, atol=1e-6)
+    drawing[10:70, 50:54] = 0.2
+    drawing[30:36, 58:66] = 0.2
+    drawing[0:20, 20:24] = 0.2  # touches the picture's edge
+    np.testing.assert_allclose(without_narrow(paper + drawing), paper, atol=1e-12)
 
 
-def test_threshold_is_half_of_the_ink():
-    plane = np.zeros((40, 40))
-    plane[10:20, 10:14] = 0.8
-    assert threshold(plane) == pytest.approx(0.4)
-    assert threshold(np.zeros((3, 3))) == 0
+def test_opening_is_scipys(rng):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    for shape in ((40, 40), (33, 61), (1, 9)):
+        plane = rng.random(shape)
+        side = max(shape) // 4 + 2
+        inner = without_narrow(plane)[side:-side, side:-side]
+        expected = ndimage.grey_opening(plane, (side, side))[side:-side, side:-side]
+        np.testing.assert_array_equal(inner, expected)
+
+
+def test_threshold_is_halfway_between_ink_and_paper():
+    plane = np.full((40, 40), 0.1)
+    plane[10:20, 10:14] = 0.9
+    assert threshold(plane) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert threshold(np.zeros((3, 3)))[0] == 0
+
+
+# On paper ----------------------------------------------------------------------------------------
+
+
+def lit(picture, rng, light, ink, noise):
+    """Return a digit on a page of 330 to 480 pixels, as a camera sees it: 0 to 1, (1, H, W)."""
+    rows = int(rng.integers(330, 481))
+    columns = int(rows * rng.uniform(0.85, 1.3))
+    side = int(min(rows, columns) * rng.uniform(0.5, 0.9))
+    large = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
+    turned = large.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC)
+    digit = np.clip((np.asarray(turned) / 255 - 0.5) * side / 112 + 0.5, 0, 1)
+    top, left = (int(rng.integers(0, room - side + 1)) for room in (rows, columns))
+    cover = np.zeros((rows, columns))
+    cover[top : top + side, left : left + side] = digit
+    middle = (top + side * rng.uniform(0.3, 0.7), left + side * rng.uniform(0.3, 0.7))
+    seen = light((rows, columns), middle, rng) * (1 - (1 - ink) * cover) * 255
+    return (seen + rng.normal(0, noise, seen.shape)).round().clip(0, 255)[None] / 255
+
+
+def edge_of_a_shadow(size, middle, rng):
+    """Light of 0.8, and 0.6 of it behind a straight edge through the digit."""
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[: size[0], : size[1]]
+    behind = (y - middle[0]) * np.sin(angle) + (x - middle[1]) * np.cos(angle) > 0
+    return np.where(behind, 0.8 * 0.6, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("light", "ink", "noise"),
+    [
+        (edge_of_a_shadow, 0.55, 3),
+        (lambda *_: 200 / 255, 1 - 45 / 200, 10),  # 45 levels of contrast
+    ],
+    ids=["shadow", "pale ink in noise"],
+)
+def test_digits_on_paper_are_read(light, ink, noise):
+    """Nine of ten: before, 65 % in a shadow's edge, and 23 % of pale ones."""
+    spec = load_spec("digits")
+    params = dict(load_weights(spec.input.weights))
+    rng, right = np.random.default_rng(1), 0
+    for number in range(60):
+        photo = lit(MNIST[number % 10], rng, light, ink, noise).astype(np.float32)
+        fitted = fit_digit(inverted(photo, "auto", 1.0))
+        right += int(spec.pipeline.forward(fitted, params).argmax()) == number % 10
+    assert right >= 54
+
+
+# Strokes -----------------------------------------------------------------------------------------
 
 
 def test_pieces_touch_at_corners_and_specks_are_dropped():
