@@ -270,7 +270,7 @@ class _Task(NamedTuple):
             given = [outputs[name] for name in node.inputs]
             shapes = [one.shape for one in given]
             own = node.params(index, shapes, self.params, self.seed)
-            outputs[node.name] = node.layer.apply(*given, params=own)
+            outputs[node.name] = node.mute(node.layer.apply(*given, params=own))
         return outputs[self.stage]
 
     # --- gradients
