@@ -146,7 +146,13 @@ def test_garbage_is_looked_for_while_working() -> None:
 )
 @pytest.mark.parametrize(
     "size",
-    [150, 200, 300, 500, *(pytest.param(n, marks=pytest.mark.heavy) for n in range(120, 2000, 160))],
+    [
+        150,
+        200,
+        300,
+        500,
+        *(pytest.param(n, marks=pytest.mark.heavy) for n in range(600, 2000, 160)),
+    ],
 )
 def test_too_little_memory_is_one_message(words: list[object], size: int, work: Path) -> None:
     import resource
