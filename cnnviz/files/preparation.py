@@ -73,7 +73,7 @@ def middle(size: Pair, covered: Pair, part: Pair) -> Box:
 
 _ROUNDS = 15
 _SMALL = 128  # pixels of the longer side that tell which is lighter, ink or paper
-_GRAIN = 256  # of it to one pixel of the blur that frees strokes from noise
+_GRAIN = 85  # of them to each blur that frees strokes from noise
 _SHADE = 0.1  # of full light at least is what ink is measured by
 _LINKED = 0.05  # a piece with this share of the largest one's pixels belongs to the drawing
 _WHOLE_SIDE = 0.9  # a piece along this share of a side is no drawing, but what the paper lies on
@@ -127,9 +127,10 @@ def without_narrow(plane: Plane) -> Plane:
 
     A morphological opening by a square (Serra, "Image Analysis and Mathematical Morphology", 1982):
     it follows the edge of a shadow, which is wide on both its sides. Along the picture's edges what
-    is brighter than both its ends is ink that touches them.
+    is brighter than both its ends is ink that touches them. Where pixels are few, soft edges make
+    strokes wide: four more are allowed for them.
     """
-    side = max(plane.shape) // 4 + 2
+    side = max(plane.shape) // 4 + 4
     framed = np.pad(plane, 1, "edge")
     for lines in (framed, framed.T):
         for line in (lines[0], lines[-1]):
@@ -171,10 +172,10 @@ def _spots(plane: Plane) -> Plane:
 def ink_of(plane: Plane) -> Plane:
     """Return how much of the light on the paper the strokes take; strokes are the brighter ones.
 
-    Noise is blurred first, with a deviation of 1/256 of the longer side, by 3×3 means; so pictures
-    of a few pixels stay as they are.
+    Noise is blurred first by 3×3 means, one for every 85 pixels of the longer side: six of them are
+    like a Gaussian of deviation 2. Pictures of a few pixels stay as they are.
     """
-    for _ in range(round(1.5 * (max(plane.shape) / _GRAIN) ** 2)):  # a mean's variance is 2/3
+    for _ in range(max(plane.shape) // _GRAIN):
         plane = _spots(plane)
     paper = without_narrow(plane)
     return (plane - paper) / (1 + _SHADE - paper)

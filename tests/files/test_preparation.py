@@ -167,7 +167,7 @@ def test_opening_is_scipys(rng):
     ndimage = pytest.importorskip("scipy.ndimage")
     for shape in ((40, 40), (33, 61), (1, 9)):
         plane = rng.random(shape)
-        side = max(shape) // 4 + 2
+        side = max(shape) // 4 + 4
         inner = without_narrow(plane)[side:-side, side:-side]
         expected = ndimage.grey_opening(plane, (side, side))[side:-side, side:-side]
         np.testing.assert_array_equal(inner, expected)
@@ -205,6 +205,18 @@ def edge_of_a_shadow(size, middle, rng):
     y, x = np.mgrid[: size[0], : size[1]]
     behind = (y - middle[0]) * np.sin(angle) + (x - middle[1]) * np.cos(angle) > 0
     return np.where(behind, 0.8 * 0.6, 0.8)
+
+
+def test_pale_ink_is_read_in_small_pictures_too(rng):
+    spec = load_spec("digits")
+    params = dict(load_weights(spec.input.weights))
+    right = 0
+    for number in range(60):
+        clean = page(MNIST[number % 10], 64, tuple(rng.integers(0, 64, 2)), (128, 139))
+        photo = (210 - 45 * clean + rng.normal(0, 10, clean.shape)).clip(0, 255)[None] / 255
+        fitted = fit_digit(inverted(photo.astype(np.float32), "auto", 1.0))
+        right += int(spec.pipeline.forward(fitted, params).argmax()) == number % 10
+    assert right >= 54
 
 
 @pytest.mark.parametrize(
