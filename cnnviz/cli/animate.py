@@ -134,7 +134,7 @@ def animate(
     """
     from cnnviz.cli.door import working
     from cnnviz.cli.printing import print_report
-    from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
+    from cnnviz.cli.subject import check_out, read_subject, repeatable, wrote
     from cnnviz.core.animation import find_stage, make_scene, stops, survey
     from cnnviz.files.names import animation_name
     from cnnviz.files.spec import load_spec
@@ -178,8 +178,8 @@ def animate(
         output.finish(repeatable(answer, compute.seed, weights.weights))
     print_report(_report(answer, len(encoded)), animation.format, quiet=folder.quiet)
     if not folder.quiet:
-        if random := subject.random_stages(row.index):
-            note(random_note(random, compute.seed))
+        for text in subject.remarks(compute.seed, row.index):
+            note(text)
         _tell(scene, found)
         if every := _every_step(subject, row, len(positions)):
             note(every)

@@ -113,6 +113,7 @@ def compare(
                 losses=asks_for_losses(columns),
                 quiet=folder.quiet,
             )
+            both.notes.extend(_lost(both, outcome.scores))
             comparison = _comparison(both, outcome)
             picture = outcome.picture
             if isinstance(picture, Triptych):
@@ -156,6 +157,7 @@ class Outcome(NamedTuple):
     stages: tuple[tuple[Stage, ...], tuple[Stage, ...]]  # without their tensors
     differences: dict[tuple[str, str], Difference]
     picture: Triptych | Diptych
+    scores: list[Tensor]  # what each pipeline ends in, where B is without some maps
 
 
 # --- before anything is computed ---------------------------------------------------------------
@@ -201,7 +203,6 @@ def _read(
         notes.append("the image is prepared for each pipeline as its own [input] says")
     if convention is not None:
         b, notes = _as_convention(b, convention)
-    notes += _lost(a, b, seed)
     rows_a, rows_b = a.rows, b.rows
     notes += random_notes({"A": a, "B": b}, seed)
     pairs = pairs_of(rows_a, rows_b)
@@ -215,22 +216,6 @@ def _read(
     elif drawn not in pairs:
         pairs.append(drawn)
     return Both(a, b, convention, notes, pairs, drawn)
-
-
-def _lost(a: Subject, b: Subject, seed: int) -> list[str]:
-    """Say which maps B is without, and what its prediction loses by that."""
-    muted = [node for node in b.pipeline.nodes if node.muted]
-    if not muted:
-        return []
-    from cnnviz.cli.predictions import class_count, loss_text, losses_of_classes
-
-    listed = "; ".join(f"{node.name} {', '.join(map(str, node.muted))}" for node in muted)
-    notes = [f"B is without the maps {listed}"]
-    if class_count(a.rows[-1]) is not None and a.rows[-1].output_shape == b.rows[-1].output_shape:
-        before, after = (one.pipeline.forward(one.x, one.params, seed=seed) for one in (a, b))
-        lost = losses_of_classes(a.rows[-1], before, after, a.spec.input.labels, 5)
-        notes.append(f"A → B: {', '.join(map(loss_text, lost))}")
-    return notes
 
 
 def _as_convention(b: Subject, convention: str) -> tuple[Subject, list[str]]:
@@ -273,6 +258,20 @@ def _name(pair: tuple[Row, Row]) -> str:
     return " and ".join(names)
 
 
+def _lost(both: Both, scores: Sequence[Tensor]) -> list[str]:
+    """Say which maps B is without, and what its prediction loses by that."""
+    if not (muted := both.b.pipeline.muted):
+        return []
+    from cnnviz.cli.predictions import class_count, loss_text, losses_of_classes
+
+    listed = "; ".join(f"{name} {', '.join(map(str, maps))}" for name, maps in muted.items())
+    notes, last = [f"B is without the maps {listed}"], both.a.rows[-1]
+    if class_count(last) is not None and last.output_shape == both.b.rows[-1].output_shape:
+        lost = losses_of_classes(last, scores[0], scores[1], both.a.spec.input.labels, 5)
+        notes.append(f"A → B: {', '.join(map(loss_text, lost))}")
+    return notes
+
+
 # --- computing ---------------------------------------------------------------------------------
 
 
@@ -292,6 +291,8 @@ def _run(both: Both, seed: int, colors: ScaleOptions, *, losses: bool, quiet: bo
     wanted = {(one.name, two.name) for one, two in both.pairs}
     looked_at = [*both.pairs, both.drawn]
     kept = {row.name for pair in looked_at for row in pair if pair[0].index != pair[1].index}
+    lasts = [one.rows[-1].name for one in (both.a, both.b)] if both.b.pipeline.muted else []
+    kept.update(lasts)
     tensors: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     differences: dict[tuple[str, str], Difference] = {}
     picture: Triptych | Diptych | None = None
@@ -321,7 +322,8 @@ def _run(both: Both, seed: int, colors: ScaleOptions, *, losses: bool, quiet: bo
                     del alive[name]
             advance()
     assert picture is not None  # noqa: S101 - both stages have been computed
-    return Outcome((tuple(stages[0]), tuple(stages[1])), differences, picture)
+    scores = [alive[last] for alive, last in zip(tensors, lasts, strict=False)]
+    return Outcome((tuple(stages[0]), tuple(stages[1])), differences, picture, scores)
 
 
 def _comparison(both: Both, outcome: Outcome) -> Comparison:

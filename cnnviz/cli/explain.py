@@ -87,7 +87,7 @@ def explain(
     from cnnviz.cli.door import working
     from cnnviz.cli.heatmaps import find
     from cnnviz.cli.printing import print_report
-    from cnnviz.cli.subject import check_out, random_note, read_subject, repeatable, wrote
+    from cnnviz.cli.subject import check_out, read_subject, repeatable, wrote
     from cnnviz.core import explanation
     from cnnviz.files.spec import load_spec
     from cnnviz.view.explained import term_rows
@@ -118,7 +118,7 @@ def explain(
         )
         explained = list(steps) if trace else [next(steps)]
         with output:
-            heat = find(explained[0], subject, output, where, seed, quiet=folder.quiet)
+            heat = find(explained[0], subject, output, where, seed, held, quiet=folder.quiet)
             files = heat.files[::-1] if heat else []
             colormap = color.colormap
             files += _write(explained[0], subject, output, held, colormap, winners=winners)
@@ -130,10 +130,8 @@ def explain(
     report = Report(record, [Block(lines)], term_rows(record))
     print_report(report, form.format, quiet=folder.quiet)
     if not folder.quiet:
-        if prepares := subject.spec.preparation():
-            note(prepares)
-        if random := subject.random_stages(explained[0].row.index):
-            note(random_note(random, seed))
+        for text in subject.remarks(seed, explained[0].row.index):
+            note(text)
         if found.passed_over:
             note(
                 f"the {NAMES[place.extreme or '']} finite value: {found.passed_over:,} of "

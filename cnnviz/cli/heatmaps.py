@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
     from cnnviz.cli.subject import Subject
     from cnnviz.core.explanation import Explanation
     from cnnviz.core.heatmap import Curve, Heatmap
-    from cnnviz.core.types import Pair
+    from cnnviz.core.types import Pair, Tensor
     from cnnviz.files.outputs import OutputFolder
 
-PANEL = "Heatmap"
+CHOICES = ("auto", "cam", "gradcam", "gradient", "occlusion")
+"""The methods of `core.heatmap`, which is not imported for help."""
+
+_heatmap = partial(typer.Option, rich_help_panel="Heatmap")
+
 Item = TypeVar("Item")
 
 
@@ -33,7 +38,7 @@ class HeatmapOptions:
         typer.Option(
             **choice(
                 "method",
-                *("auto", "cam", "gradcam", "gradient", "occlusion"),
+                *CHOICES,
                 also={"grad-cam": "gradcam", "saliency": "gradient", "gradients": "gradient"},
             ),
             help="Draw where on the picture it comes from: auto, cam, gradcam, …",
@@ -41,48 +46,33 @@ class HeatmapOptions:
     ] = None
     on: Annotated[
         str | None,
-        typer.Option(
+        _heatmap(
             metavar="STAGE",
             help="gradcam: whose maps are weighed. (default: the last with rows and columns)",
-            rich_help_panel=PANEL,
         ),
     ] = None
     times_input: Annotated[
-        bool,
-        typer.Option(
-            "--times-input", help="gradient: times the pixel itself.", rich_help_panel=PANEL
-        ),
+        bool, _heatmap("--times-input", help="gradient: times the pixel itself.")
     ] = False
     patch: Annotated[
         str | None,
-        typer.Option(
-            metavar="HxW",
-            help="occlusion: the patch. (default: an eighth of the shorter side)",
-            rich_help_panel=PANEL,
+        _heatmap(
+            metavar="HxW", help="occlusion: the patch. (default: an eighth of the shorter side)"
         ),
     ] = None
     stride: Annotated[
         str | None,
-        typer.Option(
-            metavar="HxW",
-            help="occlusion: the patch's steps. (default: half of it)",
-            rich_help_panel=PANEL,
-        ),
+        _heatmap(metavar="HxW", help="occlusion: the patch's steps. (default: half of it)"),
     ] = None
     save: Annotated[
         str | None,
-        typer.Option(
-            **choice("--save", "npy"),
-            help="Also save the map's values as computed.",
-            rich_help_panel=PANEL,
-        ),
+        _heatmap(**choice("--save", "npy"), help="Also save the map's values as computed."),
     ] = None
     faithfulness: Annotated[
         bool,
-        typer.Option(
+        _heatmap(
             "--faithfulness",
             help="Cover, and uncover, what the map points at, against a random map.",
-            rich_help_panel=PANEL,
         ),
     ] = False
 
@@ -205,13 +195,18 @@ def find(
     output: OutputFolder,
     options: HeatmapOptions,
     seed: int,
+    held: Mapping[str, Tensor],
     *,
     quiet: bool,
 ) -> Heat | None:
-    """Compute the heatmap of an explained value, if one is asked for, and write its pictures."""
+    """Compute the heatmap of an explained value, if one is asked for, and write its pictures.
+
+    `held` are outputs of stages that are known.
+    """
     if options.heatmap is None:
         return None
     from cnnviz.cli.console import progress
+    from cnnviz.cli.predictions import class_count
     from cnnviz.core import heatmap
     from cnnviz.files.language import parse_size
 
@@ -237,13 +232,17 @@ def find(
             pipeline, subject.x, row.name, explained.at, found, subject.params,
             seed=seed, wrap=wrap,
         )  # fmt: skip
-    files = list(_write(found, curves, explained, subject, output, options, seed))
+    last = subject.rows[-1].name
+    scores = held.get(last)
+    if scores is None and class_count(subject.rows[-1]) is not None:
+        scores = pipeline.forward(subject.x, subject.params, seed=seed)
+    files = list(_write(found, curves, explained, subject, output, options, scores))
     return Heat(subject, explained, found, curves, files)
 
 
 def _write(
     found: Heatmap, curves: tuple[Curve, Curve] | None, explained: Explanation, subject: Subject,
-    output: OutputFolder, options: HeatmapOptions, seed: int,
+    output: OutputFolder, options: HeatmapOptions, scores: Tensor | None,
 ) -> Iterator[str]:  # fmt: skip
     """Write the map's values and planes, the map over the picture, and the sheet of all."""
     from cnnviz.cli.pictures import draw_input
@@ -269,8 +268,7 @@ def _write(
         return output.write(heatmap_name(row, at, kind), png_bytes(image, named))
 
     if options.save:
-        name = heatmap_name(row, at, method).removesuffix("png") + "npy"
-        yield output.write_array(name, found.values)
+        yield output.write_array(heatmap_name(row, at, method, "npy"), found.values)
     for number, plane in enumerate(found.values):
         scale = choose_scale(*finite_range(plane))
         ends = {"min": repr(scale.low), "max": repr(scale.high)}
@@ -287,18 +285,17 @@ def _write(
         notes.append("close up: the value reads nothing else of the picture")
     if row.name != found.scored:
         notes.insert(0, f"{row.name} {cell_text(at)} is {format_number(explained.result)}")
-    yield write(method, overlay.sheet(title, notes, _shares(subject, seed)))
+    yield write(method, overlay.sheet(title, notes, _shares(subject, scores)))
 
 
-def _shares(subject: Subject, seed: int) -> Any:
-    """Draw the classes' shares; None where the pipeline does not classify."""
+def _shares(subject: Subject, scores: Tensor | None) -> Any:
+    """Draw the classes' shares by the last output; None where the pipeline does not classify."""
     from cnnviz.cli.predictions import class_count, doubt, shares
     from cnnviz.view.vector import draw_shares
 
     last = subject.rows[-1]
-    if class_count(last) is None:
+    if scores is None or class_count(last) is None:
         return None
-    output = subject.pipeline.forward(subject.x, subject.params, seed=seed)
-    values, labels = shares(last, output), subject.spec.input.labels
+    values, labels = shares(last, scores), subject.spec.input.labels
     fits = labels if labels and len(labels) == len(values) else None
     return draw_shares(values, f"{last.name}: classes", fits, doubt(subject))

@@ -47,8 +47,6 @@ from cnnviz.cli.subject import (
     input_options,
     numbers,
     prepared,
-    random_note,
-    read_without,
     repeatable,
     wrote,
 )
@@ -221,8 +219,7 @@ def _run_image(source: str, name: str, job: Job, *, among: int, done: int) -> No
             totals,
             [one._asdict() for one in predictions],
         )
-        if job.network.without:
-            maps = read_without(job.network.without)
+        if maps := pipeline.muted:
             record["without"] = {"maps": maps, "predictions": lost}
         table = csv_text(stage_rows(outcome.stages))
         folder.write("shapes.csv", table.encode("utf-8", "backslashreplace"))
@@ -402,14 +399,9 @@ def _print_notes(subject: Subject, job: Job, outcome: Outcome) -> None:
             if flipped
             else "cross-correlation, as in every CNN (--flip rotates the kernels)"
         )
-    random = subject.random_stages()
-    remarks = (
-        subject.spec.preparation(),
-        of_one_channel(subject.rows),
-        random_note(random, job.output.seed) if random else None,
-    )
-    for text in filter(None, remarks):
-        note(text)
+    for text in (*subject.remarks(job.output.seed), of_one_channel(subject.rows)):
+        if text:
+            note(text)
     grids = [name for name, one in outcome.written.items() if one.only_grid_for_size]
     if grids:
         note(f"more than {MOST_MAPS} maps, grid only: {joined(grids)} (--only maps writes each)")

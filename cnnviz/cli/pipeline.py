@@ -24,7 +24,7 @@ def pipeline(
         typer.Argument(
             metavar="IMAGE... SPEC",
             help="Images as for convolve; then the pipeline: text, a .toml or .onnx file, or a "
-            "bundled name (edges, digits, lenet5, alexnet, vgg16, resnet18, …).",
+            "bundled name (edges, digits, lenet5, resnet18, efficientnet_lite0, …).",
             show_default=False,
         ),
     ],

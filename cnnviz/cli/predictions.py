@@ -80,7 +80,7 @@ def class_names(labels: Sequence[str] | None, count: int) -> Sequence[str]:
 
 def lost_without(subject: Subject, job: Job, output: Tensor) -> list[dict[str, Any]]:
     """Return what leaving maps out does to the likeliest classes of the whole network."""
-    if not job.network.without:
+    if not subject.pipeline.muted:
         return []
     whole = subject.pipeline.without({})
     scores = whole.forward(subject.x, subject.params, seed=job.output.seed)

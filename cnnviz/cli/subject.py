@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,36 @@ class Subject:
         count = self.x.shape[0]
         colors = COLORS["gray" if count == 1 else self.input.color]
         return colors if len(colors) == count else tuple(map(str, range(count)))
+
+    def remarks(self, seed: int, last: int | None = None) -> Iterator[str]:
+        """Yield how a network's picture was prepared, and which weights are drawn up to a stage."""
+        from cnnviz.files.spec import InputSettings
+
+        if replace(self.spec.input, labels=None, weights=None) != InputSettings():
+            yield f"{self.spec.name}: the picture is {self._prepared()}"
+        if random := self.random_stages(last):
+            yield random_note(random, seed)
+
+    def _prepared(self) -> str:
+        """Return how the picture was prepared, by the pipeline's own settings and by flags."""
+        from cnnviz.core.types import size_text
+
+        how, parts = self.input, [self.input.color]
+        if how.crop:
+            parts.append(f"scaled to cover {size_text(how.resize or how.crop)}")
+            parts.append(f"cut to its middle {size_text(how.crop)}")
+        elif how.resize:
+            parts.append(f"scaled to {size_text(how.resize)}")
+        parts += [f"fitted ({how.fit})"] * (how.fit != "none")
+        parts += [f"inverted ({how.invert})"] * (how.invert != "never")
+        if how.input_range is not None:
+            parts.append(f"0 to {how.input_range:g}")
+        for sign, values in (("−", how.mean), ("/", how.std)):
+            if values is not None:
+                parts.append(f"{sign} {', '.join(f'{value:g}' for value in values)}")
+        if self.spec.params is not None and how.mean is None:
+            parts.append("and the file tells no mean and deviation (--mean, --std)")
+        return "; ".join(parts)
 
     def input_record(self) -> dict[str, Any]:
         """Return what JSON says of the image."""

@@ -126,6 +126,11 @@ class Pipeline:
             tuple(replace(node, muted=found.get(at, ())) for at, node in enumerate(self.nodes))
         )
 
+    @property
+    def muted(self) -> dict[str, list[int]]:
+        """The maps that are set to zero, by stage."""
+        return {node.name: list(node.muted) for node in self.nodes if node.muted}
+
     def below(self, path: str) -> list[str]:
         """Return the stages of a module by its path: ``layer1`` has ``layer1.0.conv1`` in it."""
         names = [node.name for node in self.nodes]

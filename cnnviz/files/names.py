@@ -53,9 +53,9 @@ def explanation_name(row: Row, at: Sequence[int]) -> str:
     return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}.png"
 
 
-def heatmap_name(row: Row, at: Sequence[int], kind: str) -> str:
-    """Name a picture of a heatmap: ``23_dense_fc_at_3_cam.png``, ``…_cam_over.png``."""
-    return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}_{kind}.png"
+def heatmap_name(row: Row, at: Sequence[int], kind: str, ending: str = "png") -> str:
+    """Name a picture of a heatmap, or its values: ``23_dense_fc_at_3_cam.png``, ``….npy``."""
+    return f"{_stage_name(row)}_at_{'_'.join(map(str, at))}_{kind}.{ending}"
 
 
 def winners_name(row: Row, channel: int) -> str:

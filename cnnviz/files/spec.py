@@ -13,7 +13,7 @@ from cnnviz.core.layers import LAYERS, KernelGroup, Layer, find_layer, make_laye
 from cnnviz.core.layers.convolution import Convolution
 from cnnviz.core.layers.kernel_groups import are_kernels
 from cnnviz.core.pipeline import Pipeline, Term
-from cnnviz.core.types import Params, Shape, size_text
+from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError, RequestError, unknown
 from cnnviz.files.kernel_text import kernels_of_call, parse_kernels
 from cnnviz.files.language import Call, parse_pipeline, parse_size
@@ -67,28 +67,6 @@ class Spec:
     channels: int | None = None  # that its input must have; None: any
     notes: tuple[str, ...] = ()  # what was left out, or chosen, in reading it
     build: Callable[[Shape], Spec] | None = None  # where the layers depend on the input's shape
-
-    def preparation(self) -> str | None:
-        """Return how the pipeline wants its picture prepared, in words; None if it does not say."""
-        own, size = self.input, self.input.size
-        parts = [own.color] if own.color else []
-        if own.crop:
-            parts.append(
-                f"scaled to cover {size_text(size or own.crop)}, its middle {size_text(own.crop)}"
-            )
-        elif size:
-            parts.append(f"scaled to {size_text(size)}")
-        parts += [f"fitted ({own.fit})"] if own.fit not in (None, "none") else []
-        parts += [f"inverted ({own.invert})"] if own.invert not in (None, "never") else []
-        for text, values in (("0 to ", own.input_range), ("− ", own.mean), ("/ ", own.std)):
-            if values is not None:
-                numbers = values if isinstance(values, tuple) else (values,)
-                parts.append(text + ", ".join(f"{value:g}" for value in numbers))
-        if not parts:
-            return None
-        absent = self.params is not None and own.mean is None
-        lacking = "; a mean and deviation are not in the file (--mean, --std)" if absent else ""
-        return f"{self.name} prepares its picture: {'; '.join(parts)}{lacking}"
 
     def fitted(self, shape: Shape) -> Spec:
         """Return the spec for an input of `shape`: a model of open size is built for that size.

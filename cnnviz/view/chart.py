@@ -69,49 +69,53 @@ class Panel:
     lines: tuple[Line, ...]
 
     @property
-    def largest(self) -> float:
-        """The largest value of any line."""
-        values = (value for line in self.lines for value in line.values if value is not None)
-        return max(values, default=0.0)
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest value of any line, and of 0."""
+        values = [value for line in self.lines for value in line.values if value is not None]
+        return min(values, default=0.0), max(values, default=0.0)
 
     def across(self, x: float) -> float:
         """Return where an x lies, from 0 at the first to 1 at the last."""
         low, high = self.xs[0], self.xs[-1]
         return (x - low) / (high - low) if high > low else 0.5
 
-    def points(self, line: Line, top: float) -> list[tuple[int, float, float]]:
-        """Return a line's values: index, place across, and down from `top`, the scale's end."""
+    def points(self, line: Line, scale: Sequence[float]) -> list[tuple[int, float, float]]:
+        """Return a line's values: index, place across, and down from the scale's end."""
+        low, top = scale[0], scale[-1]
         return [
-            (index, self.across(x), 1 - value / top)
+            (index, self.across(x), (top - value) / (top - low))
             for index, (x, value) in enumerate(zip(self.xs, line.values, strict=True))
             if value is not None
         ]
 
 
-def ticks(largest: float, most: int = 6) -> list[float]:
-    """Return at most so many round numbers from 0 that reach `largest` or past it.
+def ticks(*values: float, most: int = 6) -> list[float]:
+    """Return at most so many round numbers, 0 among them, that reach all of the values.
 
     >>> ticks(0.37), ticks(8, most=9), ticks(0)
     ([0.0, 0.1, 0.2, 0.3, 0.4], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [0.0, 0.5, 1.0])
+    >>> ticks(-0.3, 0.1), ticks(-2)
+    ([-0.3, -0.2, -0.1, 0.0, 0.1], [-2.0, -1.5, -1.0, -0.5, 0.0])
     """
-    if not largest > _LEAST:
+    low, high = min(0.0, *values), max(0.0, *values)
+    if not high - low > _LEAST:
         return [0.0, 0.5, 1.0]
-    exponent = math.floor(math.log10(largest / (most - 1)))
+    exponent = math.floor(math.log10((high - low) / (most - 1)))
     for digit in (1, 2, 5, 10, 20, 50):
         step = digit * 10.0**exponent
-        count = math.ceil(largest / step - 1e-9)
-        if count < most:
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        if last - first < most:
             break
-    return [float(f"{step * k:.6g}") for k in range(count + 1)]
+    return [float(f"{step * k:.6g}") for k in range(first, last + 1)]
 
 
 def draw_chart(panels: Sequence[Panel], *, title: str, notes: Sequence[str] = ()) -> Image.Image:
-    """Draw panels side by side on one sheet, with one scale from 0 for all, and a legend below.
+    """Draw panels side by side on one sheet, all on one scale that has 0, and a legend below.
 
-    Values are at least 0. A line is drawn thin across xs at which it has no value. Where xs are
+    A line is drawn thin across xs at which it has no value. Where xs are
     many, not every one has a mark.
     """
-    scale = ticks(max(panel.largest for panel in panels))
+    scale = ticks(*(end for panel in panels for end in panel.ends))
     width = len(panels) * (_LEFT + _PLOT[0]) + (len(panels) - 1) * _GAP + 8
     legend = {(line.style, line.dashed): line for panel in panels for line in panel.lines}
     keys = _places(list(legend.values()), width)
@@ -131,7 +135,7 @@ def _draw_panel(sheet: Sheet, panel: Panel, scale: Sequence[float], left: int, t
     sheet.text(left, top - 10, shorten(drawable(panel.title), width, TEXT_SIZE), TEXT_SIZE)
     plot = _Canvas((width, height))
     for tick in scale:
-        y = height - tick / scale[-1] * height
+        y = (scale[-1] - tick) / (scale[-1] - scale[0]) * height
         plot.segment((0, y), (width, y), _GRID, 1)
         sheet.text(left - 8, top + y, format_number(tick), SMALL_SIZE, anchor="rm")
     for x in _x_ticks(panel.xs):
@@ -143,7 +147,7 @@ def _draw_panel(sheet: Sheet, panel: Panel, scale: Sequence[float], left: int, t
     for line in panel.lines:
         points = [
             (index, inset + across * (width - 2 * inset), down * height)
-            for index, across, down in panel.points(line, scale[-1])
+            for index, across, down in panel.points(line, scale)
         ]
         plot.line(points, line)
         last = -math.inf
@@ -273,7 +277,7 @@ class LineChart:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw title, plot, axis and legend."""
         width = max(1, min(self.width, options.max_width))
-        scale = ticks(self.panel.largest, most=5)
+        scale = ticks(*self.panel.ends, most=5)
         labels = [format_number(tick) for tick in scale]
         margin = max(map(len, labels)) + 1
         title = fitted(self.panel.title, width, ascii_only=options.ascii_only)
@@ -294,12 +298,15 @@ class LineChart:
         ascii_only = options.ascii_only
         canvas = _Dots(columns, self.height)
         for number, line in enumerate(self.panel.lines):
-            points = self.panel.points(line, scale[-1])
+            points = self.panel.points(line, scale)
             canvas.draw(
                 [(0.5 + across * (columns - 1), down) for _, across, down in points], number
             )
         tick_rows = {
-            round((1 - tick / scale[-1]) * (self.height - 1)): format_number(tick) for tick in scale
+            round((scale[-1] - tick) / (scale[-1] - scale[0]) * (self.height - 1)): format_number(
+                tick
+            )
+            for tick in scale
         }
         bar = "|" if ascii_only else "│"
         for row in range(self.height):

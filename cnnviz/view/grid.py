@@ -204,7 +204,11 @@ def _cell_texts(
     side, many = max(maps.shape[-2:]), len(shown) * maps[0].size
     if maps.ndim == 4 or side > WRITTEN or zoom.averages or many > _MOST_CELL_TEXTS:
         return [], None
-    texts = [[[format_cell(value) for value in row] for row in maps[c].tolist()] for c in shown]
+    texts = list[list[list[str]]]()
+    for c in shown:
+        texts.append([[format_cell(value) for value in row] for row in maps[c].tolist()])
+        if not fitting_size([text for row in texts[-1] for text in row], zoom.up):
+            return [], None  # those of other maps need not be written
     return texts, fitting_size([text for plane in texts for row in plane for text in row], zoom.up)
 
 

@@ -14,6 +14,7 @@ from cnnviz.core.statistics import finite_range
 from cnnviz.core.types import Pair, Tensor
 from cnnviz.view.chart import Line, draw_chart
 from cnnviz.view.chart import Panel as Chart
+from cnnviz.view.columns import finite
 from cnnviz.view.lettering import drawable
 from cnnviz.view.maps import Bytes, Numbers, block_extremes, draw_map
 from cnnviz.view.numbers import format_number
@@ -42,34 +43,31 @@ class Overlay:
     """
 
     def __init__(self, found: Heatmap, picture: Image.Image) -> None:
-        plane, self.part = found.joined, ""
+        self.plane, self.over, self.part = found.joined, found.joined, ""
         if found.patches is not None:
-            plane = found.over((picture.height, picture.width))
-        elif found.stage == INPUT and (seen := _seen(plane)):
-            plane = plane[seen]
+            self.over = found.over((picture.height, picture.width))
+        elif found.stage == INPUT and (seen := _seen(self.plane)):
+            self.plane = self.over = self.plane[seen]
             rows, columns = seen
             picture = picture.crop((columns.start, rows.start, columns.stop, rows.stop))
             self.part = (
                 f", rows {rows.start} to {rows.stop - 1}, columns {columns.start} to "
                 f"{columns.stop - 1}"
             )
-        self.over, self.found = plane, found
         longest = max(picture.size)
         self.cells = longest < SIDE // 4  # they are to be told apart
         times = SIDE // longest if self.cells else SIDE / longest
         width, height = (max(1, round(side * times)) for side in picture.size)
         fill = Image.Resampling.NEAREST if self.cells else Image.Resampling.LANCZOS
         self.picture = picture.convert("RGB").resize((width, height), fill)
-        plane = plane if self.part else found.joined
-        low, high = finite_range(plane)
-        whole = choose_scale(low, high, colormap="rdbu")
+        self.scale, self.beyond = choose_scale(*finite_range(self.plane), colormap="rdbu"), 0.0
+        if self.plane.size > _COARSE:
+            whole = (slice(0, self.plane.shape[0]), slice(0, self.plane.shape[1]))
+            (self.scale,), self.beyond = narrowed(
+                self.plane[np.newaxis], [self.scale], whole, (1, 1)
+            )
         if not found.signed:
-            whole = replace(whole, low=0.0)
-        within = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-        self.scale, self.beyond = whole, 0.0
-        if plane.size > _COARSE:
-            (self.scale,), self.beyond = narrowed(plane[np.newaxis], [whole], within, (1, 1))
-        self.plane = plane
+            self.scale = replace(self.scale, low=0.0)
 
     @property
     def size(self) -> Pair:
@@ -110,7 +108,7 @@ class Overlay:
     def alone_over(self, title: str) -> Image.Image:
         """Draw the picture under the map, with its colour bar."""
         over = Panel(self.draw(), (1, 1))
-        beyond = (self.beyond > 0, self.beyond > 0)
+        beyond = (self.beyond > 0 and self.scale.low < 0, self.beyond > 0)
         return draw_panels([[over]], title, bars=[Bar.of(self.scale, beyond)]).image
 
 
@@ -157,8 +155,13 @@ def draw_curves(deletion: Curve, insertion: Curve, title: str) -> Image.Image:
     panels = []
     for name, curve in (("covered (deletion)", deletion), ("uncovered (insertion)", insertion)):
         percent = tuple(100 * share for share in curve.shares)
-        lines = (Line("the map first", curve.scores, 0), Line("a random map", curve.random, 1))
-        panels.append(Chart(f"pixels {name}", "% of the pixels", percent, lines))
+        lines = [
+            Line(label, tuple(map(finite, scores)), style)
+            for style, (label, scores) in enumerate(
+                (("the map first", curve.scores), ("a random map", curve.random))
+            )
+        ]
+        panels.append(Chart(f"pixels {name}", "% of the pixels", percent, tuple(lines)))
     notes = [verdict(deletion, insertion)] + [
         f"{way}: mean {format_number(curve.area(curve.scores))}, of a random map "
         f"{format_number(curve.area(curve.random))}"

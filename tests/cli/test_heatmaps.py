@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnviz.cli.heatmaps import CHOICES
+from cnnviz.core.heatmap import METHODS
 from tests.cli.conftest import Run, files_below, pixels, refused, sample
 
 GAP = "conv(4, 3, padding=same) as c -> relu as r -> maxpool(4) -> gap -> dense(3) as d -> softmax"
@@ -91,6 +93,20 @@ def test_one_place_of_a_map_is_looked_at_closely(run: Run) -> None:
     assert "in place of" not in done.err
     other = run("explain", sample("chelsea.jpg"), "conv(sobel_x) -> maxpool(2)")
     assert "in place of" not in other.err  # what was written before is still there
+
+
+def test_the_choices_are_the_methods() -> None:
+    assert ("auto", *METHODS) == CHOICES
+
+
+def test_a_score_below_0_has_curves_too(run: Run) -> None:
+    done = run("explain", sample("coffee.jpg"), GAP, "--at", "d:min", "--heatmap", "cam",
+               "--faithfulness", "--json").record  # fmt: skip
+    assert min(done["heatmap"]["deletion"]["scores"]) < 0
+    curves = pixels(next(file for file in done["files"] if "curves" in file)).astype(int)
+    inside = curves[-380:-60, 80:440]
+    blue = (inside[..., 2] - inside[..., 0]) > 90  # a random map's line
+    assert blue.any(axis=0).mean() > 0.5  # is seen all along
 
 
 def test_two_runs_write_the_same(run: Run) -> None:

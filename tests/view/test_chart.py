@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,7 +16,8 @@ from cnnviz.view.chart import MOST_LINES, Line, LineChart, Panel, draw_chart, ti
 
 @given(st.floats(1e-200, 1e200), st.integers(3, 12))
 def test_ticks_are_round_few_and_reach_the_largest(largest, most):
-    found = ticks(largest, most)
+    found = ticks(largest, most=most)
+    assert ticks(-largest, most=most) == [-tick or 0.0 for tick in reversed(found)]
     step = found[1]
     assert found[0] == 0
     assert 2 <= len(found) <= most + 1
@@ -26,9 +27,26 @@ def test_ticks_are_round_few_and_reach_the_largest(largest, most):
     assert min(abs(digit - round_one) for round_one in (1, 2, 5)) < 1e-3
 
 
-@pytest.mark.parametrize("largest", [0, -1, math.nan, 5e-324, 1e-310])
+@pytest.mark.parametrize("largest", [0, -1e-310, math.nan, 5e-324, 1e-310])
 def test_ticks_of_nothing(largest):
     assert ticks(largest) == [0.0, 0.5, 1.0]
+
+
+@given(st.floats(-1e100, 0), st.floats(0, 1e100), st.integers(3, 12))
+def test_ticks_reach_both_ends(low, high, most):
+    assume(high - low > 1e-290)
+    found = ticks(high, low, most=most)
+    assert 0 in found
+    assert len(found) <= most + 1
+    assert found[0] <= low * (1 - 1e-6) + 1e-6 * (high - low)
+    assert found[-1] >= high * (1 - 1e-6) - 1e-6 * (high - low)
+
+
+def test_values_below_0_are_drawn_within_the_plot():
+    one = panel((-3.0, 1.0, -0.5))
+    (line,) = one.lines
+    places = [down for _, _, down in one.points(line, ticks(*one.ends))]
+    assert places == pytest.approx([1, 0, 0.375])
 
 
 def panel(*values, title="t"):

@@ -17,20 +17,17 @@ import re
 import zipfile
 from collections.abc import Mapping
 from math import prod
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
 from cnnviz.errors import CnnvizError
-from cnnviz.files.matrices import file_error
 from cnnviz.files.weights.archive import UNREADABLE, Archive, told
 from cnnviz.files.weights.stored import (
     MappedWeights,
     Stored,
     by,
     byte_count,
-    check_openable,
     shown,
 )
 from cnnviz.files.weights.unpickling import (
@@ -66,21 +63,16 @@ class Place(NamedTuple):
 class PytorchWeights(MappedWeights):
     """The tensors of a .pth or .pt file."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        check_openable(path)
-        try:
-            with Path(path).open("rb") as file:
-                start = file.read(TAR.stop)
-                if not start:
-                    raise self.broken("it is empty")
-                self.map(file)
-                self._tensors = self._read(start)
-        except OSError as error:
-            raise file_error(path, error) from error
+    def find(self, file: BinaryIO) -> Mapping[str, Stored]:
+        """Map the file, read its pickles, and check where its tensors lie."""
+        start = file.read(TAR.stop)
+        if not start:
+            raise self.broken("it is empty")
+        self.map(file)
+        self._tensors = self._read(start)
         for name, tensor in self._tensors.items():
             self._check(shown(name), tensor)
-        self.stored = {
+        return {
             name: Stored(tensor.shape, tensor.kind.name) for name, tensor in self._tensors.items()
         }
 

@@ -19,7 +19,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 
 from cnnviz.core.types import Params, Shape
 from cnnviz.errors import CnnvizError
-from cnnviz.files.matrices import file_error
 from cnnviz.files.weights.stored import (
     KINDS,
     RESERVED,
@@ -36,7 +34,6 @@ from cnnviz.files.weights.stored import (
     Stored,
     by,
     byte_count,
-    check_openable,
     shown,
 )
 
@@ -58,21 +55,14 @@ class Entry(NamedTuple):
 class SafetensorsWeights(MappedWeights):
     """The tensors of a .safetensors file."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        check_openable(path)
-        try:
-            with Path(path).open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                header = self._header(file, size)
-                self._start = LENGTH_BYTES + len(header)  # of the numbers
-                self._entries = self._read_entries(header, size - self._start)
-                self.map(file)
-        except OSError as error:
-            raise file_error(path, error) from error
-        self.stored = {
-            name: Stored(entry.shape, entry.kind.name) for name, entry in self._entries.items()
-        }
+    def find(self, file: BinaryIO) -> Mapping[str, Stored]:
+        """Read the header, and map the file."""
+        size = os.fstat(file.fileno()).st_size
+        header = self._header(file, size)
+        self._start = LENGTH_BYTES + len(header)  # of the numbers
+        self._entries = self._read_entries(header, size - self._start)
+        self.map(file)
+        return {name: Stored(entry.shape, entry.kind.name) for name, entry in self._entries.items()}
 
     def read(self, name: str) -> NDArray[Any]:
         """Return a tensor's numbers, where they lie in the file."""

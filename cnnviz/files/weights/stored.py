@@ -104,6 +104,20 @@ class MappedWeights(Weights):
 
     _map: mmap.mmap
 
+    def __init__(self, path: str) -> None:
+        """Open a file, and read what it says of its tensors."""
+        self.path = path
+        check_openable(path)
+        try:
+            with Path(path).open("rb") as file:
+                self.stored = self.find(file)
+        except OSError as error:
+            raise file_error(path, error) from error
+
+    @abstractmethod
+    def find(self, file: BinaryIO) -> Mapping[str, Stored]:
+        """Map a file that is open, and return the tensors in it."""
+
     def map(self, file: BinaryIO) -> None:
         """Map a file, which must not be empty."""
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
